@@ -1,0 +1,102 @@
+//! The checked, immutable form of the configuration. After it exists nothing validates again.
+
+use crate::command::Rules;
+use crate::exchange::{Direction, Identity};
+use crate::pipeline::{Limits, Timeouts};
+use crate::sink::{LogSettings, MetricSettings};
+use crate::upstream::Target;
+use ipnet::IpNet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The checked configuration.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The file it was read from; none for built-in defaults or standard input.
+    pub origin: Option<PathBuf>,
+    /// Who we are.
+    pub identity: Arc<Identity>,
+    /// Worker threads; `auto` is resolved already.
+    pub threads: usize,
+    /// Every data listener.
+    pub listeners: Vec<Listener>,
+    /// The local worker, if there is one.
+    pub worker: Option<Worker>,
+    /// Services that the worker's commands go to, by name.
+    pub outbound: Vec<Service>,
+    /// Networks whose forwarded addresses, Fourmi headers and traces are believed.
+    pub trusted: Arc<[IpNet]>,
+    /// How commands are identified.
+    pub identify: Rules,
+    /// Durations.
+    pub timeouts: Timeouts,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Where records go.
+    pub logs: Vec<LogSettings>,
+    /// Where numbers go.
+    pub metrics: MetricSettings,
+    /// The admin listener; none when switched off.
+    pub admin: Option<Admin>,
+}
+
+/// One data listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Listener {
+    /// Whose commands come in here.
+    pub direction: Direction,
+    /// Where it listens.
+    pub bind: Bind,
+    /// Whether trusted peers begin with a PROXY protocol header (v1 or v2).
+    pub proxy_protocol: bool,
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket's path.
+    Unix(PathBuf),
+}
+
+/// The local worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// One or several processes that do the same.
+    pub targets: Vec<Target>,
+    /// How its readiness is asked.
+    pub ready: Ready,
+}
+
+/// How a worker's readiness is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// By nothing but its answering connections.
+    Connect,
+    /// By a GET that must answer 2xx.
+    Http {
+        /// The path.
+        path: String,
+        /// How often.
+        interval: Duration,
+    },
+}
+
+/// A service that the worker's commands go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name: what callers put in `Host`, alone or followed by `.service.fourmi`.
+    pub name: Arc<str>,
+    /// Its instances.
+    pub targets: Vec<Target>,
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}

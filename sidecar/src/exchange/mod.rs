@@ -1,0 +1,280 @@
+//! One command on its way: the one value that travels the road.
+//!
+//! Everything behind the codec (middlewares, sinks, identification) sees these types and nothing of the
+//! HTTP library below, so a codec can be exchanged without touching them.
+
+mod body;
+mod fault;
+mod head;
+
+pub use body::{Body, BodyError};
+pub use fault::{Fault, FaultKind, Retry, Side};
+pub use head::{Answer, Head, Headers};
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Who this Fourmi stands beside; the same on every record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The worker's service name.
+    pub service: Arc<str>,
+    /// The environment, which is also the log record's facility.
+    pub env: Arc<str>,
+    /// The machine's or container's name.
+    pub hostname: Arc<str>,
+    /// Tags of the configuration: on every record, before a command's own.
+    pub tags: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// Which way a command goes, seen from the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// Others to the worker.
+    Inbound,
+    /// The worker to other services.
+    Outbound,
+}
+
+impl Direction {
+    /// The word that records and labels carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+        }
+    }
+}
+
+/// How the command came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// An upgraded connection: WebSocket or another.
+    WebSocket,
+    /// CONNECT: bytes both ways.
+    Tunnel,
+}
+
+impl Protocol {
+    /// The word that records and labels carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Http10 => "http/1.0",
+            Protocol::Http11 => "http/1.1",
+            Protocol::Http2 => "http/2",
+            Protocol::Grpc => "grpc",
+            Protocol::WebSocket => "websocket",
+            Protocol::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// How a command ended. Exactly one per command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// 1xx to 3xx, or grpc-status 0.
+    Success,
+    /// 4xx of the worker.
+    ClientError,
+    /// 5xx of the worker, or a broken answer.
+    ServerError,
+    /// Refused by a middleware or a limit before the worker saw it.
+    Rejected,
+    /// A deadline passed.
+    Timeout,
+    /// No instance could be reached, or it went away with the command in its hands.
+    Unreachable,
+    /// The caller left before the answer was complete.
+    Cancelled,
+    /// Stored; the final outcome follows later.
+    Accepted,
+    /// Given up after its last attempt.
+    Dead,
+    /// Its time had passed before it ran.
+    Expired,
+    /// Written to the worker, no answer, and not known whether it ran.
+    Unknown,
+}
+
+impl Outcome {
+    /// All of them, in the order of their cells.
+    pub const ALL: [Outcome; 11] = [
+        Outcome::Success,
+        Outcome::ClientError,
+        Outcome::ServerError,
+        Outcome::Rejected,
+        Outcome::Timeout,
+        Outcome::Unreachable,
+        Outcome::Cancelled,
+        Outcome::Accepted,
+        Outcome::Dead,
+        Outcome::Expired,
+        Outcome::Unknown,
+    ];
+
+    /// The word that records and labels carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Success => "success",
+            Outcome::ClientError => "client_error",
+            Outcome::ServerError => "server_error",
+            Outcome::Rejected => "rejected",
+            Outcome::Timeout => "timeout",
+            Outcome::Unreachable => "unreachable",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Accepted => "accepted",
+            Outcome::Dead => "dead",
+            Outcome::Expired => "expired",
+            Outcome::Unknown => "unknown",
+        }
+    }
+}
+
+/// What the command is called, which one it is, and what else is known of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Normalised name (`[A-Za-z0-9._-]`, at most 128 bytes), never empty once identified.
+    pub name: Arc<str>,
+    /// Whether `name` came from the route rather than the command itself: such names are few by nature.
+    pub named_by_route: bool,
+    /// Its id: the caller's, or a UUIDv7 of ours.
+    pub id: String,
+    /// Whether the caller gave the id.
+    pub id_given: bool,
+    /// The command's own tags (not the configuration's), at most 16, last writer of a key wins.
+    pub tags: Vec<(Arc<str>, String)>,
+    /// The id of the command in whose handling this one was sent.
+    pub parent: Option<String>,
+}
+
+/// W3C trace context of this hop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// 128 bits; never zero once set.
+    pub trace_id: u128,
+    /// The span of the caller, 0 when the trace begins here.
+    pub parent_span: u64,
+    /// The span of this hop; never zero once set.
+    pub span_id: u64,
+    /// The trace flags; bit 0 is "sampled".
+    pub flags: u8,
+}
+
+/// When each part of the road was reached. Monotonic; only `wall` is for showing.
+#[derive(Debug, Clone, Copy)]
+pub struct Timings {
+    /// Wall clock when the head was read.
+    pub wall: SystemTime,
+    /// The head was read.
+    pub start: Instant,
+    /// Handing to the instance began (of the last attempt).
+    pub sent: Option<Instant>,
+    /// The answer's head came.
+    pub answered: Option<Instant>,
+    /// The last byte left, or the exchange was given up.
+    pub end: Option<Instant>,
+}
+
+impl Timings {
+    /// From head read to the end.
+    pub fn total(&self) -> Duration {
+        self.end.map(|e| e.saturating_duration_since(self.start)).unwrap_or_default()
+    }
+    /// From handing over to the answer's head: the upstream's share. Zero if none was reached.
+    pub fn upstream(&self) -> Duration {
+        match (self.sent, self.answered) {
+            (Some(sent), Some(answered)) => answered.saturating_duration_since(sent),
+            (Some(sent), None) => self.end.map(|e| e.saturating_duration_since(sent)).unwrap_or_default(),
+            _ => Duration::ZERO,
+        }
+    }
+    /// From head read to handing over: Fourmi's own share (waiting for a worker to be ready included).
+    pub fn overhead(&self) -> Duration {
+        match self.sent {
+            Some(sent) => sent.saturating_duration_since(self.start),
+            None => self.total(),
+        }
+    }
+}
+
+/// One command on its way, with its answer, timings and outcome.
+pub struct Exchange {
+    /// Who we are.
+    pub identity: Arc<Identity>,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// How it came.
+    pub protocol: Protocol,
+    /// The connection's other end.
+    pub peer: Option<SocketAddr>,
+    /// The caller's address after forwarded headers of trusted peers; one answer for logs, limits and access.
+    pub client: Option<IpAddr>,
+    /// Whether the peer's Fourmi-*, ce-* and traceparent headers are believed.
+    pub trusted: bool,
+    /// The request as it will be forwarded.
+    pub request: Head,
+    /// Name of the service that the route leads to.
+    pub service: Arc<str>,
+    /// Name of the route.
+    pub route: Arc<str>,
+    /// Name of the consumer, when access found one.
+    pub consumer: Option<Arc<str>>,
+    /// Which command this is.
+    pub command: Command,
+    /// W3C trace context.
+    pub trace: Trace,
+    /// The clock readings.
+    pub timings: Timings,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// Status of the answer that the caller got; 0 when none.
+    pub status: u16,
+    /// grpc-status, when the answer carries one.
+    pub grpc_status: Option<u16>,
+    /// How it ended; set once.
+    pub outcome: Option<Outcome>,
+    /// What went wrong, when something did.
+    pub fault: Option<Fault>,
+    /// Request body bytes.
+    pub bytes_in: u64,
+    /// Answer body bytes.
+    pub bytes_out: u64,
+    /// The instance that answered or was tried last.
+    pub upstream: Option<Arc<str>>,
+}
+
+impl Exchange {
+    /// The outcome that a status stands for when the worker gave it.
+    pub fn outcome_of_status(status: u16, grpc_status: Option<u16>) -> Outcome {
+        if let Some(g) = grpc_status {
+            return match g {
+                0 => Outcome::Success,
+                1 => Outcome::Cancelled,
+                4 => Outcome::Timeout,
+                // Invalid argument, not found, already exists, permission denied, failed precondition,
+                // out of range, unauthenticated: the caller's doing.
+                3 | 5 | 6 | 7 | 9 | 11 | 16 => Outcome::ClientError,
+                _ => Outcome::ServerError,
+            };
+        }
+        match status {
+            0..=399 => Outcome::Success,
+            400..=499 => Outcome::ClientError,
+            _ => Outcome::ServerError,
+        }
+    }
+
+    /// How it ended; before that, what its status says.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome.unwrap_or_else(|| Self::outcome_of_status(self.status, self.grpc_status))
+    }
+}

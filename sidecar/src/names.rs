@@ -1,0 +1,56 @@
+//! Every public name in one place: headers, metrics, log fields, default ports.
+//!
+//! Users build searches, dashboards and alerts on these words, so they never change silently.
+
+/// Header names, lower case as HTTP/2 wants them.
+pub mod header {
+    #![allow(missing_docs)]
+    pub const COMMAND: &str = "fourmi-command";
+    pub const ID: &str = "fourmi-id";
+    pub const TAGS: &str = "fourmi-tags";
+    pub const ATTEMPT: &str = "fourmi-attempt";
+    pub const PREFIX: &str = "fourmi-";
+    pub const TRACEPARENT: &str = "traceparent";
+    pub const TRACESTATE: &str = "tracestate";
+    pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+    pub const X_FORWARDED_FOR: &str = "x-forwarded-for";
+    pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+    pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
+    pub const X_FORWARDED_PORT: &str = "x-forwarded-port";
+    pub const FORWARDED: &str = "forwarded";
+}
+
+/// Metric names as Prometheus shows them. StatsD drops the suffix `_total` or `_seconds` and uses dots.
+pub mod metric {
+    #![allow(missing_docs)]
+    pub const COMMANDS: &str = "fourmi_commands_total";
+    pub const COMMAND_DURATION: &str = "fourmi_command_duration_seconds";
+    pub const UPSTREAM_DURATION: &str = "fourmi_upstream_duration_seconds";
+    pub const OVERHEAD: &str = "fourmi_overhead_seconds";
+    pub const IN_FLIGHT: &str = "fourmi_commands_in_flight";
+    pub const TAG: &str = "fourmi_tag_total";
+    pub const REJECTED: &str = "fourmi_rejected_total";
+    pub const RETRIES: &str = "fourmi_retries_total";
+    pub const INSTANCES: &str = "fourmi_instances";
+    pub const SINK_RECORDS: &str = "fourmi_sink_records_total";
+    pub const CONNECTIONS: &str = "fourmi_connections";
+    pub const RELOADS: &str = "fourmi_reloads_total";
+    pub const BUILD_INFO: &str = "fourmi_build_info";
+}
+
+/// Where Fourmi listens when the file does not say.
+pub mod port {
+    #![allow(missing_docs)]
+    pub const INBOUND: u16 = 25001;
+    pub const OUTBOUND: u16 = 15001;
+    pub const ADMIN: u16 = 9901;
+    pub const GRAYLOG: u16 = 12201;
+    pub const STATSD: u16 = 8125;
+}
+
+/// What stands for everything beyond a limit on distinct values (commands, series).
+pub const OTHER: &str = "_other";
+/// Distinct command names that become metric series; the rest is [`OTHER`]. Logs keep the true name.
+pub const COMMANDS_MAX: usize = 200;
+/// Series a metric may have; the rest folds into [`OTHER`].
+pub const SERIES_MAX: usize = 2000;

@@ -1,0 +1,45 @@
+//! Where instances are: addresses as the configuration writes them.
+
+use std::path::PathBuf;
+
+/// One address of a worker or service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// What is spoken there.
+    pub scheme: Scheme,
+    /// Where.
+    pub place: Place,
+}
+
+/// What an instance speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2 with prior knowledge, without TLS.
+    H2c,
+}
+
+/// Where an instance listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Host name or address (IPv6 without brackets), and port.
+    Tcp(String, u16),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::H2c => "h2c",
+        };
+        match &self.place {
+            Place::Tcp(host, port) if host.contains(':') => write!(f, "{scheme}://[{host}]:{port}"),
+            Place::Tcp(host, port) => write!(f, "{scheme}://{host}:{port}"),
+            Place::Unix(path) if self.scheme == Scheme::Http => write!(f, "unix:{}", path.display()),
+            Place::Unix(path) => write!(f, "{scheme}+unix:{}", path.display()),
+        }
+    }
+}
