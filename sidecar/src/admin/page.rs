@@ -180,10 +180,10 @@ fn commands(out: &mut String, numbers: &Numbers) -> std::fmt::Result {
     for ((direction, service, command), row) in rows.iter().take(ROWS) {
         let others: Vec<_> = row.others.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
         let mean = (row.timed > 0.0).then(|| row.seconds / row.timed);
-        write!(
+        writeln!(
             out,
             "<tr><td>{}</td><td>{}</td><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>\n",
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
             Safe(direction),
             Safe(service),
             Safe(command),
@@ -213,9 +213,9 @@ fn sinks(out: &mut String, numbers: &Numbers) -> std::fmt::Result {
             .map(|(result, n)| format!("{result} {}", count(*n)))
             .collect();
         let (class, lost) = if lost.is_empty() { ("soft", "none".to_owned()) } else { ("bad", lost.join(", ")) };
-        write!(
+        writeln!(
             out,
-            "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"{class}\">{}</td></tr>\n",
+            "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"{class}\">{}</td></tr>",
             Safe(sink),
             count(results.get("sent").copied().unwrap_or(0.0)),
             Safe(&lost)
@@ -232,7 +232,7 @@ fn instances(out: &mut String, numbers: &Numbers) -> std::fmt::Result {
     table(out, "Instances", "By service and state", &[("service", false), ("state", false), ("instances", true)])?;
     for (service, state, n) in &numbers.instances {
         let (service, state) = (Safe(service), Safe(state));
-        write!(out, "<tr><th scope=\"row\">{service}</th><td>{state}</td><td class=\"n\">{}</td></tr>\n", count(*n))?;
+        writeln!(out, "<tr><th scope=\"row\">{service}</th><td>{state}</td><td class=\"n\">{}</td></tr>", count(*n))?;
     }
     out.push_str(END);
     Ok(())
