@@ -190,7 +190,8 @@ fn parse(url: &str) -> Result<Place, String> {
         Ok(uri) => uri,
         Err(_) => return wrong("write http://HOST:PORT"),
     };
-    if uri.port().is_some() && uri.port_u16().is_none() {
+    // The crate takes a port that is no number for none at all.
+    if uri.port_u16().is_none() && uri.as_str() != uri.host() {
         return wrong("the port is 1 to 65535");
     }
     Ok(Place { authority: format!("{}:{}", uri.host(), uri.port_u16().unwrap_or(port::ADMIN)) })
