@@ -114,7 +114,7 @@ mod tests {
             service: "stock",
             rate: 199.6,
             success: Some(0.971),
-            p95: Some(3.14),
+            p95: Some(3.12),
             records: 400,
             counted: 390,
             lost: 0,
