@@ -179,7 +179,13 @@ fn services(root: &Node, problems: &mut Problems) {
             }
             let to = entry.value.get("to").and_then(Node::text);
             if seen.contains(&to) {
-                problems.error(entry.key_span, "conflict", section, format!("this `{key}` is given twice"), "keep one of them");
+                problems.error(
+                    entry.key_span,
+                    "conflict",
+                    section,
+                    format!("this `{key}` is given twice"),
+                    "keep one of them",
+                );
             }
             seen.push(to);
         }

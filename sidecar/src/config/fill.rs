@@ -16,7 +16,11 @@ pub(crate) fn fill(root: &mut Node, hostname: &str, problems: &mut Problems) {
     absent(root, "service", || Node::scalar(host, Span::BUILT_IN));
     if root.get("worker").is_some() && root.get("inbound").is_none() {
         let mut listener = Node::map(Span::BUILT_IN);
-        listener.set("listen", Span::BUILT_IN, Node::scalar(format!("http://0.0.0.0:{}", port::INBOUND), Span::BUILT_IN));
+        listener.set(
+            "listen",
+            Span::BUILT_IN,
+            Node::scalar(format!("http://0.0.0.0:{}", port::INBOUND), Span::BUILT_IN),
+        );
         root.set("inbound", Span::BUILT_IN, Node { value: Value::List(vec![listener]), span: Span::BUILT_IN });
     }
     section(root, ROOT, problems);
@@ -54,9 +58,13 @@ fn section(node: &mut Node, keys: &'static [Key], problems: &mut Problems) {
 
 fn inside(node: &mut Node, kind: &Kind, problems: &mut Problems) {
     match (kind, &mut node.value) {
-        (Kind::Section(keys) | Kind::Short(_, keys) | Kind::OrOff(keys), Value::Map(_)) => section(node, keys, problems),
+        (Kind::Section(keys) | Kind::Short(_, keys) | Kind::OrOff(keys), Value::Map(_)) => {
+            section(node, keys, problems)
+        }
         (Kind::List(of), Value::List(items)) => items.iter_mut().for_each(|n| inside(n, of, problems)),
-        (Kind::Named(_, of), Value::Map(entries)) => entries.iter_mut().for_each(|e| inside(&mut e.value, of, problems)),
+        (Kind::Named(_, of), Value::Map(entries)) => {
+            entries.iter_mut().for_each(|e| inside(&mut e.value, of, problems))
+        }
         (Kind::Choice(keys), Value::Map(entries)) => {
             for entry in entries {
                 if let Some(key) = keys.iter().find(|k| k.name == entry.key) {

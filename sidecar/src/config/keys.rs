@@ -15,9 +15,14 @@ const SOME_TIME: Kind = Kind::Duration { min: Duration::from_millis(1), off: fal
 pub(crate) const OFF: [&str; 2] = ["off", "false"];
 
 pub(crate) const ROOT: &[Key] = &[
-    key("service", TEXT, "What the worker is called: on every record, as the label `service`.").or_words("the host's name"),
+    key("service", TEXT, "What the worker is called: on every record, as the label `service`.")
+        .or_words("the host's name"),
     key("env", TEXT, "The environment; also the log record's facility.").or("development"),
-    key("tags", Kind::Named(Shape::TagKey, &TEXT), "Tags on every log line; metric labels only if listed in `metrics.labels`."),
+    key(
+        "tags",
+        Kind::Named(Shape::TagKey, &TEXT),
+        "Tags on every log line; metric labels only if listed in `metrics.labels`.",
+    ),
     key("hostname", TEXT, "The machine's or container's name on records.").or_words("the machine's"),
     key(
         "threads",
@@ -69,7 +74,8 @@ const READY: &[Key] = &[
 ];
 
 const INBOUND: &[Key] = &[
-    key("listen", Kind::Text(Shape::Listen(port::INBOUND)), "HTTP/1 and HTTP/2 on one port, or a unix socket.").required(),
+    key("listen", Kind::Text(Shape::Listen(port::INBOUND)), "HTTP/1 and HTTP/2 on one port, or a unix socket.")
+        .required(),
     key("proxy_protocol", Kind::Flag, "Trusted peers begin with a PROXY protocol header, v1 or v2.").or("false"),
     later("tls", "Certificate and key of an https listener."),
 ];
@@ -118,8 +124,12 @@ const IDENTIFY: &[Key] = &[
 const CODECS: &[Word] = &[word("symfony"), word("laravel"), word("prooph"), word("bernard"), word("simplebus")];
 
 const TIMEOUTS: &[Key] = &[
-    key("head", SOME_TIME, "A request's head must be complete this long after its first byte or the connection's begin.")
-        .or("10s"),
+    key(
+        "head",
+        SOME_TIME,
+        "A request's head must be complete this long after its first byte or the connection's begin.",
+    )
+    .or("10s"),
     key("idle", SOME_TIME, "A kept connection of a caller may wait this long for its next request.").or("75s"),
     key("connect", SOME_TIME, "A connection to an instance must stand after this.").or("2s"),
     key("answer", SOME_TIME, "The answer's head must have come this long after the request's.").or("60s"),
@@ -156,13 +166,16 @@ const LOGS: &[Key] = &[
     later("syslog", "RFC 5424."),
 ];
 
-const STDOUT: &[Key] = &[
-    key("format", Kind::Word(&[word("auto"), word("text"), word("json")]), "`auto`: text on a terminal, JSON elsewhere.")
-        .or("auto"),
-];
+const STDOUT: &[Key] = &[key(
+    "format",
+    Kind::Word(&[word("auto"), word("text"), word("json")]),
+    "`auto`: text on a terminal, JSON elsewhere.",
+)
+.or("auto")];
 
 const GRAYLOG: &[Key] = &[
-    key("to", Kind::Text(Shape::Udp(port::GRAYLOG)), "The receiver, `udp://HOST[:PORT]`, port 12201 by default.").required(),
+    key("to", Kind::Text(Shape::Udp(port::GRAYLOG)), "The receiver, `udp://HOST[:PORT]`, port 12201 by default.")
+        .required(),
     key("compress", Kind::Word(&[word("none"), word("gzip"), word("zlib")]), "How messages are packed.").or("gzip"),
     key(
         "chunk",
@@ -173,7 +186,8 @@ const GRAYLOG: &[Key] = &[
 ];
 
 const METRICS: &[Key] = &[
-    key("labels", Kind::List(&Kind::Text(Shape::TagKey)), "Tag keys that become labels and are counted by value.").or("[]"),
+    key("labels", Kind::List(&Kind::Text(Shape::TagKey)), "Tag keys that become labels and are counted by value.")
+        .or("[]"),
     key("sinks", Kind::List(&Kind::Choice(SINKS)), "Where numbers go; `[]` for nowhere.").or("[prometheus: {}]"),
 ];
 
@@ -184,7 +198,8 @@ const SINKS: &[Key] = &[
 ];
 
 const STATSD: &[Key] = &[
-    key("to", Kind::Text(Shape::Udp(port::STATSD)), "The receiver, `udp://HOST[:PORT]`, port 8125 by default.").required(),
+    key("to", Kind::Text(Shape::Udp(port::STATSD)), "The receiver, `udp://HOST[:PORT]`, port 8125 by default.")
+        .required(),
     key(
         "dialect",
         Kind::Word(&[word("plain"), word("datadog"), later_word("influx"), later_word("graphite")]),

@@ -83,10 +83,12 @@ fn unopened(path: &Path, name: &str, error: &std::io::Error) -> Report {
 }
 
 fn text_of(from: impl std::io::Read, name: &str) -> Result<String, Report> {
-    let report = |code, message: String, fix| Err(Report { problems: vec![Problem::of_file(name, code, message, fix)] });
+    let report =
+        |code, message: String, fix| Err(Report { problems: vec![Problem::of_file(name, code, message, fix)] });
     let mut bytes = Vec::new();
     if let Err(error) = from.take(FILE_MAX + 1).read_to_end(&mut bytes) {
-        let fix = if error.kind() == std::io::ErrorKind::IsADirectory { "name the file inside it" } else { "look at it" };
+        let fix =
+            if error.kind() == std::io::ErrorKind::IsADirectory { "name the file inside it" } else { "look at it" };
         return report("unreadable", format!("can't read it: {error}"), fix);
     }
     if bytes.len() as u64 > FILE_MAX {
@@ -96,7 +98,8 @@ fn text_of(from: impl std::io::Read, name: &str) -> Result<String, Report> {
         // A byte order mark is what some editors leave; it would count as a column.
         Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
         Err(error) => {
-            let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+            let line =
+                error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
             report("unreadable", format!("line {line} is not UTF-8"), "save the file as UTF-8")
         }
     }
@@ -130,7 +133,8 @@ fn build(name: &str, text: &str, path: Option<PathBuf>, env: &Env) -> Result<Loa
 
 /// The machine's or container's name, from the kernel.
 fn hostname() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     let name = name.unwrap_or_default();
     match name.trim() {
         "" => std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".into()),

@@ -69,13 +69,14 @@ pub fn environment_json() -> Json {
 /// A file to begin with: what most need is there, the rest stands in comments with its default.
 pub fn starter() -> String {
     let mut out = String::from(
-        "# Fourmi: all keys are optional. Check it with `fourmi validate`; every key: docs/configuration.md\n\
-         # or `fourmi schema`. Values may hold ${NAME} or ${NAME:-default}.\n\n\
-         # The local process that Fourmi stands beside.\n\
+        "## Fourmi: all keys are optional. Check it with `fourmi validate`; every key: docs/configuration.md\n\
+         ## or `fourmi schema`. Values may hold ${NAME} or ${NAME:-default}.\n\
+         ## Remove the `# ` of a key to set it; what stands there is its default or an example.\n\n\
+         ## The local process that Fourmi stands beside.\n\
          worker: http://127.0.0.1:8080\n",
     );
     for key in ROOT.iter().filter(|k| k.supported && k.name != "worker") {
-        let _ = write!(out, "\n# {}\n", key.doc);
+        let _ = write!(out, "\n## {}\n", key.doc);
         starter_key(key, 0, &mut out);
     }
     out
@@ -142,7 +143,8 @@ fn section(path: &str, keys: &'static [Key], out: &mut String) {
                 Kind::Named(..) => ".NAME",
                 _ => "",
             };
-            let name = format!("{}{}{mark}", if path.is_empty() { String::new() } else { format!("{path}.") }, key.name);
+            let name =
+                format!("{}{}{mark}", if path.is_empty() { String::new() } else { format!("{path}.") }, key.name);
             section(&name, keys, out);
         }
     }

@@ -215,7 +215,8 @@ impl Problems {
             return;
         }
         let place = self.sources.place(span);
-        let (line, column, width, text) = place.map_or((0, 0, 0, String::new()), |p| (p.line, p.column, p.width, p.text));
+        let (line, column, width, text) =
+            place.map_or((0, 0, 0, String::new()), |p| (p.line, p.column, p.width, p.text));
         self.list.push(Problem {
             file: self.sources.name(span).to_owned(),
             line,

@@ -74,7 +74,9 @@ fn kind(kind: &Kind) -> Json {
             json!({ "anyOf": [{ "enum": known }, variable()] })
         }
         Kind::List(of) => json!({ "type": "array", "items": self::kind(of) }),
-        Kind::OneOrMany(of) => json!({ "anyOf": [self::kind(of), { "type": "array", "minItems": 1, "items": self::kind(of) }] }),
+        Kind::OneOrMany(of) => {
+            json!({ "anyOf": [self::kind(of), { "type": "array", "minItems": 1, "items": self::kind(of) }] })
+        }
         Kind::Section(keys) => nullable(section(keys)),
         Kind::Short(long, keys) => {
             let short = keys.iter().find(|k| k.name == *long).map_or(json!({}), |k| self::kind(&k.kind));

@@ -120,7 +120,10 @@ fn quoted(text: &str, plain: bool) -> String {
         && !text.contains(": ")
         && !text.ends_with(':');
     let typed = text.parse::<f64>().is_ok()
-        || matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n");
+        || matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+        );
     if safe && (plain || !typed) { text.to_owned() } else { Json::from(text).to_string() }
 }
 

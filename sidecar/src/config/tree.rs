@@ -26,7 +26,10 @@ pub(crate) enum Value {
     /// Nothing, `~` or `null`: as if the key were not there.
     Null,
     /// A scalar; `plain` when it stood without quotes, so that `5` is a number and `"5"` is not.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     Map(Vec<Entry>),
     /// Reported already; whoever reads on passes over it.
@@ -114,7 +117,13 @@ pub(crate) fn parse(source: u16, problems: &mut Problems) -> Option<Node> {
                 let at = error.marker().byte_offset().unwrap_or(0);
                 let words = error.info();
                 let span = builder.pointed(&text, at);
-                builder.problems.error(span, "syntax", "", format!("this is not YAML: {words}"), syntax_fix(&text, span));
+                builder.problems.error(
+                    span,
+                    "syntax",
+                    "",
+                    format!("this is not YAML: {words}"),
+                    syntax_fix(&text, span),
+                );
                 return None;
             }
         };
@@ -129,7 +138,7 @@ pub(crate) fn parse(source: u16, problems: &mut Problems) -> Option<Node> {
         builder.event(event, span)?;
     }
     let root = builder.root;
-    Some(root.unwrap_or_else(|| Node { value: Value::Null, span: Span { source, start: 0, end: 0 } }))
+    Some(root.unwrap_or(Node { value: Value::Null, span: Span { source, start: 0, end: 0 } }))
 }
 
 fn syntax_fix(text: &str, span: Span) -> &'static str {
@@ -137,7 +146,9 @@ fn syntax_fix(text: &str, span: Span) -> &'static str {
     let line = text.get(line_start..).and_then(|t| t.lines().next()).unwrap_or("");
     match line.trim_start_matches(' ').starts_with('\t') {
         true => "indent with spaces; YAML takes no tabs there",
-        false => "look for a missing `:` or space, an open quote or bracket, or a wrong indentation at or above this line",
+        false => {
+            "look for a missing `:` or space, an open quote or bracket, or a wrong indentation at or above this line"
+        }
     }
 }
 
@@ -262,7 +273,13 @@ impl Builder<'_> {
                         Value::Scalar { text, .. } => *key = Some((text, span)),
                         Value::Null => *key = Some(("null".into(), span)),
                         _ => {
-                            self.problems.error(span, "syntax", "", "a key must be a single word", "remove the brackets");
+                            self.problems.error(
+                                span,
+                                "syntax",
+                                "",
+                                "a key must be a single word",
+                                "remove the brackets",
+                            );
                             return None;
                         }
                     }
@@ -294,7 +311,13 @@ impl Builder<'_> {
         };
         for part in parts {
             let Value::Map(more) = part.value else {
-                self.problems.error(span, "wrong-type", "<<", "`<<` takes a section or a list of them", "name an anchor");
+                self.problems.error(
+                    span,
+                    "wrong-type",
+                    "<<",
+                    "`<<` takes a section or a list of them",
+                    "name an anchor",
+                );
                 continue;
             };
             for entry in more {

@@ -31,7 +31,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
         return Ok(Duration::ZERO);
     }
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return wrong(format!("the duration `{text}` has no unit"), format!("write `{text}s` for seconds or `{text}ms`"));
+        return wrong(
+            format!("the duration `{text}` has no unit"),
+            format!("write `{text}s` for seconds or `{text}ms`"),
+        );
     }
     let mut rest = text;
     let mut seconds = 0f64;
@@ -66,10 +69,10 @@ pub(crate) fn duration_text(d: Duration) -> String {
     let us = d.as_micros();
     match us {
         0 => "0s".into(),
-        _ if us % 3_600_000_000 == 0 => format!("{}h", us / 3_600_000_000),
-        _ if us % 60_000_000 == 0 => format!("{}m", us / 60_000_000),
-        _ if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
-        _ if us % 1_000 == 0 => format!("{}ms", us / 1_000),
+        _ if us.is_multiple_of(3_600_000_000) => format!("{}h", us / 3_600_000_000),
+        _ if us.is_multiple_of(60_000_000) => format!("{}m", us / 60_000_000),
+        _ if us.is_multiple_of(1_000_000) => format!("{}s", us / 1_000_000),
+        _ if us.is_multiple_of(1_000) => format!("{}ms", us / 1_000),
         _ => format!("{us}us"),
     }
 }
@@ -108,7 +111,9 @@ fn host(text: &str) -> Result<String, Wrong> {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
     match fits {
         true => Ok(text.to_ascii_lowercase()),
-        false => wrong(format!("`{text}` is no host name or address"), "write a name, an IPv4 address or [an IPv6 address]"),
+        false => {
+            wrong(format!("`{text}` is no host name or address"), "write a name, an IPv4 address or [an IPv6 address]")
+        }
     }
 }
 
@@ -274,7 +279,9 @@ pub(crate) fn pointer(text: &str) -> Result<String, Wrong> {
     let escapes = text.split('~').skip(1).all(|part| part.starts_with(['0', '1']));
     match text.is_empty() || !text.starts_with('/') {
         true => wrong(format!("`{text}` is no JSON pointer"), format!("write `/{}`", text.replace('.', "/"))),
-        false if !escapes => wrong(format!("`{text}` has a lone `~`"), "in a JSON pointer `~0` stands for `~` and `~1` for `/`"),
+        false if !escapes => {
+            wrong(format!("`{text}` has a lone `~`"), "in a JSON pointer `~0` stands for `~` and `~1` for `/`")
+        }
         false => Ok(text.to_owned()),
     }
 }
@@ -306,7 +313,10 @@ pub(crate) fn service_name(text: &str) -> Result<String, Wrong> {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     match fits {
         true => Ok(text.to_ascii_lowercase()),
-        false => wrong(format!("`{text}` is no service name"), "use letters, digits, `-` and `_`, at most 63; callers put it in `Host`"),
+        false => wrong(
+            format!("`{text}` is no service name"),
+            "use letters, digits, `-` and `_`, at most 63; callers put it in `Host`",
+        ),
     }
 }
 

@@ -23,8 +23,10 @@ pub(crate) fn walk(node: &mut Node, kind: &Kind, path: &str, problems: &mut Prob
         Kind::OneOrMany(of) => {
             if matches!(node.value, Value::Scalar { .. }) {
                 let span = node.span;
-                let one = std::mem::replace(node, Node { value: Value::Bad, span });
+                let mut one = std::mem::replace(node, Node { value: Value::Bad, span });
+                walk(&mut one, of, path, problems);
                 node.value = Value::List(vec![one]);
+                return;
             }
             list(node, of, kind, path, problems);
             if node.value == Value::List(Vec::new()) {
@@ -118,7 +120,13 @@ fn section(node: &mut Node, keys: &'static [Key], kind: &Kind, path: &str, probl
         if !kept.iter().any(|e| e.key == key.name && e.value.value != Value::Null) {
             let here = join(path, key.name);
             let message = format!("`{here}` is missing");
-            problems.error(head(span), "missing-key", &here, message, format!("add `{}`: {}", key.name, key.kind.words()));
+            problems.error(
+                head(span),
+                "missing-key",
+                &here,
+                message,
+                format!("add `{}`: {}", key.name, key.kind.words()),
+            );
         }
     }
     *entries = kept;
