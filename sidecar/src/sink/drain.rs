@@ -120,11 +120,6 @@ impl Inbox {
         Inbox { outlet, rings: Vec::new(), next: 0 }
     }
 
-    /// The outlet that it reads.
-    pub(crate) fn outlet(&self) -> &Outlet {
-        &self.outlet
-    }
-
     /// Appends the next record of any ring to `out`.
     pub(crate) fn pop(&mut self, out: &mut Vec<u8>) -> Option<usize> {
         for _ in 0..self.rings.len() {

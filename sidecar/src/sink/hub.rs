@@ -164,9 +164,9 @@ impl Hub {
         let mut kept = Vec::new();
         for settings in sinks {
             // Names carry the identity, so a sink under another one is another sink.
-            let same = old.iter().position(|(s, i, ..)| {
-                s == settings && (&i.env, &i.service) == (&identity.env, &identity.service)
-            });
+            let same = old
+                .iter()
+                .position(|(s, i, ..)| s == settings && (&i.env, &i.service) == (&identity.env, &identity.service));
             kept.push(same.map(|i| old.swap_remove(i)));
         }
         let border = Told::until_now(registry);

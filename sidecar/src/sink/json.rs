@@ -103,7 +103,9 @@ mod tests {
     #[test]
     fn strings_come_back_as_they_were() {
         let long = "x".repeat(100);
-        for text in ["", "plain", "a\nb\"c\\d\te\u{0}\u{1f}\r", "é€😀 and more text behind it \"", "\u{7f}\u{80}", &long] {
+        for text in
+            ["", "plain", "a\nb\"c\\d\te\u{0}\u{1f}\r", "é€😀 and more text behind it \"", "\u{7f}\u{80}", &long]
+        {
             for shift in 0..9 {
                 let text = format!("{}{text}", "y".repeat(shift));
                 let mut out = vec![b'"'];

@@ -32,9 +32,9 @@ pub(crate) fn read() -> Process {
 pub(crate) fn start_time() -> f64 {
     let since = |t: SystemTime| t.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64();
     let ticks = std::fs::read_to_string("/proc/self/stat").ok().and_then(|s| start_ticks(&s));
-    let boot = std::fs::read_to_string("/proc/stat").ok().and_then(|s| {
-        s.lines().find_map(|l| l.strip_prefix("btime ")).and_then(|n| n.trim().parse::<f64>().ok())
-    });
+    let boot = std::fs::read_to_string("/proc/stat")
+        .ok()
+        .and_then(|s| s.lines().find_map(|l| l.strip_prefix("btime ")).and_then(|n| n.trim().parse::<f64>().ok()));
     match (ticks, boot) {
         // USER_HZ, which the kernel's interface fixes at 100.
         (Some(ticks), Some(boot)) => boot + ticks / 100.0,

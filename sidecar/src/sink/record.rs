@@ -96,9 +96,12 @@ impl RecordEncoder {
         let mut head = std::mem::take(&mut encoder.head);
         head.extend_from_slice(b",\"host\":");
         text(&mut head, host, STRING_SMALL);
-        for (name, value) in
-            [("facility", &identity.env), ("env", &identity.env), ("service", &identity.service), ("hostname", &identity.hostname)]
-        {
+        for (name, value) in [
+            ("facility", &identity.env),
+            ("env", &identity.env),
+            ("service", &identity.service),
+            ("hostname", &identity.hostname),
+        ] {
             encoder.field(&mut head, name);
             text(&mut head, value, STRING_SMALL);
         }
@@ -165,13 +168,12 @@ impl RecordEncoder {
         let t = &x.timings;
         let mut cut = false;
         out.extend_from_slice(&self.head);
-        if let Ok(since) = t.wall.duration_since(UNIX_EPOCH) {
-            if since.as_secs() > 0 {
-                out.extend_from_slice(b",\"timestamp\":");
-                number(out, since.as_secs());
-                out.push(b'.');
-                padded(out, u64::from(since.subsec_micros()), 6);
-            }
+        // Zero and before would mean "now" to a receiver.
+        if let Some(since) = t.wall.duration_since(UNIX_EPOCH).ok().filter(|d| d.as_secs() > 0) {
+            out.extend_from_slice(b",\"timestamp\":");
+            number(out, since.as_secs());
+            out.push(b'.');
+            padded(out, u64::from(since.subsec_micros()), 6);
         }
         out.extend_from_slice(b",\"level\":");
         out.push(b'0' + level(x));

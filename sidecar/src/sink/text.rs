@@ -37,12 +37,15 @@ impl TextEncoder {
         padded(out, u64::from(since.subsec_millis()), 3);
         self.paint(out, "0");
         out.push(b' ');
-        self.paint(out, match level(x) {
-            0..=3 => "31",
-            4 => "33",
-            5 => "36",
-            _ => "32",
-        });
+        self.paint(
+            out,
+            match level(x) {
+                0..=3 => "31",
+                4 => "33",
+                5 => "36",
+                _ => "32",
+            },
+        );
         match x.status {
             0 => out.extend_from_slice(b"---"),
             status => padded(out, u64::from(status), 3),
@@ -124,7 +127,7 @@ mod tests {
         TextEncoder::new(false).encode(&mut out, &x);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "22:13:20.125 200 in  CreateOrder                 12.34 ms success      order            id=42 shop=7 evil=a?b?[31m\n"
+            "22:13:20.125 200 in  CreateOrder                  12.34 ms success      order            id=42 shop=7 evil=a?b?[31m\n"
         );
         let mut out = Vec::new();
         TextEncoder::new(true).encode(&mut out, &x);

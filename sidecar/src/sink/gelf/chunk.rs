@@ -6,11 +6,7 @@ pub(crate) const HEADER: usize = 12;
 pub(crate) const CHUNKS_MAX: usize = 128;
 
 /// The pieces of a message, each with its header; none when there would be more than may be.
-pub(crate) fn chunks(
-    message: &[u8],
-    datagram: usize,
-    id: u64,
-) -> Option<impl Iterator<Item = ([u8; HEADER], &[u8])>> {
+pub(crate) fn chunks(message: &[u8], datagram: usize, id: u64) -> Option<impl Iterator<Item = ([u8; HEADER], &[u8])>> {
     let size = datagram.checked_sub(HEADER).filter(|n| *n > 0)?;
     let count = message.len().div_ceil(size);
     if count > CHUNKS_MAX {

@@ -19,6 +19,8 @@ use std::time::Duration;
 /// Datagrams that leave before the receiver gets time to read: a default receive buffer of 256 KiB holds about
 /// a hundred small ones.
 const BURST: usize = 64;
+/// Records that are sent before the sender looks around again.
+const ROUND: usize = 2048;
 /// Chunks of one message that leave at once.
 const CHUNK_BURST: usize = 16;
 /// Bytes of one call with UDP_SEGMENT: the most that a datagram's length field can say, with room for headers.
@@ -76,7 +78,8 @@ impl Gelf {
                 continue;
             }
             self.burst = 0;
-            loop {
+            // Not without end: new rings, new addresses and the deadline are looked at in between.
+            for _ in 0..ROUND {
                 record.clear();
                 let Some(length) = inbox.pop(&mut record) else { break };
                 self.take(&record).await;
@@ -95,7 +98,7 @@ impl Gelf {
     /// Lets the receiver read, unless our own rings are about to overflow.
     async fn pause(&mut self, backlog: usize) {
         self.burst = 0;
-        if backlog < RING_BYTES / 2 && !self.outlet.is_stopping() {
+        if backlog < RING_BYTES / 2 || self.outlet.is_stopping() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         } else {
             tokio::task::yield_now().await;

@@ -6,7 +6,7 @@ use crate::exchange::{Direction, Exchange, Protocol};
 use crate::names::{OTHER, SERIES_MAX};
 use crate::sink::json::cut;
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::Arc;
 
 /// Labels of the configuration that are used; more are not.
@@ -18,7 +18,8 @@ const REFUSALS_MAX: usize = 2 * SERIES_MAX;
 /// The label that shows the consumer, when it is listed.
 const CONSUMER: &str = "consumer";
 /// Labels that every series has.
-const RESERVED: [&str; 9] = ["service", "command", "route", "direction", "protocol", "outcome", "le", "env", "__name__"];
+const RESERVED: [&str; 9] =
+    ["service", "command", "route", "direction", "protocol", "outcome", "le", "env", "__name__"];
 
 /// A tag that is a label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,13 +146,16 @@ impl std::hash::Hasher for Hashed {
     }
 }
 
+type Known = (SeriesKey, Arc<Series>);
+
 /// The series that one worker has met.
 pub(crate) struct WorkerSeries {
     registry: Arc<Registry>,
     labels: Labels,
     statsd: Arc<[u64]>,
     hasher: foldhash::fast::RandomState,
-    known: HashMap<u64, Vec<(SeriesKey, Arc<Series>)>, std::hash::BuildHasherDefault<Hashed>>,
+    /// By the hash of the key; keys that share one stand beside each other.
+    known: HashMap<u64, Vec<Known>, BuildHasherDefault<Hashed>>,
     refused: usize,
 }
 

@@ -120,10 +120,12 @@ impl Statsd {
         let handover = self.until.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(until) = handover {
             // A successor tells what came later.
-            samples.retain_mut(|s| until.series.get(&s.id).is_some_and(|t| {
-                s.totals = t.clone();
-                true
-            }));
+            samples.retain_mut(|s| {
+                until.series.get(&s.id).is_some_and(|t| {
+                    s.totals = t.clone();
+                    true
+                })
+            });
             reasons = until.reasons.into_iter().map(|((m, r), n)| (m, r, n)).collect();
         }
         let mut report = Report::new(self.dialect, &self.identity, Packets::new(self.packet));

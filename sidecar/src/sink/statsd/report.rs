@@ -158,7 +158,12 @@ impl Report {
     }
 
     /// Timers whose number, as the receiver counts it, is the true one.
-    fn durations(&mut self, name: &str, (now, told, samples): (&Distribution, &Distribution, &[f32]), tags: &[(String, String)]) {
+    fn durations(
+        &mut self,
+        name: &str,
+        (now, told, samples): (&Distribution, &Distribution, &[f32]),
+        tags: &[(String, String)],
+    ) {
         let count = now.count().saturating_sub(told.count());
         if count == 0 {
             return;
