@@ -13,6 +13,7 @@ mod road;
 mod told;
 mod tunnel;
 
+pub use crate::exchange::{Limits, Timeouts};
 pub use lane::{Door, Lane};
 pub use road::{Blueprint, Place, Road};
 

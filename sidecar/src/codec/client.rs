@@ -13,7 +13,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-type Driver = Pin<Box<http1::upgrades::UpgradeableConnection<TokioIo<Stream>, Body>>>;
+/// hyper's side of the connection; its type is not nameable once it may be upgraded.
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>>>>;
 
 /// One HTTP/1 connection.
 pub struct Http1 {

@@ -189,7 +189,7 @@ impl Keeper {
     async fn try_reload(self: &Rc<Self>) -> Reloaded {
         let loaded = config::load(&self.load).map_err(|report| report.to_string())?;
         let (old, new) = (self.plan(), loaded.plan.clone());
-        let mut notes: Vec<String> = loaded.warnings.iter().map(|w| format!("warning: {w}")).collect();
+        let mut notes: Vec<String> = loaded.warnings.iter().map(|w| w.render(false).trim_end().to_owned()).collect();
         if new.threads != old.threads {
             notes.push("`threads` needs a restart".into());
         }
@@ -292,7 +292,7 @@ impl Control for Rc<Keeper> {
     }
 
     fn config(&self) -> Value {
-        self.loaded.borrow().shown.to_json()
+        self.loaded.borrow().shown.json()
     }
 
     fn sinks(&self) -> Value {

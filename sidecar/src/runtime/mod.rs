@@ -54,12 +54,12 @@ pub fn run(options: Options) -> u8 {
     let loaded = match config::load(&options.load) {
         Ok(loaded) => loaded,
         Err(report) => {
-            report.print();
-            return report.exit_code();
+            tracing::error!("{report}");
+            return report.exit();
         }
     };
     for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", warning.render(false).trim_end());
     }
     let files = limits::raise_descriptors();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
@@ -129,7 +129,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     keeper.begin(orders);
     keeper.check(&plan);
     if let Some(listener) = admin {
-        tokio::task::spawn_local(crate::admin::serve(listener, keeper.clone()));
+        tokio::task::spawn_local(crate::admin::serve(listener, Rc::new(keeper.clone())));
     }
     if !options.quiet {
         banner(&plan);
