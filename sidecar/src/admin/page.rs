@@ -2,8 +2,8 @@
 
 use super::Control;
 use super::histogram::Histogram;
-use super::scrape::samples;
 use crate::names::metric;
+use crate::sink::scrape::samples;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 

@@ -1,10 +1,10 @@
 //! Asks one address over kept connections, and knows for sure what it has sent.
 
-use crate::admin::io::Io;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -122,7 +122,7 @@ impl Caller {
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
         let stream = TcpStream::connect(self.at).await?;
         stream.set_nodelay(true)?;
-        let (mut sender, connection) = http1::handshake(Io(stream)).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Its end shows at the sender; there is nothing more to learn from it.
         tokio::task::spawn_local(connection);
         sender.ready().await?;

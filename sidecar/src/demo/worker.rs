@@ -3,13 +3,14 @@
 use super::caller::{CallError, Caller, Tally};
 use super::system::SERVICES;
 use super::tell;
-use crate::admin::io::Io;
+
 use crate::names::header;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -88,7 +89,7 @@ async fn accept(listener: TcpListener, worker: Rc<Worker>) {
                 let task = tokio::task::spawn_local(answer(Rc::clone(&worker), request));
                 async move { Ok::<_, Infallible>(task.await.unwrap_or_else(|_| reply(500, json!({})))) }
             });
-            let _ = http1::Builder::new().serve_connection(Io(stream), service).await;
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
