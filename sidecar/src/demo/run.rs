@@ -110,7 +110,7 @@ async fn start() -> Result<Play, String> {
     for _ in 0..3 {
         match start_once().await {
             Ok(play) => return Ok(play),
-            Err(why) if why.contains("in use") => last = why,
+            Err(why) if ["in use", "is taken", "listens there"].iter().any(|said| why.contains(said)) => last = why,
             Err(why) => return Err(why),
         }
     }
