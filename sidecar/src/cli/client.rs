@@ -155,7 +155,7 @@ fn find(target: &Target) -> Result<Place, String> {
     }
     // A file with mistakes must not keep anybody from asking the Fourmi that still runs on the old one.
     let at = match crate::config::load(&target.load) {
-        Ok(loaded) => match loaded.plan.admin {
+        Ok(loaded) => match &loaded.plan.admin {
             Some(admin) => admin.listen,
             None => return Err("the configuration switches the admin listener off".to_owned()),
         },
