@@ -1,6 +1,10 @@
 //! Bytes to exchanges and back. Sees sockets and exchanges, never middlewares.
 
 pub mod client;
+pub mod forwarded;
+pub mod hop;
+pub mod problem;
+pub mod proxy_protocol;
 pub mod server;
 mod stream;
 

@@ -232,7 +232,9 @@ fn fill(head: &mut Head, uri: &http::Uri, protocol: Protocol) -> Result<(), Faul
         }
         (None, None) => "",
     };
-    head.authority = normalize::authority(authority)?.into_owned();
+    let authority = normalize::authority(authority)?.into_owned();
+    drop(hosts);
+    head.authority = authority;
     if uri.authority().is_some() {
         let authority = head.authority.clone();
         head.headers.set("host", authority);

@@ -197,6 +197,11 @@ impl Hub {
         }
     }
 
+    /// Commands on their way now, both directions.
+    pub fn in_flight(&self) -> i64 {
+        self.0.registry.levels().in_flight.iter().sum()
+    }
+
     /// Appends the whole text of `/metrics` (media type [`Hub::CONTENT_TYPE`]).
     pub fn prometheus(&self, out: &mut String) {
         let mut sinks = BTreeMap::new();

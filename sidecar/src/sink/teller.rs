@@ -1,11 +1,11 @@
 //! One worker's voice: counts and records what ends, without lock, channel or allocation.
 
 use super::drain::Outlet;
-use super::metric::{Connection, WorkerCells, WorkerSeries};
+use super::metric::{WorkerCells, WorkerSeries};
 use super::record::RecordEncoder;
 use super::ring::{self, Writer};
 use super::text::TextEncoder;
-use crate::exchange::Exchange;
+use crate::exchange::{ConnectionSide, Direction, Exchange};
 use crate::names::metric;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -68,16 +68,19 @@ impl Teller {
         }
     }
 
-    /// A command has begun: it is in flight until it is [told](Teller::told).
-    pub fn begun(&self, x: &Exchange) {
-        self.cells.in_flight(x.direction, 1);
+    /// Commands on their way: one more, one less.
+    pub fn in_flight(&self, direction: Direction, delta: i64) {
+        self.cells.in_flight(direction, delta);
     }
 
-    /// A command has ended: it is counted and written to every log sink. To be called once, when its end is set.
-    pub fn told(&self, x: &Exchange) {
-        self.cells.in_flight(x.direction, -1);
+    /// A command has ended: counts it. To be called once, when its end is set.
+    pub fn count(&self, x: &Exchange) {
+        self.inner.borrow_mut().series.record(x);
+    }
+
+    /// A command has ended: writes its record to every log sink.
+    pub fn log(&self, x: &Exchange) {
         let mut inner = self.inner.borrow_mut();
-        inner.series.record(x);
         let Inner { logs, scratch, .. } = &mut *inner;
         for log in logs {
             ring::begin(scratch);
@@ -103,14 +106,9 @@ impl Teller {
         self.event(metric::RETRIES, reason);
     }
 
-    /// A connection stands: of a `client`, or to an instance (`upstream`).
-    pub fn connection_opened(&self, side: &'static str) {
-        self.cells.connections(side_of(side), 1);
-    }
-
-    /// A connection is gone.
-    pub fn connection_closed(&self, side: &'static str) {
-        self.cells.connections(side_of(side), -1);
+    /// Connections of callers, or to instances: one more, one less.
+    pub fn connection(&self, side: ConnectionSide, delta: i64) {
+        self.cells.connections(side, delta);
     }
 
     fn event(&self, name: &'static str, reason: &'static str) {
@@ -125,6 +123,17 @@ impl Teller {
     }
 }
 
-fn side_of(side: &str) -> Connection {
-    if side == "upstream" { Connection::Upstream } else { Connection::Client }
+#[cfg(test)]
+impl Teller {
+    /// As the road begins a command.
+    pub(super) fn begun(&self, x: &Exchange) {
+        self.in_flight(x.direction, 1);
+    }
+
+    /// As the road ends one.
+    pub(super) fn told(&self, x: &Exchange) {
+        self.in_flight(x.direction, -1);
+        self.count(x);
+        self.log(x);
+    }
 }

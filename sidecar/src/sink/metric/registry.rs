@@ -2,7 +2,7 @@
 
 use super::series::{Duration3, Series, Totals};
 use super::view::SeriesKey;
-use crate::exchange::Direction;
+use crate::exchange::{ConnectionSide, Direction};
 use crate::names::{COMMANDS_MAX, OTHER, SERIES_MAX};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -12,15 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const REASONS_MAX: usize = 64;
 /// States of instances that are kept.
 const INSTANCES_MAX: usize = 2 * SERIES_MAX;
-
-/// Which connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Connection {
-    /// Of callers.
-    Client,
-    /// To instances.
-    Upstream,
-}
 
 /// Levels that one worker moves up and down.
 #[derive(Default)]
@@ -35,8 +26,8 @@ impl WorkerCells {
         shift(&self.in_flight[usize::from(direction == Direction::Outbound)], by);
     }
     /// Moves the open connections.
-    pub(crate) fn connections(&self, side: Connection, by: i64) {
-        shift(&self.connections[usize::from(side == Connection::Upstream)], by);
+    pub(crate) fn connections(&self, side: ConnectionSide, by: i64) {
+        shift(&self.connections[usize::from(side == ConnectionSide::Upstream)], by);
     }
 }
 
