@@ -29,7 +29,7 @@ fn an_instance_comes_changes_and_goes() {
     assert!(registry.deregister("stock", "a") && !registry.deregister("stock", "a"));
     assert!(registry.deregister("stock", "b"));
     let end = registry.snapshot();
-    assert!(end.service("stock").is_none() && end.len() == 0);
+    assert!(end.service("stock").is_none() && end.is_empty());
     assert_eq!(end.changes(), 5, "the counter goes on when services go");
 }
 
