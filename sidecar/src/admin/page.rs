@@ -62,7 +62,7 @@ impl Numbers {
                     let results = numbers.sinks.entry(sample.label("sink").to_owned()).or_default();
                     *results.entry(sample.label("result").to_owned()).or_default() += sample.value;
                 }
-                (metric::INSTANCES, _) => numbers.instances.push((
+                (metric::INSTANCES, _) if sample.value > 0.0 => numbers.instances.push((
                     sample.label("service").to_owned(),
                     sample.label("state").to_owned(),
                     sample.value,

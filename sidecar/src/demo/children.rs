@@ -161,6 +161,10 @@ impl Children {
                 Err(_) => wrong.push(format!("{}: its Fourmi did not stop within {patience:?}", service.name)),
             }
         }
+        // The workers have nothing to flush; waited for, so that none is still seen when the demo has ended.
+        for worker in self.workers.iter_mut().flatten() {
+            let _ = worker.kill().await;
+        }
         wrong
     }
 }
