@@ -6,9 +6,7 @@
 mod api;
 mod guard;
 mod histogram;
-pub(crate) mod io;
 mod page;
-pub(crate) mod scrape;
 mod server;
 
 pub use server::serve;

@@ -2,8 +2,8 @@
 
 use super::Control;
 use super::histogram::Histogram;
-use super::scrape::samples;
 use crate::names::metric;
+use crate::sink::scrape::samples;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
@@ -62,7 +62,7 @@ impl Numbers {
                     let results = numbers.sinks.entry(sample.label("sink").to_owned()).or_default();
                     *results.entry(sample.label("result").to_owned()).or_default() += sample.value;
                 }
-                (metric::INSTANCES, _) => numbers.instances.push((
+                (metric::INSTANCES, _) if sample.value > 0.0 => numbers.instances.push((
                     sample.label("service").to_owned(),
                     sample.label("state").to_owned(),
                     sample.value,

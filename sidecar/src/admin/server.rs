@@ -1,13 +1,14 @@
 //! The listener: connections, limits, deadlines.
 
 use super::api::{self, Answer};
-use super::io::{Clock, Io};
+
 use super::{Control, guard};
 use bytes::Bytes;
 use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -78,11 +79,11 @@ where
         async move { Ok::<_, Infallible>(asked.await.unwrap_or_else(|error| failed(&error))) }
     });
     let served = http1::Builder::new()
-        .timer(Clock)
+        .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD)
         .half_close(true)
-        .serve_connection(Io(stream), service)
+        .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, %peer, "admin: connection ended");

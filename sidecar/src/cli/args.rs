@@ -116,6 +116,9 @@ pub(crate) enum Command {
         /// Stop after this long; without it, at Ctrl-C
         #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
         duration: Option<Duration>,
+        /// Orders a second; each causes up to four more commands
+        #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5000))]
+        rate: u32,
     },
     /// Check a configuration: every problem at once, each with its place and what to do
     Validate {

@@ -42,9 +42,9 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
             log::begin(&global);
             crate::runtime::run(crate::runtime::Options { load, command, quiet: global.quiet })
         }
-        Command::Demo { duration } => {
+        Command::Demo { duration, rate } => {
             log::begin(&global);
-            crate::demo::run(crate::demo::Options { duration, config: global.config.clone() })
+            crate::demo::run(crate::demo::Options { duration, rate })
         }
         Command::DemoPart { arguments } => crate::demo::part(arguments),
         Command::DemoWorker { arguments } => {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub(crate) type Env = BTreeMap<String, String>;
 
 /// Names with the prefix that are no keys: the file to read, and flags of the command line.
-pub(crate) const RESERVED: [&str; 3] = ["FOURMI_CONFIG", "FOURMI_LOG_LEVEL", "FOURMI_LOG_FORMAT"];
+pub(crate) const RESERVED: [&str; 4] = ["FOURMI_CONFIG", "FOURMI_ADMIN", "FOURMI_LOG_LEVEL", "FOURMI_LOG_FORMAT"];
 
 /// Replaces `${NAME}` and `${NAME:-default}` in every value; `$${` stands for `${`. Keys are left alone.
 pub(crate) fn interpolate(node: &mut Node, env: &Env, problems: &mut Problems) {

@@ -15,6 +15,7 @@ mod process;
 mod prometheus;
 mod record;
 mod ring;
+pub(crate) mod scrape;
 mod statsd;
 mod stdout;
 mod teller;

@@ -1,0 +1,150 @@
+//! The order system: who is in it, where everyone listens, and the configuration of each Fourmi.
+
+use std::fmt::Write;
+
+/// The environment's name in records and StatsD names.
+pub(super) const ENV: &str = "demo";
+
+/// One service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Service {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// What callers ask of it.
+    pub(super) command: &'static str,
+    /// How many worker processes stand behind its Fourmi.
+    pub(super) workers: usize,
+}
+
+/// The one that customers talk to, first; it asks the others, in this order.
+pub(super) const SERVICES: [Service; 5] = [
+    Service { name: "order", command: "PlaceOrder", workers: 1 },
+    Service { name: "stock", command: "ReserveStock", workers: 2 },
+    Service { name: "payment", command: "ChargePayment", workers: 1 },
+    Service { name: "invoice", command: "WriteInvoice", workers: 1 },
+    Service { name: "mail", command: "SendMail", workers: 1 },
+];
+
+/// Whose a command is, seen from one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// What this service is asked.
+    Own,
+    /// What another service of the system is asked.
+    Other,
+    /// Not of the system.
+    Strange,
+}
+
+/// Whose the command `name` is, for the service that is asked `own`.
+pub(super) fn kind(name: &str, own: &str) -> Kind {
+    match name {
+        _ if name == own => Kind::Own,
+        _ if SERVICES.iter().any(|service| service.command == name) => Kind::Other,
+        _ => Kind::Strange,
+    }
+}
+
+/// Where one service and its Fourmi listen, and where that Fourmi tells what it saw. All on 127.0.0.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ports {
+    /// The workers.
+    pub(super) workers: Vec<u16>,
+    /// The Fourmi, for those who call the service.
+    pub(super) inbound: u16,
+    /// The Fourmi, for the service's own calls; only the first service makes any.
+    pub(super) outbound: u16,
+    /// The Fourmi's admin listener.
+    pub(super) admin: u16,
+    /// GELF receiver.
+    pub(super) graylog: u16,
+    /// StatsD receiver.
+    pub(super) statsd: u16,
+}
+
+/// The ports of `examples/orders`: fixed, so that its README can name them.
+#[cfg(test)]
+pub(super) fn example_ports() -> Vec<Ports> {
+    use crate::names::port;
+    let at = |base: u16, index: usize| base + u16::try_from(index).unwrap_or(0);
+    SERVICES
+        .iter()
+        .enumerate()
+        .map(|(i, service)| Ports {
+            workers: (0..service.workers).map(|n| at(8081, i + 10 * n)).collect(),
+            inbound: at(port::INBOUND + 10, i),
+            outbound: at(port::OUTBOUND + 10, i),
+            admin: at(port::ADMIN + 10, i),
+            graylog: port::GRAYLOG,
+            statsd: port::STATSD,
+        })
+        .collect()
+}
+
+/// The configuration of the Fourmi beside service number `index`.
+pub(super) fn config(index: usize, ports: &[Ports]) -> String {
+    let (service, own) = (SERVICES[index], &ports[index]);
+    let mut out = String::with_capacity(1024);
+    // Writing to a String cannot fail.
+    let _ = write_config(&mut out, index, service, own, ports);
+    out
+}
+
+fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, ports: &[Ports]) -> std::fmt::Result {
+    let name = service.name;
+    writeln!(out, "# The Fourmi beside the service {name} of the order system.")?;
+    writeln!(out, "service: {name}\nenv: {ENV}\nhostname: {name}-1\ntags: {{team: orders}}\n\nworker:")?;
+    match own.workers.as_slice() {
+        [one] => writeln!(out, "  address: http://127.0.0.1:{one}")?,
+        several => {
+            writeln!(out, "  address:")?;
+            for port in several {
+                writeln!(out, "    - http://127.0.0.1:{port}")?;
+            }
+        }
+    }
+    writeln!(out, "  ready: {{http: /healthz, interval: 500ms}}")?;
+    writeln!(out, "inbound:\n  - listen: http://127.0.0.1:{}", own.inbound)?;
+    if index == 0 {
+        writeln!(out, "outbound:\n  - listen: http://127.0.0.1:{}\n    services:", own.outbound)?;
+        for (other, at) in SERVICES.iter().zip(ports).skip(1) {
+            writeln!(out, "      {}: {{address: http://127.0.0.1:{}}}", other.name, at.inbound)?;
+        }
+    }
+    writeln!(out, "\nlogs:\n  - graylog: {{to: udp://127.0.0.1:{}, compress: none}}", own.graylog)?;
+    writeln!(out, "metrics:\n  labels: [shop]\n  sinks:")?;
+    writeln!(out, "    - statsd: {{to: udp://127.0.0.1:{}, dialect: plain, interval: 1s}}", own.statsd)?;
+    writeln!(out, "    - prometheus: {{}}\nadmin: {{listen: 127.0.0.1:{}}}", own.admin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_what_the_demo_runs() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/orders");
+        let ports = example_ports();
+        for (index, service) in SERVICES.iter().enumerate() {
+            let path = folder.join(service.name).with_extension("yaml");
+            let wanted = config(index, &ports);
+            if std::env::var_os("FOURMI_TEST_WRITE").is_some() {
+                std::fs::write(&path, &wanted).unwrap();
+            }
+            let found = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(found, wanted, "{}: write it again with FOURMI_TEST_WRITE=1", path.display());
+        }
+    }
+
+    #[test]
+    fn ports_of_the_examples_are_all_different() {
+        let mut all: Vec<u16> = example_ports()
+            .iter()
+            .flat_map(|p| p.workers.iter().copied().chain([p.inbound, p.outbound, p.admin]))
+            .collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+}
