@@ -200,10 +200,11 @@ pub struct H2Worker {
     seen: Arc<Mutex<Vec<Whole>>>,
     connections: Arc<AtomicUsize>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
+    drain: tokio::sync::watch::Sender<()>,
 }
 
 impl H2Worker {
-    /// On a free port; every whole request is answered by the function.
+    /// On a free port; every whole request is answered by the function, after `delay-ms` if it has that header.
     pub fn replying(reply: impl Fn(&Whole) -> Response<Pieces> + Send + Sync + 'static) -> Self {
         Self::with_streams(200, reply)
     }
@@ -215,6 +216,7 @@ impl H2Worker {
         let connections = Arc::new(AtomicUsize::new(0));
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let (all, count, reply) = (seen.clone(), connections.clone(), Arc::new(reply));
+        let (drain, drained) = tokio::sync::watch::channel(());
         let (up, is_up) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -238,19 +240,29 @@ impl H2Worker {
                             whole.authority = head.uri.authority().map(|a| a.to_string()).unwrap_or_default();
                             whole.headers = head.headers;
                             all.lock().unwrap().push(whole.clone());
+                            if let Some(ms) = whole.header("delay-ms").and_then(|v| v.parse().ok()) {
+                                tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+                            }
                             Ok::<_, hyper::Error>(reply(&whole))
                         }
                     });
                     let mut server = hyper::server::conn::http2::Builder::new(Spawn);
                     server.max_concurrent_streams(streams);
+                    let mut drained = drained.clone();
+                    drained.mark_unchanged();
                     tokio::spawn(async move {
-                        let _ = server.serve_connection(Io(stream), service).await;
+                        let mut connection = std::pin::pin!(server.serve_connection(Io(stream), service));
+                        tokio::select! {
+                            _ = connection.as_mut() => return,
+                            Ok(()) = drained.changed() => connection.as_mut().graceful_shutdown(),
+                        }
+                        let _ = connection.await;
                     });
                 }
             });
         });
         is_up.recv().unwrap();
-        H2Worker { port, seen, connections, stop: Some(stop) }
+        H2Worker { port, seen, connections, stop: Some(stop), drain }
     }
 
     /// Its address as the configuration writes it.
@@ -264,6 +276,10 @@ impl H2Worker {
     /// How many connections it got.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Acquire)
+    }
+    /// Sends GOAWAY on every connection that stands; what is in flight is finished, new ones are taken.
+    pub fn go_away(&self) {
+        let _ = self.drain.send(());
     }
 }
 

@@ -63,6 +63,11 @@ impl Peer {
         }
         Peer { child, output, folder, port, name }
     }
+    /// Ends it as `kill -9` does: at once, whatever it holds.
+    pub fn kill_9(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
     /// What it printed so far.
     pub fn output(&self) -> String {
         self.output.lock().unwrap().clone()
@@ -118,6 +123,19 @@ pub fn nginx() -> Peer {
     let mut command = Command::new(program("nginx"));
     command.arg("-p").arg(folder.path()).arg("-e").arg("stderr").arg("-c").arg(&file);
     Peer::start("nginx", port, folder, &mut command).listens(port)
+}
+
+/// A small worker on node, as a process of its own; it answers after a few milliseconds.
+#[track_caller]
+pub fn node_worker() -> Peer {
+    let port = free_port();
+    let script = format!(
+        "require('http').createServer((q, s) => {{ q.resume(); q.on('end', () => setTimeout(() => s.end('{port}'), 5)); }})\
+         .listen({port}, '127.0.0.1')"
+    );
+    let mut command = Command::new(program("node"));
+    command.arg("-e").arg(script);
+    Peer::start("node", port, TempDir::new().unwrap(), &mut command).listens(port)
 }
 
 /// Where the peers from npm are.

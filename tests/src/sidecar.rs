@@ -54,7 +54,10 @@ pub fn run_fourmi_in(folder: &Path, arguments: &[&str]) -> Ended {
 }
 
 fn clean_command() -> Command {
-    let mut command = Command::new(binary());
+    cleaned(Command::new(binary()))
+}
+
+fn cleaned(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("FOURMI_") || name.to_ascii_lowercase().ends_with("_proxy") {
@@ -78,6 +81,7 @@ pub struct Setup {
     labels: String,
     more: String,
     arguments: Vec<String>,
+    wrapper: Vec<String>,
     environment: Vec<(String, String)>,
 }
 
@@ -108,6 +112,7 @@ impl Setup {
             labels: String::new(),
             more: String::new(),
             arguments: Vec::new(),
+            wrapper: Vec::new(),
             environment: Vec::new(),
         }
     }
@@ -159,6 +164,11 @@ impl Setup {
     /// The worker's command line, after `--`.
     pub fn running(mut self, command: &[&str]) -> Self {
         self.arguments = command.iter().map(|s| s.to_string()).collect();
+        self
+    }
+    /// A program that starts Fourmi in its own place, e.g. `prlimit --nofile=64`.
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.wrapper = command.iter().map(|s| s.to_string()).collect();
         self
     }
     /// An environment variable.
@@ -217,6 +227,11 @@ impl Setup {
         let file = self.folder.path().join("fourmi.yaml");
         std::fs::write(&file, self.yaml()).unwrap();
         let mut command = clean_command();
+        if let Some((program, arguments)) = self.wrapper.split_first() {
+            let fourmi = command.get_program().to_owned();
+            command = cleaned(Command::new(program));
+            command.args(arguments).arg(fourmi);
+        }
         command.arg("run").arg("-c").arg(&file).current_dir(self.folder.path());
         if !self.arguments.is_empty() {
             command.arg("--").args(&self.arguments);
@@ -275,6 +290,13 @@ impl Fourmi {
             assert!(Instant::now() < give_up, "never ready: {said}\n{}", self.stderr());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Waits until `/livez` says 200, whatever is not ready yet.
+    #[track_caller]
+    pub fn wait_live(&self) {
+        let live = || self.try_admin("GET", "/livez").is_some_and(|a| a.status() == 200).then_some(());
+        eventually_or("fourmi is alive", live, || self.stderr());
     }
 
     /// The inbound port.
