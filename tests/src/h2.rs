@@ -28,7 +28,11 @@ pub fn run<T>(part: impl Future<Output = T>) -> T {
 struct Io(TcpStream);
 
 impl hyper::rt::Read for Io {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut to: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut to: ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let mut space = [0; 16 << 10];
         let room = to.remaining().min(space.len());
         let mut buf = ReadBuf::new(&mut space[..room]);
@@ -95,7 +99,8 @@ impl Body for Pieces {
 }
 
 fn header_map(lines: &[(&str, &str)]) -> HeaderMap {
-    let pair = |(n, v): &(&str, &str)| (n.parse::<http::HeaderName>().unwrap(), v.parse::<http::HeaderValue>().unwrap());
+    let pair =
+        |(n, v): &(&str, &str)| (n.parse::<http::HeaderName>().unwrap(), v.parse::<http::HeaderValue>().unwrap());
     let mut map = HeaderMap::new();
     for (name, value) in lines.iter().map(pair) {
         map.append(name, value);

@@ -355,7 +355,9 @@ impl Fourmi {
         let stream = TcpStream::connect(("127.0.0.1", self.setup.admin)).ok()?;
         let mut wire = Wire::new(crate::net::Stream::Tcp(stream));
         let port = self.setup.admin;
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
         wire.send(head).ok()?;
         wire.message(Kind::AnswerTo(method)).ok()
     }
@@ -402,7 +404,11 @@ impl Fourmi {
     /// Waits until standard error has this text.
     #[track_caller]
     pub fn says(&self, text: &str) {
-        eventually_or(&format!("fourmi says {text:?}"), || self.stderr().contains(text).then_some(()), || self.stderr());
+        eventually_or(
+            &format!("fourmi says {text:?}"),
+            || self.stderr().contains(text).then_some(()),
+            || self.stderr(),
+        );
     }
     /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {

@@ -34,7 +34,8 @@ impl Line {
             if let Some(r) = part.strip_prefix('@') {
                 rate = r.parse().unwrap_or_else(|_| panic!("not a rate: {text:?}"));
             } else if let Some(list) = part.strip_prefix('#') {
-                let pair = |t: &str| t.split_once(':').map_or((t.to_owned(), String::new()), |(k, v)| (k.into(), v.into()));
+                let pair =
+                    |t: &str| t.split_once(':').map_or((t.to_owned(), String::new()), |(k, v)| (k.into(), v.into()));
                 tags = list.split(',').map(pair).collect();
             }
         }

@@ -31,7 +31,8 @@ fn headers_name_the_command_and_the_worker_is_told() {
 
 #[test]
 fn names_are_normalised_and_ids_are_made() {
-    for (given, name) in [(r"App\Command\CreateOrder", "App.Command.CreateOrder"), ("/orders/create", "orders.create")] {
+    for (given, name) in [(r"App\Command\CreateOrder", "App.Command.CreateOrder"), ("/orders/create", "orders.create")]
+    {
         let (worker, gelf, fourmi) = watched("");
         fourmi.post("/", &format!("Fourmi-Command: {given}\r\n"), "");
         let record = only(&gelf);
@@ -116,7 +117,13 @@ fn envelopes_of_frameworks() {
     let symfony = format!("{json}type: App\\Command\\CreateOrder\r\n");
     for (codec, headers, body, name, id) in [
         ("symfony", symfony.as_str(), "{}", "App.Command.CreateOrder", None),
-        ("laravel", json, r#"{"uuid": "u-1", "displayName": "App\\Jobs\\Pay", "data": {}}"#, "App.Jobs.Pay", Some("u-1")),
+        (
+            "laravel",
+            json,
+            r#"{"uuid": "u-1", "displayName": "App\\Jobs\\Pay", "data": {}}"#,
+            "App.Jobs.Pay",
+            Some("u-1"),
+        ),
         ("prooph", json, r#"{"message_name": "Pay", "uuid": "u-2", "payload": {}}"#, "Pay", Some("u-2")),
         ("bernard", json, r#"{"class": "Bernard\\Message", "name": "Pay"}"#, "Pay", None),
         ("simplebus", json, r#"{"message_type": "App\\Pay", "serialized_message": "{}"}"#, "App.Pay", None),
@@ -146,7 +153,9 @@ fn the_worker_may_add_tags_to_the_record() {
 fn strangers_are_not_believed() {
     let (worker, gelf, fourmi) = watched("trusted: [10.0.0.0/8]");
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let forged = format!("Fourmi-Command: Forged\r\nFourmi-Id: 1\r\nFourmi-Tags: admin=1\r\nFourmi-Anything: x\r\ntraceparent: {parent}\r\n");
+    let forged = format!(
+        "Fourmi-Command: Forged\r\nFourmi-Id: 1\r\nFourmi-Tags: admin=1\r\nFourmi-Anything: x\r\ntraceparent: {parent}\r\n"
+    );
     assert_eq!(fourmi.post("/", &forged, "").status(), 200);
     let seen = worker.last();
     assert_ne!(seen.header("fourmi-command"), Some("Forged"));
@@ -168,7 +177,8 @@ fn interleaved_commands_share_nothing() {
             scope.spawn(move || {
                 let mut client = fourmi.client();
                 for round in 0..5 {
-                    let headers = format!("Fourmi-Command: C{n}\r\nFourmi-Id: {n}-{round}\r\nFourmi-Tags: t{n}=v{round}\r\n");
+                    let headers =
+                        format!("Fourmi-Command: C{n}\r\nFourmi-Id: {n}-{round}\r\nFourmi-Tags: t{n}=v{round}\r\n");
                     assert_eq!(client.post(&format!("/slow/{}", n * 3), &headers, "").status(), 200);
                 }
             });
@@ -191,16 +201,26 @@ fn interleaved_commands_share_nothing() {
             }
         }
     }
-    assert!(worker.requests().iter().filter(|r| r.header("fourmi-command") == Some("Plain")).all(|r| r.header("fourmi-tags").is_none_or(str::is_empty)));
+    assert!(
+        worker
+            .requests()
+            .iter()
+            .filter(|r| r.header("fourmi-command") == Some("Plain"))
+            .all(|r| r.header("fourmi-tags").is_none_or(str::is_empty))
+    );
 }
 
 #[test]
 fn tags_have_limits() {
     let (_worker, gelf, fourmi) = watched("");
     let many: Vec<String> = (0..40).map(|n| format!("k{n}={}", "v".repeat(300))).collect();
-    assert_eq!(fourmi.post("/", &format!("Fourmi-Command: Many\r\nFourmi-Tags: {}\r\n", many.join(", ")), "").status(), 200);
+    assert_eq!(
+        fourmi.post("/", &format!("Fourmi-Command: Many\r\nFourmi-Tags: {}\r\n", many.join(", ")), "").status(),
+        200
+    );
     let record = only(&gelf);
-    let tags: Vec<(&String, &Value)> = record.as_object().unwrap().iter().filter(|(k, _)| k.starts_with("_tag_")).collect();
+    let tags: Vec<(&String, &Value)> =
+        record.as_object().unwrap().iter().filter(|(k, _)| k.starts_with("_tag_")).collect();
     assert_eq!(tags.len(), 16);
     assert!(tags.iter().all(|(_, v)| v.as_str().is_some_and(|v| v.len() <= 128)));
 }
@@ -259,7 +279,8 @@ fn what_the_worker_sends_inherits_from_what_it_handles() {
     for path in ["/passes", "/names", "/silent"] {
         assert_eq!(fourmi.get(path).status(), 200);
         let (asked, handled) = (stock.last(), worker.last());
-        let (of_worker, of_stock) = (trace_of(handled.header("traceparent").unwrap()), trace_of(asked.header("traceparent").unwrap()));
+        let (of_worker, of_stock) =
+            (trace_of(handled.header("traceparent").unwrap()), trace_of(asked.header("traceparent").unwrap()));
         assert_eq!(of_worker.0, of_stock.0, "{path}: one trace");
         assert_ne!(of_worker.1, of_stock.1, "{path}: a span of its own");
     }

@@ -5,7 +5,8 @@ use fourmi_tests::{Setup, Worker, free_port};
 #[test]
 fn a_service_is_found_by_its_name_in_host() {
     let (worker, stock, mail) = (Worker::echo(), Worker::echo(), Worker::echo());
-    let services = format!("{{stock: {{address: \"{}\"}}, mail: {{address: \"{}\"}}}}", stock.address(), mail.address());
+    let services =
+        format!("{{stock: {{address: \"{}\"}}, mail: {{address: \"{}\"}}}}", stock.address(), mail.address());
     let fourmi = Setup::beside(worker.address()).outbound(services).start();
     for host in ["stock", "stock.service.fourmi", "STOCK.service.fourmi", "stock.service.fourmi:15001"] {
         let answer = fourmi.outbound().send(format!("GET /items/7 HTTP/1.1\r\nHost: {host}\r\n\r\n")).answer();
@@ -23,7 +24,8 @@ fn a_service_is_found_by_its_name_in_host() {
 #[test]
 fn one_connection_of_the_worker_reaches_several_services() {
     let (stock, mail) = (Worker::echo(), Worker::echo());
-    let services = format!("{{stock: {{address: \"{}\"}}, mail: {{address: \"{}\"}}}}", stock.address(), mail.address());
+    let services =
+        format!("{{stock: {{address: \"{}\"}}, mail: {{address: \"{}\"}}}}", stock.address(), mail.address());
     let fourmi = Setup::alone().outbound(services).start();
     let mut client = fourmi.outbound();
     for (host, service) in [("stock", &stock), ("mail", &mail), ("stock", &stock)] {

@@ -106,7 +106,8 @@ fn d4_the_idle_time_begins_when_the_connection_stands() {
 
 #[test]
 fn d6_the_workers_own_answer_passes() {
-    let workers: Vec<Worker> = (0..2).map(|_| Worker::answering("HTTP/1.1 503 Busy\r\nX-Mine: 1\r\nContent-Length: 4\r\n\r\nmine")).collect();
+    let workers: Vec<Worker> =
+        (0..2).map(|_| Worker::answering("HTTP/1.1 503 Busy\r\nX-Mine: 1\r\nContent-Length: 4\r\n\r\nmine")).collect();
     let fourmi = Setup::beside_all(workers.iter().map(|w| w.address())).start();
     let answer = fourmi.post("/", "", "x");
     assert_eq!((answer.status(), answer.header("x-mine"), answer.text()), (503, Some("1"), "mine".into()));
@@ -211,7 +212,8 @@ fn e6_after_goaway_new_calls_take_a_new_connection() {
         let mut client = H2Client::connect(fourmi.port()).await;
         assert_eq!(client.get("/first").await.status, 200);
         let mut long = client.clone();
-        let long = tokio::spawn(async move { long.send("GET", "/long", &[("delay-ms", "800")], Pieces::default()).await });
+        let long =
+            tokio::spawn(async move { long.send("GET", "/long", &[("delay-ms", "800")], Pieces::default()).await });
         while worker.requests().len() < 2 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -335,8 +337,11 @@ fn f1_events_are_not_held() {
 
 #[test]
 fn f3_nothing_is_decoded_on_the_way() {
-    let packed: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 7, 0, 0x86, 0xa6, 0x10, 0x36, 5, 0, 0, 0];
-    let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nETag: \"s\"\r\nContent-Length: {}\r\n\r\n", packed.len()).into_bytes();
+    let packed: &[u8] =
+        &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 7, 0, 0x86, 0xa6, 0x10, 0x36, 5, 0, 0, 0];
+    let mut bytes =
+        format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nETag: \"s\"\r\nContent-Length: {}\r\n\r\n", packed.len())
+            .into_bytes();
     bytes.extend_from_slice(packed);
     let worker = Worker::answering(bytes);
     let fourmi = Setup::beside(worker.address()).start();
@@ -357,7 +362,9 @@ fn f5_reload_does_not_touch_open_tunnels() {
     });
     let fourmi = Setup::beside(worker.address()).start();
     let mut client = fourmi.client();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGVzdA==\r\n\r\n");
+    client.send(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGVzdA==\r\n\r\n",
+    );
     assert_eq!(client.answer_head().status(), 101);
     for n in 0..5 {
         fourmi.rewrite(&format!("{}tags: {{round: r{n}}}\n", fourmi.yaml()));

@@ -43,8 +43,12 @@ fn a1_length_and_chunked_together() {
 fn a2_two_lengths_that_disagree() {
     let (worker, fourmi) = beside_echo();
     let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\nX: 0123456\r\n\r\n";
-    for lengths in ["Content-Length: 46\r\nContent-Length: 0", "Content-Length: 46, 0", "Content-Length: +46", "Content-Length: 0x2e"]
-    {
+    for lengths in [
+        "Content-Length: 46\r\nContent-Length: 0",
+        "Content-Length: 46, 0",
+        "Content-Length: +46",
+        "Content-Length: 0x2e",
+    ] {
         refused(&fourmi, &worker, &format!("GET / HTTP/1.1\r\nHost: a\r\n{lengths}\r\n\r\n{hidden}"), &[400]);
     }
 }
@@ -98,7 +102,9 @@ fn a5_never_emit_what_we_would_not_accept() {
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTrailer: Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nContent-Length: 99\r\nHost: evil\r\n\r\n");
     if client.answer().status() == 200 {
         let trailers = worker.last().trailers;
-        assert!(!trailers.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-length") || n.eq_ignore_ascii_case("host")));
+        assert!(
+            !trailers.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-length") || n.eq_ignore_ascii_case("host"))
+        );
     }
 }
 
@@ -326,7 +332,15 @@ fn c1_dot_segments_are_resolved_before_anybody_decides() {
 #[test]
 fn c2_path_parameters_that_hide_dots() {
     let (worker, fourmi) = beside_echo();
-    for odd in ["/v1/..;/internal/x", "/v1/%2e%2e;a=b/internal", "/v1/.;/x", "/a\\..\\b", "/a%5c..%5cb", "/a%2f..%2fb", "/a%00b"] {
+    for odd in [
+        "/v1/..;/internal/x",
+        "/v1/%2e%2e;a=b/internal",
+        "/v1/.;/x",
+        "/a\\..\\b",
+        "/a%5c..%5cb",
+        "/a%2f..%2fb",
+        "/a%00b",
+    ] {
         assert_eq!(target_seen(&fourmi, odd).0, 400, "{odd}");
     }
     assert_eq!(worker.requests().len(), 0);
@@ -336,7 +350,9 @@ fn c2_path_parameters_that_hide_dots() {
 #[test]
 fn c3_one_form_of_a_path_for_all() {
     let (_worker, fourmi) = beside_echo();
-    for (sent, seen) in [("/%63onfigs", "/configs"), ("/a%7Eb", "/a~b"), ("/a%2fb", "/a%2Fb"), ("/%e2%82%ac", "/%E2%82%AC")] {
+    for (sent, seen) in
+        [("/%63onfigs", "/configs"), ("/a%7Eb", "/a~b"), ("/a%2fb", "/a%2Fb"), ("/%e2%82%ac", "/%E2%82%AC")]
+    {
         assert_eq!(target_seen(&fourmi, sent), (200, Some(seen.into())), "{sent}");
     }
     assert_eq!(target_seen(&fourmi, "/%zz").0, 400);

@@ -68,9 +68,14 @@ fn connections_are_kept_on_both_sides() {
 
 #[test]
 fn hop_by_hop_headers_stay_on_their_hop() {
-    let worker = Worker::answering("HTTP/1.1 200 OK\r\nConnection: x-private\r\nX-Private: 1\r\nX-Public: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 0\r\n\r\n");
+    let worker = Worker::answering(
+        "HTTP/1.1 200 OK\r\nConnection: x-private\r\nX-Private: 1\r\nX-Public: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 0\r\n\r\n",
+    );
     let fourmi = Setup::beside(worker.address()).start();
-    let answer = fourmi.get_with("/", "Connection: x-secret, keep-alive\r\nX-Secret: 1\r\nProxy-Connection: keep-alive\r\nX-Kept: 1\r\n");
+    let answer = fourmi.get_with(
+        "/",
+        "Connection: x-secret, keep-alive\r\nX-Secret: 1\r\nProxy-Connection: keep-alive\r\nX-Kept: 1\r\n",
+    );
     let seen = worker.last();
     assert_eq!(seen.header("x-kept"), Some("1"));
     for gone in ["x-secret", "proxy-connection", "keep-alive"] {
@@ -131,7 +136,9 @@ fn big_bodies_pass_intact_while_they_come() {
                     }
                     sender.send("0\r\n\r\n").unwrap();
                 } else {
-                    sender.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len())).unwrap();
+                    sender
+                        .send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len()))
+                        .unwrap();
                     sender.send(body).unwrap();
                 }
             });
@@ -196,7 +203,9 @@ fn upgraded_connections_carry_bytes_both_ways() {
             assert!(request.says("connection", "upgrade"));
             assert_eq!(request.header("upgrade"), Some(protocol));
             // The first bytes come in one piece with the answer.
-            conn.send(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\nwelcome "));
+            conn.send(format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\nwelcome "
+            ));
             while let Ok(bytes) = conn.wire.some() {
                 if bytes.is_empty() {
                     break;

@@ -7,7 +7,8 @@ use serde_json::Value;
 fn a_record_has_exactly_the_documented_fields() {
     let (worker, server) = (Worker::echo(), GelfServer::start());
     let fourmi = Setup::beside(worker.address()).gelf(&server).more("tags: {team: orders}").start();
-    let answer = fourmi.post("/status/201", "Fourmi-Command: CreateOrder\r\nFourmi-Id: 42\r\nFourmi-Tags: shop=7\r\n", "hello");
+    let answer =
+        fourmi.post("/status/201", "Fourmi-Command: CreateOrder\r\nFourmi-Id: 42\r\nFourmi-Tags: shop=7\r\n", "hello");
     let record = server.wait_for(1).remove(0);
     let text = [
         ("version", "1.1"),
@@ -33,7 +34,10 @@ fn a_record_has_exactly_the_documented_fields() {
     }
     assert_eq!(record["_bytes_out"].as_u64(), Some(answer.body.len() as u64));
     for field in ["_duration_ms", "_upstream_ms", "_overhead_ms"] {
-        assert!(record[field].is_f64(), "{field} always has a decimal point, or the index takes it for an integer: {record}");
+        assert!(
+            record[field].is_f64(),
+            "{field} always has a decimal point, or the index takes it for an integer: {record}"
+        );
         assert!((0.0..60_000.0).contains(&record[field].as_f64().unwrap()), "{field}: {record}");
     }
     let (whole, upstream) = (record["_duration_ms"].as_f64().unwrap(), record["_upstream_ms"].as_f64().unwrap());
@@ -43,19 +47,26 @@ fn a_record_has_exactly_the_documented_fields() {
     assert!(record["short_message"].as_str().is_some_and(|m| !m.trim().is_empty()));
     assert!(record["_tags"].as_str().is_some_and(|t| t.contains("team") && t.contains("shop")), "{record}");
     assert!(record["_upstream"].as_str().is_some_and(|u| u.contains(&worker.port().to_string())), "{record}");
-    assert_eq!((record["_trace_id"].as_str().map(str::len), record["_span_id"].as_str().map(str::len)), (Some(32), Some(16)));
+    assert_eq!(
+        (record["_trace_id"].as_str().map(str::len), record["_span_id"].as_str().map(str::len)),
+        (Some(32), Some(16))
+    );
     let known = "version host timestamp level short_message _facility _env _service _hostname _command _command_id _tags \
          _direction _protocol _route _consumer _status _outcome _duration_ms _upstream_ms _overhead_ms _attempt _bytes_in \
          _bytes_out _client _upstream _trace_id _span_id _error";
     for field in record.as_object().unwrap().keys() {
-        assert!(field.starts_with("_tag_") || known.split_whitespace().any(|k| k == field), "{field} is not documented");
+        assert!(
+            field.starts_with("_tag_") || known.split_whitespace().any(|k| k == field),
+            "{field} is not documented"
+        );
     }
 }
 
 #[test]
 fn the_level_tells_how_bad_it_was() {
     let (worker, server) = (Worker::echo(), GelfServer::start());
-    let fourmi = Setup::beside(worker.address()).gelf(&server).more("limits: {body: 10}\ntimeouts: {answer: 200ms}").start();
+    let fourmi =
+        Setup::beside(worker.address()).gelf(&server).more("limits: {body: 10}\ntimeouts: {answer: 200ms}").start();
     for (path, body, level, outcome, status) in [
         ("/status/302", "", 6, "success", 302),
         ("/status/404", "", 4, "client_error", 404),
@@ -68,7 +79,11 @@ fn the_level_tells_how_bad_it_was() {
         let record = server.record("_command_id", &id);
         let got = (record["level"].as_u64(), record["_outcome"].as_str(), record["_status"].as_u64());
         assert_eq!(got, (Some(level), Some(outcome), Some(status)), "{record}");
-        assert_eq!(record.get("_error").is_some(), status > 400 && outcome != "client_error" && outcome != "server_error", "{record}");
+        assert_eq!(
+            record.get("_error").is_some(),
+            status > 400 && outcome != "client_error" && outcome != "server_error",
+            "{record}"
+        );
     }
 }
 
@@ -76,9 +91,15 @@ fn the_level_tells_how_bad_it_was() {
 fn secrets_never_appear() {
     let worker = Worker::answering("HTTP/1.1 200 OK\r\nSet-Cookie: sid=hunter2\r\nContent-Length: 0\r\n\r\n");
     let server = GelfServer::start();
-    let both = format!("[{{graylog: {{to: \"udp://127.0.0.1:{}\", compress: none}}}}, {{stdout: {{format: json}}}}]", server.port());
+    let both = format!(
+        "[{{graylog: {{to: \"udp://127.0.0.1:{}\", compress: none}}}}, {{stdout: {{format: json}}}}]",
+        server.port()
+    );
     let fourmi = Setup::beside(worker.address()).logs(both).start();
-    fourmi.get_with("/?token=hunter2&password=hunter2", "Authorization: Bearer hunter2\r\nCookie: sid=hunter2\r\nProxy-Authorization: hunter2\r\n");
+    fourmi.get_with(
+        "/?token=hunter2&password=hunter2",
+        "Authorization: Bearer hunter2\r\nCookie: sid=hunter2\r\nProxy-Authorization: hunter2\r\n",
+    );
     server.wait_for(1);
     let told = server.datagrams().iter().map(|d| String::from_utf8_lossy(d).into_owned()).collect::<String>();
     for text in [told, fourmi.stdout(), fourmi.stderr(), fourmi.metrics().text()] {
@@ -94,7 +115,10 @@ fn standard_output_has_one_object_a_line_with_the_same_words() {
     let record: Value = eventually("a line", || {
         fourmi.stdout().lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()).find(|v| v["command"] == "Pay")
     });
-    assert_eq!((&record["service"], &record["env"], &record["tag_shop"]), (&"payment".into(), &"test".into(), &"7".into()));
+    assert_eq!(
+        (&record["service"], &record["env"], &record["tag_shop"]),
+        (&"payment".into(), &"test".into(), &"7".into())
+    );
     assert_eq!((record["status"].as_u64(), record["bytes_in"].as_u64()), (Some(200), Some(1)));
     assert!(record["duration_ms"].is_number() && record["trace_id"].is_string(), "{record}");
 }
@@ -114,7 +138,10 @@ fn records_are_packed_and_cut_as_graylog_wants() {
         let datagrams = server.datagrams();
         assert!(datagrams.len() > 1, "{compress}: one datagram of {} bytes", datagrams[0].len());
         assert!(datagrams.iter().all(|d| d.len() <= 512 && d.starts_with(&[0x1e, 0x0f])), "{compress}");
-        assert!(datagrams.iter().all(|d| d[2..10] == datagrams[0][2..10] && d[11] as usize == datagrams.len()), "{compress}");
+        assert!(
+            datagrams.iter().all(|d| d[2..10] == datagrams[0][2..10] && d[11] as usize == datagrams.len()),
+            "{compress}"
+        );
         let whole: Vec<u8> = datagrams.iter().flat_map(|d| d[12..].to_vec()).collect();
         assert_eq!(whole[0], magic[0], "{compress}");
         if compress == "gzip" {
