@@ -65,7 +65,7 @@ impl GelfServer {
     #[track_caller]
     pub fn record(&self, field: &str, value: &str) -> Value {
         eventually(&format!("a GELF record with {field} = {value}"), || {
-            self.records().into_iter().find(|r| r[field] == value || r[field].to_string() == value)
+            self.records().into_iter().find(|r| r[field] == value)
         })
     }
 }

@@ -346,7 +346,7 @@ impl RawH2 {
         self.frame(1, 4 | u8::from(end), stream, &block);
     }
     /// The next frame; none when the connection ends.
-    pub fn next(&mut self) -> Option<RawFrame> {
+    pub fn read(&mut self) -> Option<RawFrame> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -359,7 +359,7 @@ impl RawH2 {
     /// connection just ends.
     pub fn verdict(&mut self, stream: u32) -> Option<RawFrame> {
         loop {
-            let frame = self.next()?;
+            let frame = self.read()?;
             if frame.kind == 4 && frame.flags & 1 == 0 {
                 self.frame(4, 1, 0, &[]);
             }

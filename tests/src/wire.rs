@@ -12,11 +12,11 @@ pub struct Message {
     /// The request line or the status line.
     pub first: String,
     /// Header lines in order, names as they were spelled.
-    pub headers: Vec<(String, String)>,
+    pub headers: Lines,
     /// The body, decoded from its chunks.
     pub body: Vec<u8>,
     /// Trailer lines after the last chunk.
-    pub trailers: Vec<(String, String)>,
+    pub trailers: Lines,
 }
 
 impl Message {
@@ -65,6 +65,9 @@ impl Message {
         found.and_then(|h| h[1].as_str()).map(str::to_owned)
     }
 }
+
+/// Header or trailer lines in order.
+pub type Lines = Vec<(String, String)>;
 
 /// What a message is, because that decides where it ends.
 #[derive(Debug, Clone, Copy)]
@@ -160,7 +163,7 @@ impl Wire {
         }
     }
 
-    fn lines(&mut self) -> io::Result<Vec<(String, String)>> {
+    fn lines(&mut self) -> io::Result<Lines> {
         let mut lines = Vec::new();
         loop {
             let line = self.line()?;
@@ -200,7 +203,7 @@ impl Wire {
     }
 
     /// The next chunk; none after the last one, whose trailers are returned instead.
-    pub fn chunk(&mut self) -> io::Result<Result<Vec<u8>, Vec<(String, String)>>> {
+    pub fn chunk(&mut self) -> io::Result<Result<Vec<u8>, Lines>> {
         let line = self.line()?;
         let size = usize::from_str_radix(line.split(';').next().unwrap_or("").trim(), 16)
             .map_err(|_| io::Error::other(format!("not a chunk's size: {line:?}")))?;
