@@ -8,7 +8,6 @@ pub mod cli;
 pub mod codec;
 pub mod command;
 pub mod config;
-pub mod control;
 pub mod demo;
 pub mod exchange;
 pub mod middleware;

@@ -1,60 +1,121 @@
 //! READ FIRST: the life of one exchange, top to bottom.
+//!
+//! [`travel`] is the road; its statements are the road's words. What each of them needs is in the folder beside it:
+//! [`lane`] is what one worker thread owns, [`told`] sees to it that every exchange is told exactly once.
 
-use std::time::Duration;
+mod answer;
+mod batch;
+mod forward;
+mod handling;
+mod lane;
+mod refuse;
+mod road;
+mod told;
+mod tunnel;
 
-/// How long each part of the road may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// A request's head must be complete this long after its first byte (or after accept).
-    pub head: Duration,
-    /// A kept-alive connection of a caller may wait this long for its next request.
-    pub idle: Duration,
-    /// A connection to an instance must stand after this.
-    pub connect: Duration,
-    /// The answer's head must have come this long after the request's.
-    pub answer: Duration,
-    /// The last byte must have left this long after the request's head; event streams, gRPC and upgraded
-    /// connections are exempt. None: no such limit.
-    pub whole: Option<Duration>,
-    /// A kept connection to an instance is closed after this long unused: below the 5 s after which
-    /// common workers (Node, PHP) close theirs, so that they do not close one as we write.
-    pub upstream_idle: Duration,
-    /// How long exchanges in flight may go on after the stop signal.
-    pub drain: Duration,
-    /// How long a command waits for a worker that is not ready, before 503.
-    pub hold: Duration,
-}
+pub use crate::exchange::{Limits, Timeouts};
+pub use lane::{Door, Lane};
+pub use road::{Blueprint, Place, Road};
 
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts {
-            head: Duration::from_secs(10),
-            idle: Duration::from_secs(75),
-            connect: Duration::from_secs(2),
-            answer: Duration::from_secs(60),
-            whole: None,
-            upstream_idle: Duration::from_secs(4),
-            drain: Duration::from_secs(25),
-            hold: Duration::from_secs(2),
-        }
+use crate::codec::server::Incoming;
+use crate::command::{self, Batch, Step};
+use crate::exchange::{Answer, Body};
+use crate::middleware::Verdict;
+use crate::route::Way;
+use std::rc::Rc;
+use told::Told;
+
+/// Takes one command along the road and returns its answer, whose body tells the sinks when it has ended.
+pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
+    let road = lane.road();
+    let Incoming { head, mut body, protocol, absolute, upgrade } = incoming;
+
+    // read head
+    let (head, unreadable) = match head {
+        Ok(head) => (head, None),
+        Err((head, fault)) => (head, Some(fault)),
+    };
+    let mut told = Told::new(&lane, &road, &door, head, protocol);
+    if let Some(fault) = unreadable {
+        lane.rejected(fault.kind.code());
+        command::settle(&mut told.ex, None);
+        return refuse::refuse(told, fault, body);
     }
+
+    // route
+    let way = road.way(&lane, &door, &told.ex.request, absolute);
+    match &way {
+        Ok(way) => {
+            told.ex.service = way.service.clone();
+            told.ex.route = way.route.clone();
+        }
+        Err(fault) => lane.rejected(fault.kind.code()),
+    }
+
+    // identify from the head
+    let step = command::from_head(&road.rules, &mut told.ex);
+    lane.inherit(&road, &mut told.ex);
+    let way = match way {
+        Ok(way) => way,
+        Err(fault) => {
+            command::settle(&mut told.ex, None);
+            return refuse::refuse(told, fault, body);
+        }
+    };
+
+    // access
+    if let Verdict::Refuse(fault) = road.chain.on_request(&mut told.ex, &*lane.tell) {
+        command::settle(&mut told.ex, way.name());
+        return refuse::refuse(told, fault, body);
+    }
+
+    // collect the body and identify from it, only if the plan needs it
+    if step == Step::NeedsBody {
+        let bytes = match forward::collect(body, command::BODY_MAX).await {
+            Ok(forward::Collected::All(bytes)) => bytes,
+            Ok(forward::Collected::More(whole)) => {
+                command::settle(&mut told.ex, way.name());
+                return deliver(lane, told, way, whole, upgrade).await;
+            }
+            Err(fault) => {
+                command::settle(&mut told.ex, way.name());
+                return refuse::refuse(told, fault, Body::Empty);
+            }
+        };
+        if let Batch::Many(elements) = command::from_body(&road.rules, &mut told.ex, &bytes) {
+            return batch::each(lane, door, told, way, elements).await;
+        }
+        body = Body::from(bytes);
+    }
+    command::settle(&mut told.ex, way.name());
+
+    deliver(lane, told, way, body, upgrade).await
 }
 
-/// How much of each thing there may be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a request's header block.
-    pub head: usize,
-    /// Lines of a request's header block.
-    pub headers: usize,
-    /// Bytes of a request's body.
-    pub body: u64,
-    /// Connections of callers at once, over all listeners and threads.
-    pub connections: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { head: 64 << 10, headers: 128, body: 1 << 30, connections: 10_000 }
+/// The rest of the road, for a command that is known and let in: pick an instance, send, answer, tell.
+async fn deliver(
+    lane: Rc<Lane>,
+    mut told: Box<Told>,
+    way: Way,
+    body: Body,
+    upgrade: Option<crate::codec::server::Upgrade>,
+) -> Answer {
+    told.handling();
+    if told.ex.request.method == http::Method::CONNECT {
+        return tunnel::connect(lane, told, way, upgrade, body).await;
+    }
+    let upgrade = upgrade.filter(|_| tunnel::asked(&told.ex.request));
+    let wire = match forward::wire(&mut told, body, upgrade.is_some()) {
+        Ok(wire) => wire,
+        Err((fault, body)) => return refuse::refuse(told, fault, body),
+    };
+    // pick an instance, send
+    match forward::send(&lane, &mut told, &way, wire).await {
+        // answer; the sinks are told when its body has ended
+        Ok(sent) if sent.response.status() == http::StatusCode::SWITCHING_PROTOCOLS => {
+            tunnel::switch(told, sent, upgrade)
+        }
+        Ok(sent) => answer::answer(told, sent),
+        Err(fault) => refuse::refuse(told, fault, Body::Empty),
     }
 }

@@ -1,1 +1,23 @@
-//! codec
+//! Bytes to exchanges and back. Sees sockets and exchanges, never middlewares.
+
+pub mod client;
+pub mod server;
+mod stream;
+
+pub use stream::{Socket, Stream};
+
+use std::future::Future;
+
+/// Runs hyper's helper tasks on the thread that owns the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}

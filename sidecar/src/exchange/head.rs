@@ -90,6 +90,8 @@ pub struct Head {
     pub authority: String,
     /// Header lines.
     pub headers: Headers,
+    /// Path and query as they came, when normalising changed nothing: saves building them again.
+    pub(crate) wire: Option<http::uri::PathAndQuery>,
 }
 
 impl Head {

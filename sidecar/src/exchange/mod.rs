@@ -4,12 +4,17 @@
 //! HTTP library below, so a codec can be exchanged without touching them.
 
 mod body;
+mod bounds;
+pub mod deadline;
 mod fault;
 mod head;
+mod tell;
 
 pub use body::{Body, BodyError};
+pub use bounds::{Limits, Timeouts};
 pub use fault::{Fault, FaultKind, Retry, Side};
 pub use head::{Answer, Head, Headers};
+pub use tell::{ConnectionSide, Counted, Tell};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

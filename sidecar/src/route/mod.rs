@@ -1,1 +1,27 @@
-//! route
+//! Where a command goes: listener, host, path. Never the body.
+
+pub mod normalize;
+
+use crate::upstream::Cluster;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Where a command goes.
+#[derive(Clone)]
+pub struct Way {
+    /// Name of the service behind.
+    pub service: Arc<str>,
+    /// Name of the route.
+    pub route: Arc<str>,
+    /// Whether a person named the route, so that its name may stand for the command's.
+    pub explicit: bool,
+    /// The instances.
+    pub cluster: Rc<Cluster>,
+}
+
+impl Way {
+    /// The name that the route gives to commands that have none.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.explicit.then_some(&self.route)
+    }
+}

@@ -1,1 +1,274 @@
-//! runtime
+//! From a plan to running threads, and back to nothing: start, reload, drain, stop.
+//!
+//! The main thread is the control thread (signals, admin, sinks' senders, checks, the worker process); every data
+//! thread runs [`worker::run`].
+
+mod blueprint;
+mod child;
+mod keeper;
+mod limits;
+mod listen;
+mod signals;
+mod teller;
+mod worker;
+
+use crate::config::{self, LoadOptions, Loaded, Plan};
+use crate::exchange::Direction;
+use crate::sink::Hub;
+use keeper::Keeper;
+use std::ffi::OsString;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use worker::Order;
+
+/// What `fourmi run` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where the configuration comes from.
+    pub load: LoadOptions,
+    /// The worker to start and watch, after `--`.
+    pub command: Vec<OsString>,
+    /// No banner.
+    pub quiet: bool,
+}
+
+/// Exit codes (sysexits where they fit).
+mod code {
+    pub(super) const OK: u8 = 0;
+    pub(super) const FAILED: u8 = 1;
+    pub(super) const CANNOT_LISTEN: u8 = 1;
+    pub(super) const PERMISSION: u8 = 77;
+    pub(super) const FORCED: u8 = 130;
+}
+
+/// Orders a worker thread may have waiting.
+const ORDERS: usize = 16;
+/// How long the last records and sums may take to leave.
+const FLUSH: Duration = Duration::from_secs(3);
+
+/// Runs until a signal or the worker's end; returns the exit code.
+pub fn run(options: Options) -> u8 {
+    let loaded = match config::load(&options.load) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            tracing::error!("{report}");
+            return report.exit();
+        }
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{}", warning.render(false).trim_end());
+    }
+    let files = limits::raise_descriptors();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            tracing::error!("cannot start: {e}");
+            return code::FAILED;
+        }
+    };
+    runtime.block_on(live(options, loaded, files))
+}
+
+async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
+    let plan = loaded.plan.clone();
+    let (hub, tellers) = Hub::new(&plan.identity, &plan.logs, &plan.metrics, plan.threads);
+    let hub = Rc::new(hub);
+    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone()));
+    keeper.shared.connections_max.store(limits::connections(&plan, files), Ordering::Relaxed);
+
+    // Listen first: a port that is taken ends the start before anything else has begun.
+    let mut bound = Vec::new();
+    for listener in &plan.listeners {
+        match listen::bind(&listener.bind, plan.threads) {
+            Ok(sockets) => bound.push((listener.clone(), sockets)),
+            Err(e) => {
+                tracing::error!("{}", listen::explain(&listener.bind, &e));
+                let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
+                return if denied { code::PERMISSION } else { code::CANNOT_LISTEN };
+            }
+        }
+    }
+    let admin = match &plan.admin {
+        None => None,
+        Some(admin) => {
+            let bind = config::Bind::Tcp(admin.listen);
+            match tokio::net::TcpListener::bind(admin.listen).await {
+                Ok(listener) => Some(listener),
+                Err(e) => {
+                    tracing::error!("{} (admin.listen)", listen::explain(&bind, &e));
+                    return code::CANNOT_LISTEN;
+                }
+            }
+        }
+    };
+
+    hub.start();
+    let drawing = Arc::new(keeper.draw(&plan));
+    let mut threads = Vec::new();
+    for (n, teller) in tellers.into_iter().enumerate() {
+        let mine = bound.iter_mut().filter_map(|(l, s)| s.pop().map(|s| (l.clone(), s))).collect::<Vec<_>>();
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let (drawing, shared) = (drawing.clone(), keeper.shared.clone());
+        let (ended, has_ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name(format!("fourmi-{n}")).spawn(move || {
+            let result = worker::run(drawing, teller, mine, shared, inbox);
+            let _ = ended.send(result);
+        });
+        match thread {
+            Ok(_) => threads.push((orders, has_ended)),
+            Err(e) => {
+                tracing::error!("cannot start a thread: {e}");
+                return code::FAILED;
+            }
+        }
+    }
+    let (orders, ends): (Vec<_>, Vec<_>) = threads.into_iter().unzip();
+    keeper.begin(orders);
+    keeper.check(&plan);
+    if let Some(listener) = admin {
+        tokio::task::spawn_local(crate::admin::serve(listener, Rc::new(keeper.clone())));
+    }
+    if !options.quiet {
+        banner(&plan);
+    }
+    let code = serve(&keeper, &options, ends).await;
+    keeper.order(|| Order::Stop).await;
+    hub.shutdown(FLUSH).await;
+    keeper.remove_sockets();
+    tracing::info!(code, "stopped");
+    code
+}
+
+/// Serves until a signal, a stop, or the end of the worker process.
+async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: Vec<oneshot::Receiver<std::io::Result<()>>>) -> u8 {
+    let mut signals = match signals::Signals::new() {
+        Ok(signals) => signals,
+        Err(e) => {
+            tracing::error!("cannot listen to signals: {e}");
+            return code::FAILED;
+        }
+    };
+    let mut child = match child::Child::start(&options.command) {
+        Ok(child) => child,
+        Err((e, code)) => {
+            tracing::error!("{e}");
+            return code;
+        }
+    };
+    let mut thread_ended = std::pin::pin!(any(ends));
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                signals::Signal::Reload => {
+                    let keeper = keeper.clone();
+                    tokio::task::spawn_local(async move { let _ = keeper.reload().await; });
+                }
+                signals::Signal::Dump => tracing::info!(state = %keeper.state(), "asked by SIGUSR2"),
+                signals::Signal::User(n) => child.signal(n),
+                signals::Signal::Quit => {
+                    child.signal(nix::libc::SIGTERM);
+                    return child.ended_or(code::OK);
+                }
+                signals::Signal::Stop(name) => {
+                    tracing::info!("{name}: draining; a second signal stops at once");
+                    break;
+                }
+            },
+            () = keeper.stop_asked() => {
+                tracing::info!("stop asked by the admin API: draining");
+                break;
+            }
+            code = child.ended() => {
+                tracing::info!(code, "the worker ended");
+                drain(keeper, Direction::Outbound, Duration::from_secs(1)).await;
+                return code;
+            }
+            result = &mut thread_ended => {
+                if let Some(e) = result {
+                    tracing::error!("a worker thread ended: {e}");
+                }
+                return code::FAILED;
+            }
+        }
+    }
+    keeper.stopping();
+    let grace = keeper.plan().timeouts.drain;
+    let graceful = async {
+        // What others send ends first; the worker may still need others while it finishes.
+        drain(keeper, Direction::Inbound, grace).await;
+        child.signal(nix::libc::SIGTERM);
+        let code = tokio::time::timeout(grace, child.ended_if_any()).await;
+        drain(keeper, Direction::Outbound, Duration::from_secs(1)).await;
+        code.ok().flatten()
+    };
+    let second = async {
+        loop {
+            if let signals::Signal::Stop(_) | signals::Signal::Quit = signals.next().await {
+                return;
+            }
+        }
+    };
+    let forced = {
+        let mut graceful = std::pin::pin!(graceful);
+        tokio::select! {
+            code = &mut graceful => Ok(code),
+            () = second => Err(()),
+        }
+    };
+    match forced {
+        Ok(code) => code.unwrap_or_else(|| child.ended_or(code::OK)),
+        Err(()) => {
+            tracing::warn!("second signal: stopped at once");
+            child.signal(nix::libc::SIGKILL);
+            code::FORCED
+        }
+    }
+}
+
+async fn drain(keeper: &Keeper, direction: Direction, grace: Duration) {
+    let all = keeper.drain_all(direction);
+    if tokio::time::timeout(grace, all).await.is_err() {
+        tracing::warn!(direction = direction.as_str(), "not everything ended within {grace:?} (timeouts.drain)");
+    }
+}
+
+/// The first of the threads to end.
+async fn any(mut ends: Vec<oneshot::Receiver<std::io::Result<()>>>) -> Option<std::io::Error> {
+    std::future::poll_fn(|cx| {
+        for end in &mut ends {
+            if let std::task::Poll::Ready(result) = std::pin::Pin::new(end).poll(cx) {
+                return std::task::Poll::Ready(match result {
+                    Ok(Err(e)) => Some(e),
+                    Ok(Ok(())) => None,
+                    Err(_) => Some(std::io::Error::other("it panicked")),
+                });
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+fn banner(plan: &Plan) {
+    let listeners: Vec<String> = plan
+        .listeners
+        .iter()
+        .map(|l| match &l.bind {
+            config::Bind::Tcp(a) => format!("{} http://{a}", l.direction.as_str()),
+            config::Bind::Unix(p) => format!("{} unix:{}", l.direction.as_str(), p.display()),
+        })
+        .collect();
+    let origin = plan.origin.as_ref().map_or("built-in defaults".into(), |p| p.display().to_string());
+    let admin = plan.admin.as_ref().map_or("off".into(), |a| format!("http://{}/", a.listen));
+    tracing::info!(
+        service = &*plan.identity.service,
+        version = env!("CARGO_PKG_VERSION"),
+        config = origin,
+        listeners = listeners.join(", "),
+        admin,
+        "fourmi is up"
+    );
+}

@@ -1,4 +1,28 @@
 //! Where finished exchanges are told.
+//!
+//! A worker thread has a [`Teller`]. It encodes a record once, puts the bytes into a bounded lossy ring per sink
+//! and counts in cells that only it writes. The control thread's [`Hub`] empties the rings, sends, and sums the
+//! cells up: for `/metrics` when asked, for StatsD by the clock. A full ring drops the record and counts it; a
+//! command never waits for a sink.
+
+mod counts;
+mod drain;
+mod gelf;
+mod hub;
+mod json;
+mod metric;
+mod process;
+mod prometheus;
+mod record;
+mod ring;
+mod statsd;
+mod stdout;
+mod teller;
+mod text;
+mod udp;
+
+pub use hub::{Hub, SinkStat};
+pub use teller::Teller;
 
 use std::time::Duration;
 

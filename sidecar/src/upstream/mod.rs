@@ -1,5 +1,15 @@
-//! Instances behind a route: which one, over which connection.
+//! Instances behind a route: which one, over which connection, and what may be tried again.
 
+mod check;
+mod cluster;
+mod connect;
+mod endpoint;
+mod send;
 mod target;
 
+pub use cluster::Cluster;
+pub use connect::{connect, resolve};
+pub use check::{Check, keep_checking};
+pub use endpoint::{Endpoint, InFlight, Standing};
+pub use send::{Sent, Wire, send};
 pub use target::{Place, Scheme, Target};

@@ -1,0 +1,125 @@
+//! The listener: connections, limits, deadlines.
+
+use super::api::{self, Answer};
+use super::io::{Clock, Io};
+use super::{Control, guard};
+use bytes::Bytes;
+use http::request::Parts;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+
+#[cfg(test)]
+mod tests;
+
+/// Connections at once.
+const CONNECTIONS: usize = 128;
+/// Requests worked on at once; more are answered 503 at once.
+const REQUESTS: usize = 64;
+/// Bytes of a request's head.
+const HEAD: usize = 16 << 10;
+/// Bytes of a request's body; nothing here reads one.
+const BODY: usize = 64 << 10;
+/// For a head to come (idle time of a kept connection included), and for an answer to be made.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One request and who sent it.
+struct Call {
+    head: Parts,
+    body: Incoming,
+    peer: IpAddr,
+}
+
+/// Answers on a listener until it is dropped. Must run inside a [`tokio::task::LocalSet`], as it spawns a local
+/// task for each connection.
+pub async fn serve(listener: TcpListener, control: Rc<dyn Control>) {
+    let machine = guard::machine();
+    let answer = tower::service_fn(move |call: Call| {
+        let (control, machine) = (Rc::clone(&control), machine.clone());
+        async move { Ok::<_, BoxError>(take(call, &*control, machine.as_deref()).await) }
+    });
+    let stack = ServiceBuilder::new().load_shed().concurrency_limit(REQUESTS).timeout(PATIENCE).service(answer);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Most likely out of file descriptors: asking again at once would only burn the processor.
+                tracing::warn!(%error, "admin: no connection could be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        match Arc::clone(&room).try_acquire_owned() {
+            Ok(permit) => drop(tokio::task::spawn_local(connection(stream, peer, permit, stack.clone()))),
+            Err(_) => {
+                let full = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                let _ = stream.try_write(full);
+            }
+        }
+    }
+}
+
+async fn connection<S>(stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit, stack: S)
+where
+    S: Service<Call, Response = Answer, Error = BoxError> + Clone,
+{
+    let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+        let (head, body) = request.into_parts();
+        let asked = stack.clone().oneshot(Call { head, body, peer: peer.ip() });
+        async move { Ok::<_, Infallible>(asked.await.unwrap_or_else(|error| failed(&error))) }
+    });
+    let served = http1::Builder::new()
+        .timer(Clock)
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD)
+        .half_close(true)
+        .serve_connection(Io(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, %peer, "admin: connection ended");
+    }
+}
+
+/// Reads the body away, so that the connection can be kept, and answers.
+async fn take(call: Call, control: &dyn Control, machine: Option<&str>) -> Answer {
+    let Call { head, body, peer } = call;
+    if read_away(body).await.is_err() {
+        let mut answer = api::problem(413, "no path here reads a body");
+        answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        return answer;
+    }
+    api::answer(&head, peer, control, machine).await
+}
+
+async fn read_away(body: Incoming) -> Result<(), BoxError> {
+    if http_body::Body::size_hint(&body).lower() > BODY as u64 {
+        return Err("too large".into());
+    }
+    let mut body = Limited::new(body, BODY);
+    while let Some(frame) = body.frame().await {
+        let _: http_body::Frame<Bytes> = frame?;
+    }
+    Ok(())
+}
+
+/// What the stack around the answers says when it gives up.
+fn failed(error: &BoxError) -> Answer {
+    if error.is::<tower::load_shed::error::Overloaded>() {
+        let mut answer = api::problem(503, "too many requests at once");
+        answer.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+        return answer;
+    }
+    if error.is::<tower::timeout::error::Elapsed>() {
+        return api::problem(504, "no answer in time; the change may still happen");
+    }
+    api::problem(500, &error.to_string())
+}

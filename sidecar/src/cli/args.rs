@@ -1,0 +1,220 @@
+//! The command line as a struct. Its doc comments are the help.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  fourmi demo                                  see it work, nothing to install
+  fourmi run -c fourmi.yaml -- php worker.php  stand beside a worker
+
+Documentation: https://github.com/fourmi-proxy/fourmi
+Problems: https://github.com/fourmi-proxy/fourmi/issues";
+
+/// A small process beside every worker: names, logs, counts and guards every command that passes.
+#[derive(Debug, Parser)]
+#[command(name = "fourmi", version, after_help = EXAMPLES, disable_help_subcommand = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Flags that stand before or after the subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Configuration file, `-` for standard input [default: $FOURMI_CONFIG, ./fourmi.yaml, /etc/fourmi/fourmi.yaml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Admin listener of the Fourmi to talk to [default: the configuration's]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) admin: Option<String>,
+    /// How results are written
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+    /// The same as --output json
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say less
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// How Fourmi's own log is written [default: $FOURMI_LOG_FORMAT, auto]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// What Fourmi's own log tells [default: $FOURMI_LOG_LEVEL, info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<LogLevel>,
+}
+
+impl Global {
+    /// Whether programs read the result.
+    pub(crate) fn json(&self) -> bool {
+        self.json || self.output == Some(Output::Json)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// Stable, for programs
+    Json,
+    /// Where the result is a configuration
+    Yaml,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal that wants it
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere
+    Auto,
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub(crate) enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the sidecar; with `-- CMD` also start the worker and stop with it
+    Run {
+        /// The worker's command line
+        #[arg(last = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Show it working: five services, traffic with failures, and sums that add up
+    Demo {
+        /// Stop after this long; without it, at Ctrl-C
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+        duration: Option<Duration>,
+    },
+    /// Check a configuration: every problem at once, each with its place and what to do
+    Validate {
+        /// The file, `-` for standard input
+        file: Option<PathBuf>,
+        /// Fail on warnings too
+        #[arg(long)]
+        deny_warnings: bool,
+    },
+    /// Ask a running Fourmi how it is; for container health checks
+    Health {
+        /// Wait until it is well, this long at most
+        #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "30s")]
+        wait: Option<Duration>,
+        /// Only whether it is alive
+        #[arg(long, conflicts_with = "ready")]
+        live: bool,
+        /// Whether it takes commands (the default)
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Read the configuration again; waits, and says what is wrong with it
+    Reload,
+    /// Stop being ready but go on serving, so that callers look elsewhere
+    Drain {
+        /// Until no command is in flight
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait at most
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+        timeout: Duration,
+    },
+    /// Finish what is in flight, then end
+    Stop,
+    /// Write a commented configuration to begin with
+    Init {
+        /// To standard output instead of fourmi.yaml
+        #[arg(long)]
+        stdout: bool,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// List the environment variables that override it
+    Env,
+    /// Say what would happen to a command: listener, service, instances, name, limits
+    #[command(
+        after_help = "Examples:\n  fourmi explain http://stock.service.fourmi/items\n  fourmi explain POST /pay -H 'Fourmi-Command: pay'"
+    )]
+    Explain {
+        /// [METHOD] URL
+        #[arg(value_name = "METHOD URL", num_args = 1..=2, required = true)]
+        request: Vec<String>,
+        /// A header line, `Name: value`
+        #[arg(short = 'H', long = "header", value_name = "LINE")]
+        headers: Vec<String>,
+    },
+    /// Print the version
+    Version,
+    /// Print a completion script
+    Completion {
+        /// For this shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man {
+        /// One page a subcommand, into this directory
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// One part of the demo, started by it
+    #[command(hide = true)]
+    DemoPart {
+        /// What the part wants
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// A worker of the demo, started by it
+    #[command(hide = true)]
+    DemoWorker {
+        /// What the worker wants
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every value that holds, and who gave it
+    Show,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::duration(text)
+}

@@ -1,0 +1,268 @@
+//! Subcommands that ask a running Fourmi through its admin listener: `health`, `reload`, `drain`, `stop`.
+//!
+//! Blocking and small on purpose: a container's health check starts this program every few seconds.
+
+use crate::names::port;
+use serde_json::Value;
+use std::fmt::Display;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// Done.
+const DONE: u8 = 0;
+/// It answered, and the answer was no.
+const FAILED: u8 = 1;
+/// Wrong usage.
+const USAGE: u8 = 2;
+/// Nobody answered.
+const UNREACHABLE: u8 = 69;
+/// Not finished in time; trying again may help.
+const LATER: u8 = 75;
+
+/// For a connection to stand, and for each read and write.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A reload reads files and looks names up before it answers.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(15);
+/// Between two questions while waiting.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of an answer that are read.
+const ANSWER_MAX: u64 = 1 << 20;
+
+/// Which Fourmi is asked, and how its answer is shown.
+#[derive(Debug)]
+pub struct Target {
+    /// `--admin`: a URL or `host:port`; None: `FOURMI_ADMIN`, then the configuration, then the default.
+    pub admin: Option<String>,
+    /// Where the configuration is looked for.
+    pub load: crate::config::LoadOptions,
+    /// Answers are asked for and printed as JSON.
+    pub json: bool,
+}
+
+/// Where the admin listener is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// Host name or address (IPv6 in brackets) and port, as in a URL.
+    authority: String,
+}
+
+struct Answer {
+    status: u16,
+    body: String,
+}
+
+impl Answer {
+    fn good(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// `fourmi health`: 0 when ready (`live`: alive), 1 when not, 69 when nobody answers. With `wait`, asks until it is
+/// or the time has passed.
+pub fn health(target: &Target, wait: Option<Duration>, live: bool) -> u8 {
+    let place = match find(target) {
+        Ok(place) => place,
+        Err(why) => return usage(&why),
+    };
+    let path = if live { "/livez" } else { "/readyz" };
+    let end = wait.map(|wait| Instant::now() + wait);
+    if wait.is_some() {
+        tell(format_args!("waiting for http://{}{path}", place.authority));
+    }
+    loop {
+        let asked = ask(&place, "GET", path, target.json, PATIENCE);
+        if !matches!(&asked, Ok(answer) if answer.good()) && end.is_some_and(|end| Instant::now() < end) {
+            sleep(PAUSE);
+            continue;
+        }
+        return match asked {
+            Ok(answer) if answer.good() => {
+                print(&answer.body);
+                DONE
+            }
+            Ok(answer) => refused(target, &place, path, &answer),
+            Err(why) => unreachable(&place, path, &why),
+        };
+    }
+}
+
+/// `fourmi reload`: waits for the outcome; a refused file's problems are printed as `validate` prints them.
+pub fn reload(target: &Target) -> u8 {
+    change(target, "/api/v1/reload", RELOAD_PATIENCE).map_or_else(|code| code, |_| DONE)
+}
+
+/// `fourmi drain`: not ready from now on. With `wait`, returns when no command is in flight, or 75 after `timeout`.
+pub fn drain(target: &Target, wait: bool, timeout: Duration) -> u8 {
+    let end = Instant::now() + timeout;
+    let place = match change(target, "/api/v1/drain", PATIENCE) {
+        Ok(place) => place,
+        Err(code) => return code,
+    };
+    if !wait {
+        return DONE;
+    }
+    // Between two commands there may be none for an instant, so quiet must last.
+    let mut quiet = 0;
+    loop {
+        let in_flight = match ask(&place, "GET", "/api/v1/status", true, PATIENCE) {
+            Ok(answer) if answer.good() => {
+                serde_json::from_str::<Value>(&answer.body).ok().and_then(|status| status["in_flight"].as_u64())
+            }
+            Ok(answer) => return refused(target, &place, "/api/v1/status", &answer),
+            Err(why) => return unreachable(&place, "/api/v1/status", &why),
+        };
+        quiet = if in_flight == Some(0) { quiet + 1 } else { 0 };
+        if quiet >= 3 {
+            return DONE;
+        }
+        if Instant::now() >= end {
+            let left = in_flight.map_or("an unknown number of".to_owned(), |n| n.to_string());
+            tell(format_args!("still {left} commands in flight after {} s", timeout.as_secs_f32()));
+            return LATER;
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// `fourmi stop`: the graceful stop begins; commands in flight end first.
+pub fn stop(target: &Target) -> u8 {
+    change(target, "/api/v1/stop", PATIENCE).map_or_else(|code| code, |_| DONE)
+}
+
+/// Posts, prints what was said, and returns whom it asked.
+fn change(target: &Target, path: &str, patience: Duration) -> Result<Place, u8> {
+    let place = find(target).map_err(|why| usage(&why))?;
+    match ask(&place, "POST", path, target.json, patience) {
+        Ok(answer) if answer.good() => {
+            print(&answer.body);
+            Ok(place)
+        }
+        Ok(answer) => Err(refused(target, &place, path, &answer)),
+        Err(why) => Err(unreachable(&place, path, &why)),
+    }
+}
+
+/// The flag, the environment, the configuration, the default.
+fn find(target: &Target) -> Result<Place, String> {
+    let named = target.admin.clone().or_else(|| std::env::var("FOURMI_ADMIN").ok().filter(|v| !v.is_empty()));
+    if let Some(named) = named {
+        return parse(&named);
+    }
+    // A file with mistakes must not keep anybody from asking the Fourmi that still runs on the old one.
+    let at = match crate::config::load(&target.load) {
+        Ok(loaded) => match loaded.plan.admin {
+            Some(admin) => admin.listen,
+            None => return Err("the configuration switches the admin listener off".to_owned()),
+        },
+        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, port::ADMIN)),
+    };
+    Ok(Place { authority: reachable(at).to_string() })
+}
+
+/// A listener on every address is asked on loopback.
+fn reachable(mut at: SocketAddr) -> SocketAddr {
+    match at.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => at.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => at.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    at
+}
+
+/// A URL's host and port; the scheme and the port may be left out.
+fn parse(url: &str) -> Result<Place, String> {
+    let wrong = |why: &str| Err(format!("`{url}` is no address of an admin listener: {why}"));
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+        Some(_) => return wrong("it speaks http"),
+        None => url,
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '?', '#', '@']) {
+        return wrong("give host and port only");
+    }
+    let uri: http::uri::Authority = match authority.parse() {
+        Ok(uri) => uri,
+        Err(_) => return wrong("write http://HOST:PORT"),
+    };
+    // The crate takes a port that is no number for none at all.
+    if uri.port_u16().is_none() && uri.as_str() != uri.host() {
+        return wrong("the port is 1 to 65535");
+    }
+    Ok(Place { authority: format!("{}:{}", uri.host(), uri.port_u16().unwrap_or(port::ADMIN)) })
+}
+
+/// One request on a connection of its own.
+fn ask(place: &Place, method: &str, path: &str, json: bool, patience: Duration) -> Result<Answer, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = connect(&place.authority).map_err(text)?;
+    stream.set_read_timeout(Some(patience)).map_err(text)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
+    let accept = if json { "application/json" } else { "text/plain" };
+    let length = if method == "POST" { "content-length: 0\r\n" } else { "" };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: fourmi\r\naccept: {accept}\r\n{length}connection: close\r\n\r\n",
+        place.authority
+    );
+    stream.write_all(request.as_bytes()).map_err(text)?;
+    let mut bytes = Vec::new();
+    stream.take(ANSWER_MAX).read_to_end(&mut bytes).map_err(text)?;
+    read(&String::from_utf8_lossy(&bytes)).ok_or_else(|| "the answer is not HTTP; is this the admin port?".to_owned())
+}
+
+fn connect(authority: &str) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    for at in authority.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&at, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Status and body. The connection was closed after the answer, so its end is the body's.
+fn read(text: &str) -> Option<Answer> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut words = head.lines().next()?.split(' ');
+    let version = words.next()?;
+    let status = words.next()?.parse().ok()?;
+    version.starts_with("HTTP/1.").then(|| Answer { status, body: body.to_owned() })
+}
+
+fn refused(target: &Target, place: &Place, path: &str, answer: &Answer) -> u8 {
+    if target.json {
+        print(&answer.body);
+    }
+    tell(format_args!("http://{}{path} answered {}", place.authority, answer.status));
+    if !target.json {
+        tell(answer.body.trim_end());
+    }
+    FAILED
+}
+
+fn unreachable(place: &Place, path: &str, why: &str) -> u8 {
+    tell(format_args!("http://{}{path}: {why}", place.authority));
+    tell("is Fourmi running? name another admin listener with --admin URL or FOURMI_ADMIN");
+    UNREACHABLE
+}
+
+fn usage(why: &str) -> u8 {
+    tell(why);
+    USAGE
+}
+
+/// The result. A reader that went away is not our failure.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
+}
+
+/// Everything else.
+fn tell(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

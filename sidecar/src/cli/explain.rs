@@ -1,0 +1,220 @@
+//! What would happen to a command, from the plan alone: nothing is asked and nothing is sent.
+
+use crate::config::{Bind, Listener, Plan, Ready, duration_text};
+use crate::exchange::Direction;
+use crate::names::header;
+use crate::upstream::Target;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+/// What happens to one request.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    method: String,
+    path: String,
+    authority: String,
+    listener: Option<Listener>,
+    service: String,
+    direction: Direction,
+    instances: Vec<Target>,
+    command: (String, &'static str),
+    notes: Vec<String>,
+}
+
+/// `[METHOD] URL` and header lines against a plan. The error is a usage error.
+pub(crate) fn explain(plan: &Plan, request: &[String], lines: &[String]) -> Result<Explained, String> {
+    let (method, url) = match request {
+        [url] => ("GET".to_owned(), url),
+        [method, url] => (method.to_ascii_uppercase(), url),
+        _ => return Err("write [METHOD] URL".into()),
+    };
+    let uri: http::Uri = url.parse().map_err(|e| format!("`{url}` is no URL: {e}"))?;
+    if http::Method::from_bytes(method.as_bytes()).is_err() {
+        return Err(format!("`{method}` is no method"));
+    }
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for line in lines {
+        let Some((name, value)) = line.split_once(':') else {
+            return Err(format!("`{line}` is no header line; write `Name: value`"));
+        };
+        headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let header = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let authority = match (uri.authority(), header("host")) {
+        (Some(a), _) => a.as_str().to_ascii_lowercase(),
+        (None, Some(host)) => host.to_ascii_lowercase(),
+        (None, None) => String::new(),
+    };
+    let path = match uri.path() {
+        "" => "/".to_owned(),
+        path => path.to_owned(),
+    };
+    let mut out = Explained {
+        command: name(plan, &method, &path, &header),
+        method,
+        path,
+        service: plan.identity.service.to_string(),
+        direction: Direction::Inbound,
+        listener: None,
+        instances: Vec::new(),
+        notes: Vec::new(),
+        authority,
+    };
+    place(plan, &mut out);
+    Ok(out)
+}
+
+/// Host without port, and port.
+fn split(authority: &str) -> (&str, Option<u16>) {
+    let host = authority.rsplit_once('@').map_or(authority, |(_, a)| a);
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
+        _ => (host, None),
+    }
+}
+
+fn place(plan: &Plan, out: &mut Explained) {
+    let authority = out.authority.clone();
+    let (host, port) = split(&authority);
+    let name = host.strip_suffix(".service.fourmi").unwrap_or(host);
+    let to_our_listener = |l: &&Listener| match &l.bind {
+        Bind::Tcp(address) => {
+            let ip = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+            let here = ip.is_none_or(|ip| ip == address.ip() || address.ip().is_unspecified());
+            port == Some(address.port()) && here
+        }
+        Bind::Unix(_) => false,
+    };
+    if let Some(service) = plan.outbound.iter().find(|s| *s.name == *name) {
+        out.direction = Direction::Outbound;
+        out.service = service.name.to_string();
+        out.instances.clone_from(&service.targets);
+        out.listener = plan.listeners.iter().find(|l| l.direction == Direction::Outbound).cloned();
+        return;
+    }
+    let named = plan.listeners.iter().find(to_our_listener);
+    let inbound = plan.listeners.iter().find(|l| l.direction == Direction::Inbound);
+    if host.ends_with(".service.fourmi") || named.is_some_and(|l| l.direction == Direction::Outbound) {
+        out.direction = Direction::Outbound;
+        out.service = name.to_owned();
+        out.listener = named.or_else(|| plan.listeners.iter().find(|l| l.direction == Direction::Outbound)).cloned();
+        let known: Vec<&str> = plan.outbound.iter().map(|s| &*s.name).collect();
+        out.notes.push(match known.is_empty() {
+            true => "no service is configured: add outbound[].services".into(),
+            false => format!("no service has that name; known: {}", known.join(", ")),
+        });
+        return;
+    }
+    out.listener = named.or(inbound).cloned();
+    match (&out.listener, &plan.worker) {
+        (None, _) => out.notes.push("no listener takes it: there is neither a worker nor such a service".into()),
+        (_, None) => out.notes.push("there is no worker".into()),
+        (_, Some(worker)) => out.instances.clone_from(&worker.targets),
+    }
+}
+
+/// The command's name, and what it comes from.
+fn name<'h>(
+    plan: &Plan,
+    method: &str,
+    path: &str,
+    header: &impl Fn(&str) -> Option<&'h str>,
+) -> (String, &'static str) {
+    if let Some(name) = header(header::COMMAND) {
+        return (name.to_owned(), "the header Fourmi-Command, if the caller is trusted");
+    }
+    if let Some(name) = header("ce-type") {
+        return (name.to_owned(), "the CloudEvent's type, if the caller is trusted");
+    }
+    if header("content-type").is_some_and(|v| v.starts_with("application/cloudevents")) {
+        return ("the event's type".into(), "the CloudEvent in the body");
+    }
+    if plan.identify.codec.is_some() {
+        return ("the message's name".into(), "commands.identify.codec");
+    }
+    match &plan.identify.name {
+        Some(pointer) => (format!("what stands at {pointer} in the body"), "commands.identify.name"),
+        None => (format!("{method} {path}"), "the route"),
+    }
+}
+
+impl Explained {
+    /// Whether something would answer it.
+    pub(crate) fn served(&self) -> bool {
+        !self.instances.is_empty() && self.listener.is_some()
+    }
+
+    fn listener(&self) -> String {
+        match self.listener.as_ref().map(|l| &l.bind) {
+            Some(Bind::Tcp(address)) => format!("http://{address}"),
+            Some(Bind::Unix(path)) => format!("unix:{}", path.display()),
+            None => "none".into(),
+        }
+    }
+
+    /// For people: a line for each thing.
+    pub(crate) fn text(&self, plan: &Plan) -> String {
+        let mut out = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(out, "{name:<10} {value}");
+        };
+        line("request", format!("{} {}{}", self.method, self.authority, self.path));
+        line("listener", format!("{} ({})", self.listener(), self.direction.as_str()));
+        line("service", self.service.clone());
+        for target in &self.instances {
+            line("instance", target.to_string());
+        }
+        line("command", format!("{}, from {}", self.command.0, self.command.1));
+        if let (Direction::Inbound, Some(worker)) = (self.direction, &plan.worker) {
+            line(
+                "ready",
+                match &worker.ready {
+                    Ready::Connect => "asked by connecting".into(),
+                    Ready::Http { path, interval } => format!("GET {path} every {}", duration_text(*interval)),
+                },
+            );
+        }
+        let t = &plan.timeouts;
+        let whole = t.whole.map_or("off".into(), duration_text);
+        line(
+            "timeouts",
+            format!(
+                "connect {}, answer {}, whole {whole}, hold {}",
+                duration_text(t.connect),
+                duration_text(t.answer),
+                duration_text(t.hold)
+            ),
+        );
+        line(
+            "limits",
+            format!("head {} bytes, {} lines; body {} bytes", plan.limits.head, plan.limits.headers, plan.limits.body),
+        );
+        for note in &self.notes {
+            line("note", note.clone());
+        }
+        out
+    }
+
+    /// For programs.
+    pub(crate) fn json(&self, plan: &Plan) -> Value {
+        let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let t = &plan.timeouts;
+        json!({
+            "method": self.method,
+            "authority": self.authority,
+            "path": self.path,
+            "listener": self.listener.as_ref().map(|_| self.listener()),
+            "direction": self.direction.as_str(),
+            "service": self.service,
+            "instances": self.instances.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "command": { "name": self.command.0, "from": self.command.1 },
+            "timeouts_ms": {
+                "connect": ms(t.connect), "answer": ms(t.answer), "whole": t.whole.map(ms), "hold": ms(t.hold),
+            },
+            "limits": { "head": plan.limits.head, "headers": plan.limits.headers, "body": plan.limits.body },
+            "served": self.served(),
+            "notes": self.notes,
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! Subcommands that only print or write: validate, init, config show, schema, env, explain, version, man.
+
+use super::args::{Cli, Global, Output};
+use super::{explain, out};
+use crate::config::{self, LoadOptions, Loaded, Report};
+use clap::CommandFactory as _;
+use serde_json::json;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// A report to the right place in the right form; its exit code.
+pub(crate) fn report(report: &Report, global: &Global) -> u8 {
+    if global.json() {
+        out::json(&report.json());
+    } else {
+        out::note(&report.render(out::colored(global.color)));
+        let errors = report.problems.iter().filter(|p| p.severity == config::Severity::Error).count();
+        if errors > 1 {
+            out::note(&format!("{errors} errors"));
+        }
+    }
+    report.exit()
+}
+
+fn load(global: &Global) -> Result<Loaded, u8> {
+    config::load(&LoadOptions { path: global.config.clone() }).map_err(|r| report(&r, global))
+}
+
+pub(crate) fn validate(global: &Global, file: Option<PathBuf>, deny_warnings: bool) -> u8 {
+    let loaded = match config::load(&LoadOptions { path: file.or_else(|| global.config.clone()) }) {
+        Ok(loaded) => loaded,
+        Err(problems) => return report(&problems, global),
+    };
+    let warnings = Report { problems: loaded.warnings };
+    let denied = deny_warnings && !warnings.problems.is_empty();
+    if global.json() {
+        out::json(&warnings.json());
+    } else {
+        if !warnings.problems.is_empty() {
+            out::note(&warnings.render(out::colored(global.color)));
+        }
+        if !denied && !global.quiet {
+            let name = loaded.plan.origin.as_ref().map_or("the configuration".into(), |p| p.display().to_string());
+            out::result(&format!("{name} is valid\n"));
+        }
+    }
+    if denied { 78 } else { 0 }
+}
+
+pub(crate) fn init(global: &Global, stdout: bool, force: bool) -> u8 {
+    let text = config::starter();
+    let path = global.config.clone().unwrap_or_else(|| "fourmi.yaml".into());
+    if stdout || path.as_os_str() == "-" {
+        return out::result(&text);
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true);
+    match force {
+        true => options.create(true).truncate(true),
+        false => options.create_new(true),
+    };
+    let shown = path.display();
+    match options.open(&path).and_then(|mut f| f.write_all(text.as_bytes())) {
+        Ok(()) => {
+            out::result(&format!("{shown}\n"));
+            if !global.quiet {
+                out::note(&format!("next: edit it, then `fourmi validate {shown}` and `fourmi run -c {shown}`"));
+            }
+            0
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            out::note(&format!("error: {shown} is there already\nhint: --force replaces it, --stdout prints instead"));
+            1
+        }
+        Err(error) => cannot_write(&path, &error),
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> u8 {
+    out::note(&format!("error: can't write {}: {error}", path.display()));
+    if error.kind() == std::io::ErrorKind::PermissionDenied { 77 } else { 73 }
+}
+
+pub(crate) fn config_show(global: &Global) -> u8 {
+    match load(global) {
+        Err(code) => code,
+        Ok(loaded) if global.json() => out::json(&loaded.shown.json()),
+        Ok(loaded) => out::result(&loaded.shown.yaml()),
+    }
+}
+
+pub(crate) fn env(global: &Global) -> u8 {
+    match global.json() {
+        true => out::json(&config::environment_json()),
+        false => out::result(&config::environment()),
+    }
+}
+
+pub(crate) fn explain(global: &Global, request: &[String], headers: &[String]) -> u8 {
+    let loaded = match load(global) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    match explain::explain(&loaded.plan, request, headers) {
+        Err(message) => {
+            out::note(&format!("error: {message}"));
+            2
+        }
+        Ok(explained) => {
+            let code = match global.json() {
+                true => out::json(&explained.json(&loaded.plan)),
+                false => out::result(&explained.text(&loaded.plan)),
+            };
+            if code == 0 && !explained.served() { 1 } else { code }
+        }
+    }
+}
+
+pub(crate) fn version(global: &Global) -> u8 {
+    let version = env!("CARGO_PKG_VERSION");
+    match global.output {
+        _ if global.json() => out::json(&json!({ "name": "fourmi", "version": version })),
+        Some(Output::Yaml) => out::result(&format!("name: fourmi\nversion: {version}\n")),
+        _ => out::result(&format!("fourmi {version}\n")),
+    }
+}
+
+pub(crate) fn completion(shell: clap_complete::Shell) -> u8 {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "fourmi", &mut script);
+    out::result(&String::from_utf8_lossy(&script))
+}
+
+pub(crate) fn man(directory: Option<&Path>) -> u8 {
+    let mut command = Cli::command();
+    command.build();
+    let Some(directory) = directory else {
+        let mut page = Vec::new();
+        return match clap_mangen::Man::new(command).render(&mut page) {
+            Ok(()) => out::result(&String::from_utf8_lossy(&page)),
+            Err(error) => cannot_write(Path::new("-"), &error),
+        };
+    };
+    match pages(&command, "fourmi", directory) {
+        Ok(()) => 0,
+        Err(error) => cannot_write(directory, &error),
+    }
+}
+
+fn pages(command: &clap::Command, name: &str, directory: &Path) -> std::io::Result<()> {
+    let mut page = Vec::new();
+    // clap wants names that live as long as the program; the few of a manual do.
+    let title: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    clap_mangen::Man::new(command.clone().name(title)).render(&mut page)?;
+    std::fs::write(directory.join(format!("{name}.1")), page)?;
+    for sub in command.get_subcommands().filter(|s| !s.is_hide_set() && s.get_name() != "help") {
+        pages(sub, &format!("{name}-{}", sub.get_name()), directory)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! What only shows when several keys are looked at together.
+
+use super::plan::Bind;
+use super::problem::Problems;
+use super::source::Span;
+use super::tree::{Node, Value};
+use super::value;
+use crate::exchange::Direction;
+use crate::names::port;
+use crate::upstream::{Place, Target};
+use std::net::{IpAddr, SocketAddr};
+
+struct Listens {
+    what: String,
+    bind: Bind,
+    /// None: the admin listener.
+    direction: Option<Direction>,
+    span: Span,
+}
+
+pub(crate) fn cross(root: &Node, problems: &mut Problems) {
+    let listeners = listeners(root);
+    ports(&listeners, problems);
+    loops(root, &listeners, problems);
+    directories(&listeners, problems);
+    services(root, problems);
+    let inbound = root.entry("inbound");
+    if let Some(entry) = inbound
+        && !entry.value.items().is_empty()
+        && root.get("worker").is_none()
+    {
+        problems.error(
+            entry.key_span,
+            "missing-worker",
+            "worker",
+            "`inbound` has no worker to send commands to",
+            "add `worker: http://127.0.0.1:PORT`, or remove `inbound`",
+        );
+    }
+    if listeners.is_empty() && root.get("admin").and_then(Node::text) == Some("off") {
+        problems.warning(
+            root.get("admin").map_or(Span::BUILT_IN, |n| n.span),
+            "nothing-to-do",
+            "",
+            "nothing would listen: no worker, no outbound, no admin",
+            "add `worker:`",
+        );
+    }
+}
+
+fn listeners(root: &Node) -> Vec<Listens> {
+    let mut out = Vec::new();
+    for (key, direction, port) in
+        [("inbound", Direction::Inbound, port::INBOUND), ("outbound", Direction::Outbound, port::OUTBOUND)]
+    {
+        for (i, item) in root.get(key).map(Node::items).unwrap_or_default().iter().enumerate() {
+            let Some(node) = item.get("listen") else { continue };
+            if let Some(bind) = node.text().and_then(|t| value::listen(t, port).ok()) {
+                let what = format!("{key}[{i}].listen");
+                out.push(Listens { what, bind, direction: Some(direction), span: node.span });
+            }
+        }
+    }
+    if let Some(node) = root.get("admin").and_then(|a| a.get("listen"))
+        && let Some(address) = node.text().and_then(|t| value::socket(t).ok())
+    {
+        out.push(Listens { what: "admin.listen".into(), bind: Bind::Tcp(address), direction: None, span: node.span });
+    }
+    out
+}
+
+/// Whether both can't be bound at once.
+fn clash(a: &Bind, b: &Bind) -> bool {
+    match (a, b) {
+        (Bind::Unix(a), Bind::Unix(b)) => a == b,
+        (Bind::Tcp(a), Bind::Tcp(b)) => {
+            // Port 0 is a new port each time.
+            a.port() != 0
+                && a.port() == b.port()
+                && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+        }
+        _ => false,
+    }
+}
+
+fn ports(listeners: &[Listens], problems: &mut Problems) {
+    for (i, later) in listeners.iter().enumerate() {
+        let Some(first) = listeners[..i].iter().find(|first| clash(&first.bind, &later.bind)) else { continue };
+        // The place shown is one that the user wrote, if there is one.
+        let (shown, other) = if problems.sources.place(later.span).is_some() { (later, first) } else { (first, later) };
+        let place = match &shown.bind {
+            Bind::Tcp(address) => format!("port {}", address.port()),
+            Bind::Unix(path) => format!("the socket {}", path.display()),
+        };
+        let by = match problems.sources.place(other.span) {
+            Some(p) => format!("`{}` on line {}", other.what, p.line),
+            None => format!("the built-in `{}`", other.what),
+        };
+        let message = format!("{place} is used twice: by `{}` and by {by}", shown.what);
+        problems.error(shown.span, "conflict", &shown.what, message, "give one of them another port");
+    }
+}
+
+/// Whether a command sent to the target would arrive at the listener.
+fn reaches(target: &Target, bind: &Bind) -> bool {
+    match (&target.place, bind) {
+        (Place::Unix(a), Bind::Unix(b)) => a == b,
+        (Place::Tcp(host, port), Bind::Tcp(listen)) => {
+            let ip = match host.parse::<IpAddr>() {
+                Ok(ip) => ip,
+                Err(_) if host == "localhost" => IpAddr::from([127, 0, 0, 1]),
+                Err(_) => return false,
+            };
+            let local = ip.is_loopback() || ip.is_unspecified();
+            *port == listen.port() && (SocketAddr::new(ip, *port) == *listen || (local && listen.ip().is_unspecified()))
+        }
+        _ => false,
+    }
+}
+
+fn loops(root: &Node, listeners: &[Listens], problems: &mut Problems) {
+    let mut check = |node: &Node, what: &str, of: &dyn Fn(Option<Direction>) -> bool| {
+        let Some(target) = node.text().and_then(|t| value::target(t).ok()) else { return };
+        if let Some(own) = listeners.iter().find(|l| of(l.direction) && reaches(&target, &l.bind)) {
+            let message = format!("`{what}` is Fourmi's own listener `{}`: commands would go round for ever", own.what);
+            problems.error(node.span, "loop", what, message, "write where the worker itself listens");
+        }
+    };
+    for node in root.get("worker").and_then(|w| w.get("address")).map(Node::items).unwrap_or_default() {
+        check(node, "worker.address", &|_| true);
+    }
+    for outbound in root.get("outbound").map(Node::items).unwrap_or_default() {
+        for service in outbound.get("services").map(Node::entries).unwrap_or_default() {
+            for node in service.value.get("address").map(Node::items).unwrap_or_default() {
+                // A service may well be our own worker, through our inbound listener.
+                check(node, &format!("outbound service {}", service.key), &|d| d != Some(Direction::Inbound));
+            }
+        }
+    }
+}
+
+fn directories(listeners: &[Listens], problems: &mut Problems) {
+    for listener in listeners {
+        let Bind::Unix(path) = &listener.bind else { continue };
+        let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) else { continue };
+        if !directory.is_dir() {
+            let message = format!("the directory {} does not exist", directory.display());
+            problems.error(listener.span, "no-directory", &listener.what, message, "create it, or use another one");
+        }
+    }
+}
+
+fn services(root: &Node, problems: &mut Problems) {
+    let mut seen: Vec<(String, Span)> = Vec::new();
+    for outbound in root.get("outbound").map(Node::items).unwrap_or_default() {
+        for entry in outbound.get("services").map(Node::entries).unwrap_or_default() {
+            let name = entry.key.to_ascii_lowercase();
+            match seen.iter().find(|(known, _)| *known == name) {
+                Some((_, first)) => {
+                    let line = problems.sources.place(*first).map_or(0, |p| p.line);
+                    let message = format!("the service `{name}` is given twice; first on line {line}");
+                    problems.error(entry.key_span, "conflict", &name, message, "keep one of them");
+                }
+                None => seen.push((name, entry.key_span)),
+            }
+        }
+    }
+    // Two sinks of one kind and address would count everything twice.
+    for (section, key) in [("logs", "graylog"), ("logs", "stdout"), ("metrics", "statsd"), ("metrics", "prometheus")] {
+        let list = match section {
+            "logs" => root.get("logs"),
+            _ => root.get("metrics").and_then(|m| m.get("sinks")),
+        };
+        let mut seen: Vec<Option<&str>> = Vec::new();
+        for item in list.map(Node::items).unwrap_or_default() {
+            let Some(entry) = item.entry(key) else { continue };
+            if entry.value.value == Value::Bad {
+                continue;
+            }
+            let to = entry.value.get("to").and_then(Node::text);
+            if seen.contains(&to) {
+                problems.error(
+                    entry.key_span,
+                    "conflict",
+                    section,
+                    format!("this `{key}` is given twice"),
+                    "keep one of them",
+                );
+            }
+            seen.push(to);
+        }
+    }
+}

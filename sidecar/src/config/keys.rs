@@ -1,0 +1,214 @@
+//! The whole configuration, once. The check, the defaults, the schema, the environment names, the starter file
+//! and the documentation all come from here.
+
+use super::table::{Key, Kind, Shape, Word, key, later, later_word, word};
+use crate::names::port;
+use std::time::Duration;
+
+const TEXT: Kind = Kind::Text(Shape::Free);
+const POINTER: Kind = Kind::Text(Shape::Pointer);
+const TARGETS: Kind = Kind::OneOrMany(&Kind::Text(Shape::Target));
+const ANY_TIME: Kind = Kind::Duration { min: Duration::ZERO, off: false };
+const SOME_TIME: Kind = Kind::Duration { min: Duration::from_millis(1), off: false };
+
+/// Words that mean "no".
+pub(crate) const OFF: [&str; 2] = ["off", "false"];
+
+pub(crate) const ROOT: &[Key] = &[
+    key("service", TEXT, "What the worker is called: on every record, as the label `service`.")
+        .or_words("the host's name"),
+    key("env", TEXT, "The environment; also the log record's facility.").or("development"),
+    key(
+        "tags",
+        Kind::Named(Shape::TagKey, &TEXT),
+        "Tags on every log line; metric labels only if listed in `metrics.labels`.",
+    ),
+    key("hostname", TEXT, "The machine's or container's name on records.").or_words("the machine's"),
+    key(
+        "threads",
+        Kind::Count { min: 1, max: 256, word: Some("auto") },
+        "Worker threads; each owns its listeners and connections. `auto`: one for each available core.",
+    )
+    .or("1"),
+    key(
+        "worker",
+        Kind::Short("address", WORKER),
+        "The local process that Fourmi stands beside. With nothing but this key Fourmi proxies, logs and counts.",
+    ),
+    key(
+        "inbound",
+        Kind::List(&Kind::Section(INBOUND)),
+        "Where others' commands to the worker come in. When given, it replaces the default.",
+    )
+    .or_words("[{listen: \"http://0.0.0.0:25001\"}] when there is a worker"),
+    key("outbound", Kind::List(&Kind::Section(OUTBOUND)), "Where the worker's own commands to services come in."),
+    key(
+        "trusted",
+        Kind::List(&Kind::Text(Shape::Network)),
+        "Networks whose `Fourmi-*` headers, forwarded addresses and traces are believed.",
+    )
+    .or("[127.0.0.0/8, '::1/128']"),
+    later("gateway", "A Kong declarative file, or its entities inline."),
+    key("commands", Kind::Section(COMMANDS), "How commands are identified and delivered."),
+    key("timeouts", Kind::Section(TIMEOUTS), "How long each part of the road may take."),
+    key("limits", Kind::Section(LIMITS), "How much of each thing there may be."),
+    later("spool", "The durable store of accepted commands."),
+    key("logs", Kind::List(&Kind::Choice(LOGS)), "Where records go; `[]` for nowhere.").or("[stdout: {format: auto}]"),
+    key("metrics", Kind::Section(METRICS), "Which labels there are and where numbers go."),
+    later("traces", "Where traces go."),
+    later("discovery", "Registry, DNS, Consul's API."),
+    later("redis", "Shared limits."),
+    later("tls", "Certificates."),
+    key("admin", Kind::OrOff(ADMIN), "Health, metrics and the admin API; `off` for none."),
+];
+
+const WORKER: &[Key] = &[
+    key("address", TARGETS, "Where it listens; several that do the same are balanced by least in flight.").required(),
+    key("ready", Kind::Section(READY), "How its readiness is asked; without it, by connecting."),
+    later("tls", "How the worker is spoken to over TLS."),
+];
+
+const READY: &[Key] = &[
+    key("http", Kind::Text(Shape::Path), "A GET of this path must answer 2xx.").required(),
+    key("interval", Kind::Duration { min: Duration::from_millis(10), off: false }, "How often.").or("1s"),
+];
+
+const INBOUND: &[Key] = &[
+    key("listen", Kind::Text(Shape::Listen(port::INBOUND)), "HTTP/1 and HTTP/2 on one port, or a unix socket.")
+        .required(),
+    key("proxy_protocol", Kind::Flag, "Trusted peers begin with a PROXY protocol header, v1 or v2.").or("false"),
+    later("tls", "Certificate and key of an https listener."),
+];
+
+const OUTBOUND: &[Key] = &[
+    key(
+        "listen",
+        Kind::Text(Shape::Listen(port::OUTBOUND)),
+        "The worker sends here: with `Host: NAME.service.fourmi`, or as its `http_proxy`.",
+    )
+    .required(),
+    key(
+        "services",
+        Kind::Named(Shape::ServiceName, &Kind::Section(SERVICE)),
+        "Services by name. Those of all outbound listeners are one list.",
+    ),
+    later("tls", "Certificate and key of an https listener."),
+];
+
+const SERVICE: &[Key] = &[
+    key("address", TARGETS, "Where its instances listen.").required(),
+    later("rate", "How fast commands may leave."),
+    later("bind", "The local address to send from."),
+    later("allow", "Hosts that may be reached."),
+    later("plugins", "Middlewares."),
+    later("tls", "How the service is spoken to over TLS."),
+];
+
+const COMMANDS: &[Key] = &[
+    key("identify", Kind::Section(IDENTIFY), "Where name, id and tags stand when no header says them."),
+    later("mode", "sync, async or auto."),
+    later("save_on_fail", "Store commands that failed."),
+    later("retry", "When stored commands run again."),
+    later("allow", "What callers may ask for."),
+    later("callbacks", "Hosts that results may be sent to."),
+];
+
+const IDENTIFY: &[Key] = &[
+    key("name", POINTER, "JSON pointer to the command's name in the body."),
+    key("id", POINTER, "JSON pointer to its id."),
+    key("tags", Kind::Named(Shape::TagKey, &POINTER), "Tag key and JSON pointer to its value."),
+    key("codec", Kind::Word(CODECS), "The envelope of a framework."),
+    later("frames", "Layout of ZeroMQ messages."),
+];
+
+const CODECS: &[Word] = &[word("symfony"), word("laravel"), word("prooph"), word("bernard"), word("simplebus")];
+
+const TIMEOUTS: &[Key] = &[
+    key(
+        "head",
+        SOME_TIME,
+        "A request's head must be complete this long after its first byte or the connection's begin.",
+    )
+    .or("10s"),
+    key("idle", SOME_TIME, "A kept connection of a caller may wait this long for its next request.").or("75s"),
+    key("connect", SOME_TIME, "A connection to an instance must stand after this.").or("2s"),
+    key("answer", SOME_TIME, "The answer's head must have come this long after the request's.").or("60s"),
+    key(
+        "whole",
+        Kind::Duration { min: Duration::from_millis(1), off: true },
+        "The last byte must have left this long after the request's head; streams are exempt.",
+    )
+    .or("off"),
+    key("upstream_idle", SOME_TIME, "A kept connection to an instance is closed after this long unused.").or("4s"),
+    key("drain", ANY_TIME, "How long commands in flight may go on after the stop signal.").or("25s"),
+    key("hold", SOME_TIME, "How long a command waits for a worker that is not ready, before 503.").or("2s"),
+];
+
+const LIMITS: &[Key] = &[
+    key("head", Kind::Bytes { min: 256, max: 16 << 20 }, "Bytes of a request's header block.").or("64KiB"),
+    key("headers", Kind::Count { min: 1, max: 10_000, word: None }, "Lines of a request's header block.").or("128"),
+    key("body", Kind::Bytes { min: 1, max: 1 << 50 }, "Bytes of a request's body.").or("1GiB"),
+    key(
+        "connections",
+        Kind::Count { min: 1, max: 10_000_000, word: None },
+        "Connections of callers at once, over all listeners and threads.",
+    )
+    .or("10000"),
+];
+
+const LOGS: &[Key] = &[
+    key("stdout", Kind::Section(STDOUT), "Lines on standard output."),
+    key("graylog", Kind::Section(GRAYLOG), "GELF to Graylog."),
+    later("loggly", "Loggly."),
+    later("splunk", "Splunk's HTTP event collector."),
+    later("datadog", "Datadog."),
+    later("otlp", "OpenTelemetry."),
+    later("syslog", "RFC 5424."),
+];
+
+const STDOUT: &[Key] = &[key(
+    "format",
+    Kind::Word(&[word("auto"), word("text"), word("json")]),
+    "`auto`: text on a terminal, JSON elsewhere.",
+)
+.or("auto")];
+
+const GRAYLOG: &[Key] = &[
+    key("to", Kind::Text(Shape::Udp(port::GRAYLOG)), "The receiver, `udp://HOST[:PORT]`, port 12201 by default.")
+        .required(),
+    key("compress", Kind::Word(&[word("none"), word("gzip"), word("zlib")]), "How messages are packed.").or("gzip"),
+    key(
+        "chunk",
+        Kind::Count { min: 512, max: 65_507, word: None },
+        "Largest datagram in bytes; longer messages are cut in up to 128 of them.",
+    )
+    .or("1420"),
+];
+
+const METRICS: &[Key] = &[
+    key("labels", Kind::List(&Kind::Text(Shape::TagKey)), "Tag keys that become labels and are counted by value.")
+        .or("[]"),
+    key("sinks", Kind::List(&Kind::Choice(SINKS)), "Where numbers go; `[]` for nowhere.").or("[prometheus: {}]"),
+];
+
+const SINKS: &[Key] = &[
+    key("statsd", Kind::Section(STATSD), "Lines to a StatsD daemon."),
+    key("prometheus", Kind::Section(&[]), "`/metrics` of the admin listener."),
+    later("otlp", "OpenTelemetry."),
+];
+
+const STATSD: &[Key] = &[
+    key("to", Kind::Text(Shape::Udp(port::STATSD)), "The receiver, `udp://HOST[:PORT]`, port 8125 by default.")
+        .required(),
+    key(
+        "dialect",
+        Kind::Word(&[word("plain"), word("datadog"), later_word("influx"), later_word("graphite")]),
+        "How tags are written.",
+    )
+    .or("plain"),
+    key("interval", Kind::Duration { min: Duration::from_millis(100), off: false }, "How often sums leave.").or("10s"),
+    key("packet", Kind::Count { min: 512, max: 65_507, word: None }, "Largest datagram in bytes.").or("1432"),
+];
+
+const ADMIN: &[Key] =
+    &[key("listen", Kind::Text(Shape::Socket), "Address and port; keep it on loopback.").or("127.0.0.1:9901")];

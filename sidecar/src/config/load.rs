@@ -1,0 +1,143 @@
+//! Finds the text and runs it through every step.
+
+use super::keys::ROOT;
+use super::overlay::{self, Env};
+use super::plan::Plan;
+use super::problem::{Problem, Problems, Report};
+use super::shown::Shown;
+use super::source::{Origin, Span};
+use super::table::Kind;
+use super::tree::{self, Node};
+use super::{cross, fill, read, walk};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A configuration is written by hand; this is a hundred times what a large one has.
+const FILE_MAX: u64 = 4 << 20;
+
+/// Where to look when nobody says.
+const PLACES: [&str; 2] = ["./fourmi.yaml", "/etc/fourmi/fourmi.yaml"];
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// The file that was named (`-` for standard input); without it `FOURMI_CONFIG`, `./fourmi.yaml`,
+    /// `/etc/fourmi/fourmi.yaml`, and then built-in defaults.
+    pub path: Option<PathBuf>,
+}
+
+/// A configuration that can be run.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What to do.
+    pub plan: Arc<Plan>,
+    /// What somebody should look at.
+    pub warnings: Vec<Problem>,
+    /// Every value that holds, and who gave it.
+    pub shown: Shown,
+}
+
+/// Finds, reads and checks the configuration, with the process's environment.
+///
+/// # Errors
+/// Every problem at once.
+pub fn load(options: &LoadOptions) -> Result<Loaded, Report> {
+    let env: Env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let named = options.path.clone().or_else(|| env.get("FOURMI_CONFIG").filter(|p| !p.is_empty()).map(PathBuf::from));
+    let path = named.or_else(|| PLACES.iter().map(PathBuf::from).find(|p| p.exists()));
+    match path {
+        None => build("built-in", "", None, &env),
+        Some(path) if path.as_os_str() == "-" => {
+            let text = text_of(std::io::stdin().lock(), "-")?;
+            build("-", &text, None, &env)
+        }
+        Some(path) => {
+            // What the user typed is what the messages say.
+            let name = path.strip_prefix("./").unwrap_or(&path).display().to_string();
+            let file = std::fs::File::open(&path).map_err(|e| unopened(&path, &name, &e))?;
+            let text = text_of(file, &name)?;
+            build(&name, &text, Some(path), &env)
+        }
+    }
+}
+
+/// Checks a text as if it were a file of that name, with these environment variables and no others.
+///
+/// # Errors
+/// Every problem at once.
+pub fn parse(name: &str, text: &str, env: &[(String, String)]) -> Result<Loaded, Report> {
+    build(name, text, None, &env.iter().cloned().collect())
+}
+
+fn unopened(path: &Path, name: &str, error: &std::io::Error) -> Report {
+    let (code, fix) = match error.kind() {
+        std::io::ErrorKind::NotFound => ("no-file", "name another with --config, or write one: `fourmi init`"),
+        std::io::ErrorKind::PermissionDenied => ("unreadable", "let this user read it"),
+        _ if path.is_dir() => ("unreadable", "name the file inside the directory"),
+        _ => ("unreadable", "look at the file"),
+    };
+    Report { problems: vec![Problem::of_file(name, code, format!("can't open it: {error}"), fix)] }
+}
+
+fn text_of(from: impl std::io::Read, name: &str) -> Result<String, Report> {
+    let report =
+        |code, message: String, fix| Err(Report { problems: vec![Problem::of_file(name, code, message, fix)] });
+    let mut bytes = Vec::new();
+    if let Err(error) = from.take(FILE_MAX + 1).read_to_end(&mut bytes) {
+        let fix =
+            if error.kind() == std::io::ErrorKind::IsADirectory { "name the file inside it" } else { "look at it" };
+        return report("unreadable", format!("can't read it: {error}"), fix);
+    }
+    if bytes.len() as u64 > FILE_MAX {
+        return report("too-large", format!("the file is larger than {FILE_MAX} bytes"), "is it the right file?");
+    }
+    match String::from_utf8(bytes) {
+        // A byte order mark is what some editors leave; it would count as a column.
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
+        Err(error) => {
+            let line =
+                error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+            report("unreadable", format!("line {line} is not UTF-8"), "save the file as UTF-8")
+        }
+    }
+}
+
+fn build(name: &str, text: &str, path: Option<PathBuf>, env: &Env) -> Result<Loaded, Report> {
+    let mut problems = Problems::new();
+    let source = problems.sources.add(name, text, Origin::File);
+    let hostname = hostname();
+    let mut plan = None;
+    if let Some(mut root) = tree::parse(source, &mut problems) {
+        if root.value == tree::Value::Null {
+            root = Node::map(Span { source, start: 0, end: 0 });
+        }
+        overlay::interpolate(&mut root, env, &mut problems);
+        overlay::overlay(&mut root, env, &mut problems);
+        walk::walk(&mut root, &Kind::Section(ROOT), "", &mut problems);
+        fill::fill(&mut root, &hostname, &mut problems);
+        cross::cross(&root, &mut problems);
+        plan = Some((read::read(&root, path), root));
+    }
+    let failed = problems.failed();
+    let (list, sources) = problems.into_list();
+    match plan {
+        Some((plan, root)) if !failed => {
+            Ok(Loaded { plan: Arc::new(plan), warnings: list, shown: Shown::new(root, sources) })
+        }
+        _ => Err(Report { problems: list }),
+    }
+}
+
+/// The machine's or container's name, from the kernel.
+fn hostname() -> String {
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name = name.unwrap_or_default();
+    match name.trim() {
+        "" => std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".into()),
+        name => name.to_owned(),
+    }
+}

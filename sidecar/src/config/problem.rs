@@ -1,0 +1,243 @@
+//! What is wrong, where, and what to do about it.
+
+use super::source::{Sources, Span};
+use std::fmt::Write as _;
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// There is no plan.
+    Error,
+    /// There is one, but somebody should look.
+    Warning,
+}
+
+impl Severity {
+    /// The word that is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
+/// Every code and what it means; also a part of the documentation.
+pub(crate) const CODES: &[(&str, &str)] = &[
+    ("syntax", "The text is not YAML, or uses a part of YAML that the configuration does not take."),
+    ("duplicate-key", "A key stands twice in one section."),
+    ("unknown-key", "There is no such key here."),
+    ("not-supported", "The key or value belongs to Fourmi but is not supported yet. It is never ignored."),
+    ("missing-key", "A section lacks a key that it can't do without."),
+    ("wrong-type", "A list where a number is wanted, and the like."),
+    ("bad-value", "The type is right but the value can't be: a duration without unit, a port beyond 65535, …"),
+    ("unset-variable", "`${NAME}` names a variable that is not set, and gives no default."),
+    ("unknown-variable", "A `FOURMI_` variable names no key (a warning)."),
+    ("conflict", "Two things that exclude each other: one port used twice, one service given twice, …"),
+    ("loop", "Commands would come back to the listener that they left."),
+    ("missing-worker", "An inbound listener without a worker to send commands to."),
+    ("no-directory", "The directory of a unix socket does not exist."),
+    ("nothing-to-do", "Nothing would listen (a warning)."),
+    ("no-file", "The named file does not exist."),
+    ("unreadable", "The file can't be read, or is not UTF-8."),
+    ("too-large", "The file, or one part of it, is beyond every sensible size."),
+];
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// File name as it was given, `-` for standard input, `$NAME` for an environment variable.
+    pub file: String,
+    /// From 1; 0 when the problem has no place in a text.
+    pub line: usize,
+    /// In characters, from 1; 0 when the problem has no place in a text.
+    pub column: usize,
+    /// Characters to underline.
+    pub width: usize,
+    /// Stable, without the prefix `config/`.
+    pub code: &'static str,
+    /// Path of the key, such as `logs[0].graylog.to`; may be empty.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub fix: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The line of text that it is in.
+    pub text: String,
+}
+
+impl Problem {
+    /// A problem with a file as a whole.
+    pub(crate) fn of_file(file: &str, code: &'static str, message: String, fix: &str) -> Self {
+        Problem {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            width: 0,
+            code,
+            key: String::new(),
+            message,
+            fix: fix.to_owned(),
+            severity: Severity::Error,
+            text: String::new(),
+        }
+    }
+
+    /// `FILE:LINE:COL: error[config/CODE]: message`, the source line with an underline, `fix: …`.
+    pub fn render(&self, color: bool) -> String {
+        let paint = |code: &str, text: &str| {
+            if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        };
+        let tint = if self.severity == Severity::Error { "1;31" } else { "1;33" };
+        let place = match self.line {
+            0 => self.file.clone(),
+            line => format!("{}:{line}:{}", self.file, self.column),
+        };
+        let mut out = format!(
+            "{}: {}: {}\n",
+            paint("1", &place),
+            paint(tint, &format!("{}[config/{}]", self.severity.as_str(), self.code)),
+            self.message
+        );
+        if self.line > 0 {
+            let number = self.line.to_string();
+            let gutter = " ".repeat(number.len());
+            // A tab in the line stays a tab below it, so that the underline stands under the right characters.
+            let pad: String =
+                self.text.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let _ = writeln!(out, " {} {}", paint("34", &format!("{number} |")), printable(&self.text));
+            let line = "^".repeat(self.width.min(200));
+            let _ = writeln!(out, " {} {pad}{}", paint("34", &format!("{gutter} |")), paint(tint, &line));
+        }
+        if !self.fix.is_empty() {
+            let _ = writeln!(out, "{} {}", paint("36", "fix:"), self.fix);
+        }
+        out
+    }
+
+    /// The stable form for programs.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "severity": self.severity.as_str(),
+            "code": format!("config/{}", self.code),
+            "key": self.key,
+            "message": self.message,
+            "fix": self.fix,
+        })
+    }
+}
+
+/// Control characters of a file never reach a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Every problem that stands in the way of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// In the order of their places; warnings too.
+    pub problems: Vec<Problem>,
+}
+
+impl Report {
+    /// The exit code that says what kind of failure this is (sysexits): 66 no file, 77 no permission, else 78.
+    pub fn exit(&self) -> u8 {
+        match self.problems.first().map(|p| (p.code, p.message.contains("ermission"))) {
+            Some(("no-file", _)) => 66,
+            Some(("unreadable", true)) => 77,
+            _ => 78,
+        }
+    }
+
+    /// All problems as text.
+    pub fn render(&self, color: bool) -> String {
+        self.problems.iter().map(|p| p.render(color)).collect()
+    }
+
+    /// All problems as a JSON list.
+    pub fn json(&self) -> serde_json::Value {
+        self.problems.iter().map(Problem::json).collect()
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// Collects problems while a configuration is looked at.
+pub(crate) struct Problems {
+    pub(crate) sources: Sources,
+    list: Vec<Problem>,
+}
+
+/// More than anybody reads; a file that is no configuration at all must not fill the memory.
+const PROBLEMS_MAX: usize = 200;
+
+impl Problems {
+    pub(crate) fn new() -> Self {
+        Problems { sources: Sources::new(), list: Vec::new() }
+    }
+
+    pub(crate) fn error(
+        &mut self,
+        span: Span,
+        code: &'static str,
+        key: &str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        self.push(span, code, key, message.into(), fix.into(), Severity::Error);
+    }
+
+    pub(crate) fn warning(
+        &mut self,
+        span: Span,
+        code: &'static str,
+        key: &str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        self.push(span, code, key, message.into(), fix.into(), Severity::Warning);
+    }
+
+    fn push(&mut self, span: Span, code: &'static str, key: &str, message: String, fix: String, severity: Severity) {
+        debug_assert!(CODES.iter().any(|(known, _)| *known == code), "undocumented code {code}");
+        if self.list.len() >= PROBLEMS_MAX {
+            return;
+        }
+        let place = self.sources.place(span);
+        let (line, column, width, text) =
+            place.map_or((0, 0, 0, String::new()), |p| (p.line, p.column, p.width, p.text));
+        self.list.push(Problem {
+            file: self.sources.name(span).to_owned(),
+            line,
+            column,
+            width,
+            code,
+            key: key.to_owned(),
+            message,
+            fix,
+            severity,
+            text,
+        });
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.list.iter().any(|p| p.severity == Severity::Error)
+    }
+
+    /// Sorted by place; what belongs to the environment or to no text comes last.
+    pub(crate) fn into_list(mut self) -> (Vec<Problem>, Sources) {
+        self.list.sort_by_key(|p| (p.file.starts_with('$'), p.file.clone(), p.line, p.column));
+        (self.list, self.sources)
+    }
+}

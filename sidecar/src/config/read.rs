@@ -1,0 +1,198 @@
+//! A checked and filled tree to the plan. Nothing is found wrong here any more; what can't be read is at its
+//! default, and stays unused, because the check has reported it.
+
+use super::plan::{Admin, Listener, Plan, Ready, Service, Worker};
+use super::tree::Node;
+use super::value;
+use crate::command::{Codec, Rules};
+use crate::exchange::{Direction, Identity};
+use crate::names::port;
+use crate::pipeline::{Limits, Timeouts};
+use crate::sink::{Compress, Dialect, LogSettings, MetricSettings, StatsdSettings, StdoutFormat};
+use crate::upstream::Target;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
+    let mut listeners = listeners(root, "inbound", Direction::Inbound, port::INBOUND);
+    listeners.extend(self::listeners(root, "outbound", Direction::Outbound, port::OUTBOUND));
+    Plan {
+        origin,
+        identity: Arc::new(Identity {
+            service: text(root, "service").into(),
+            env: text(root, "env").into(),
+            hostname: text(root, "hostname").into(),
+            tags: pairs(root.get("tags")).map(|(k, v)| (k.into(), v.trim().into())).collect(),
+        }),
+        threads: match root.get("threads").and_then(Node::text) {
+            Some("auto") => std::thread::available_parallelism().map_or(1, usize::from),
+            other => other.and_then(|t| t.parse().ok()).unwrap_or(1),
+        },
+        listeners,
+        worker: root.get("worker").map(|w| Worker { targets: targets(w), ready: ready(w.get("ready")) }),
+        outbound: outbound(root),
+        trusted: items(root, "trusted").filter_map(|n| value::network(n.text()?).ok()).collect(),
+        identify: rules(root),
+        timeouts: timeouts(root.get("timeouts")),
+        limits: limits(root.get("limits")),
+        logs: items(root, "logs").filter_map(log).collect(),
+        metrics: metrics(root.get("metrics")),
+        admin: root
+            .get("admin")
+            .and_then(|a| value::socket(a.get("listen")?.text()?).ok())
+            .map(|listen| Admin { listen }),
+    }
+}
+
+fn items<'a>(node: &'a Node, key: &str) -> impl Iterator<Item = &'a Node> + use<'a> {
+    node.get(key).map(Node::items).unwrap_or_default().iter()
+}
+
+fn text<'a>(node: &'a Node, key: &str) -> &'a str {
+    node.get(key).and_then(Node::text).unwrap_or_default().trim()
+}
+
+fn pairs(node: Option<&Node>) -> impl Iterator<Item = (&str, &str)> {
+    node.map(Node::entries).unwrap_or_default().iter().filter_map(|e| Some((e.key.as_str(), e.value.text()?)))
+}
+
+fn number<T: std::str::FromStr>(node: &Node, key: &str) -> Option<T> {
+    node.get(key)?.text()?.parse().ok()
+}
+
+fn duration(node: &Node, key: &str) -> Option<Duration> {
+    value::duration(node.get(key)?.text()?).ok()
+}
+
+fn bytes(node: &Node, key: &str) -> Option<u64> {
+    value::bytes(node.get(key)?.text()?).ok()
+}
+
+fn targets(node: &Node) -> Vec<Target> {
+    items(node, "address").filter_map(|n| value::target(n.text()?).ok()).collect()
+}
+
+fn listeners(root: &Node, key: &str, direction: Direction, port: u16) -> Vec<Listener> {
+    items(root, key)
+        .filter_map(|n| {
+            let bind = value::listen(n.get("listen")?.text()?, port).ok()?;
+            Some(Listener { direction, bind, proxy_protocol: text(n, "proxy_protocol") == "true" })
+        })
+        .collect()
+}
+
+fn ready(node: Option<&Node>) -> Ready {
+    match node.and_then(|n| Some((n, n.get("http")?.text()?))) {
+        None => Ready::Connect,
+        Some((node, path)) => {
+            Ready::Http { path: path.into(), interval: duration(node, "interval").unwrap_or(Duration::from_secs(1)) }
+        }
+    }
+}
+
+fn outbound(root: &Node) -> Vec<Service> {
+    items(root, "outbound")
+        .filter_map(|o| o.get("services"))
+        .flat_map(Node::entries)
+        .map(|e| Service { name: e.key.to_ascii_lowercase().into(), targets: targets(&e.value) })
+        .collect()
+}
+
+fn rules(root: &Node) -> Rules {
+    let Some(node) = root.get("commands").and_then(|c| c.get("identify")) else { return Rules::default() };
+    let pointer = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
+    Rules {
+        name: pointer("name"),
+        id: pointer("id"),
+        tags: pairs(node.get("tags")).map(|(k, v)| (Arc::from(k), v.to_owned())).collect(),
+        codec: match text(node, "codec") {
+            "symfony" => Some(Codec::Symfony),
+            "laravel" => Some(Codec::Laravel),
+            "prooph" => Some(Codec::Prooph),
+            "bernard" => Some(Codec::Bernard),
+            "simplebus" => Some(Codec::SimpleBus),
+            _ => None,
+        },
+    }
+}
+
+fn timeouts(node: Option<&Node>) -> Timeouts {
+    let standard = Timeouts::default();
+    let Some(node) = node else { return standard };
+    Timeouts {
+        head: duration(node, "head").unwrap_or(standard.head),
+        idle: duration(node, "idle").unwrap_or(standard.idle),
+        connect: duration(node, "connect").unwrap_or(standard.connect),
+        answer: duration(node, "answer").unwrap_or(standard.answer),
+        // `off` is no duration.
+        whole: duration(node, "whole"),
+        upstream_idle: duration(node, "upstream_idle").unwrap_or(standard.upstream_idle),
+        drain: duration(node, "drain").unwrap_or(standard.drain),
+        hold: duration(node, "hold").unwrap_or(standard.hold),
+    }
+}
+
+fn limits(node: Option<&Node>) -> Limits {
+    let standard = Limits::default();
+    let Some(node) = node else { return standard };
+    Limits {
+        head: bytes(node, "head").and_then(|n| n.try_into().ok()).unwrap_or(standard.head),
+        headers: number(node, "headers").unwrap_or(standard.headers),
+        body: bytes(node, "body").unwrap_or(standard.body),
+        connections: number(node, "connections").unwrap_or(standard.connections),
+    }
+}
+
+fn log(node: &Node) -> Option<LogSettings> {
+    let entry = node.entries().first()?;
+    let node = &entry.value;
+    Some(match entry.key.as_str() {
+        "stdout" => LogSettings::Stdout {
+            format: match text(node, "format") {
+                "text" => StdoutFormat::Text,
+                "json" => StdoutFormat::Json,
+                _ => StdoutFormat::Auto,
+            },
+        },
+        "graylog" => {
+            let (host, port) = value::udp(text(node, "to"), port::GRAYLOG).ok()?;
+            let compress = match text(node, "compress") {
+                "none" => Compress::None,
+                "zlib" => Compress::Zlib,
+                _ => Compress::Gzip,
+            };
+            LogSettings::Graylog { host, port, compress, chunk: number(node, "chunk")? }
+        }
+        _ => return None,
+    })
+}
+
+fn metrics(node: Option<&Node>) -> MetricSettings {
+    let mut settings = MetricSettings { labels: Vec::new(), statsd: Vec::new(), prometheus: false };
+    let Some(node) = node else { return settings };
+    for label in items(node, "labels").filter_map(Node::text) {
+        if !settings.labels.iter().any(|known| known == label) {
+            settings.labels.push(label.to_owned());
+        }
+    }
+    for entry in items(node, "sinks").filter_map(|n| n.entries().first()) {
+        match entry.key.as_str() {
+            "prometheus" => settings.prometheus = true,
+            "statsd" => settings.statsd.extend(statsd(&entry.value)),
+            _ => {}
+        }
+    }
+    settings
+}
+
+fn statsd(node: &Node) -> Option<StatsdSettings> {
+    let (host, port) = value::udp(text(node, "to"), port::STATSD).ok()?;
+    Some(StatsdSettings {
+        host,
+        port,
+        dialect: if text(node, "dialect") == "datadog" { Dialect::Datadog } else { Dialect::Plain },
+        interval: duration(node, "interval")?,
+        packet: number(node, "packet")?,
+    })
+}

@@ -1,0 +1,100 @@
+//! Where text came from, and places in it.
+
+/// The source that stands for built-in defaults; always the first of [`Sources`].
+pub(crate) const BUILT_IN: u16 = 0;
+
+/// A stretch of one source, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) source: u16,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Span {
+    /// The place of things nobody wrote.
+    pub(crate) const BUILT_IN: Span = Span { source: BUILT_IN, start: 0, end: 0 };
+}
+
+/// Who gave a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody: it is built in.
+    Default,
+    /// The configuration file.
+    File,
+    /// An environment variable.
+    Env,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) origin: Origin,
+}
+
+/// Every text that a configuration was put together from.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources(Vec<Source>);
+
+/// A place as people and editors name it. Lines and columns count from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    /// Characters to underline on that line; at least one.
+    pub(crate) width: usize,
+    pub(crate) text: String,
+}
+
+impl Sources {
+    pub(crate) fn new() -> Self {
+        Sources(vec![Source { name: "built-in".into(), text: String::new(), origin: Origin::Default }])
+    }
+
+    /// Adds a text. The number of sources is bounded by the file plus the known environment names.
+    pub(crate) fn add(&mut self, name: impl Into<String>, text: impl Into<String>, origin: Origin) -> u16 {
+        self.0.push(Source { name: name.into(), text: text.into(), origin });
+        u16::try_from(self.0.len() - 1).unwrap_or(BUILT_IN)
+    }
+
+    pub(crate) fn get(&self, source: u16) -> Option<&Source> {
+        self.0.get(usize::from(source))
+    }
+
+    pub(crate) fn origin(&self, span: Span) -> Origin {
+        self.get(span.source).map_or(Origin::Default, |s| s.origin)
+    }
+
+    pub(crate) fn name(&self, span: Span) -> &str {
+        self.get(span.source).map_or("built-in", |s| s.name.as_str())
+    }
+
+    /// Line, column and the line's text; none for what nobody wrote.
+    pub(crate) fn place(&self, span: Span) -> Option<Place> {
+        let text = match span.source {
+            BUILT_IN => return None,
+            other => self.get(other)?.text.as_str(),
+        };
+        let mut start = span.start.min(text.len());
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let before = text.get(..start)?;
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        let line_end = text.get(start..)?.find('\n').map_or(text.len(), |i| start + i);
+        let line_text = text.get(line_start..line_end)?.trim_end();
+        let mut end = span.end.clamp(start, line_end);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let width = text.get(start..end).map_or(1, |t| t.trim_end().chars().count()).max(1);
+        Some(Place {
+            line: before.matches('\n').count() + 1,
+            column: text.get(line_start..start)?.chars().count() + 1,
+            width,
+            text: line_text.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! What the road tells the sinks, without knowing them.
+
+use super::{Direction, Exchange};
+use std::rc::Rc;
+
+/// The worker thread's side of the sinks. Nothing here blocks, locks or sends.
+pub trait Tell {
+    /// Commands on their way: one more (+1), one less (-1).
+    fn in_flight(&self, direction: Direction, delta: i64);
+    /// Writes its record to every log sink.
+    fn log(&self, exchange: &Exchange);
+    /// Counts its end.
+    fn count(&self, exchange: &Exchange);
+    /// Something was refused before it was a command, or a command was refused by a limit.
+    fn rejected(&self, reason: &'static str);
+    /// A command is sent again.
+    fn retried(&self, reason: &'static str);
+    /// Connections of callers or to instances: opened (+1), closed (-1).
+    fn connection(&self, side: ConnectionSide, delta: i64);
+}
+
+/// Whose connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionSide {
+    /// A caller's.
+    Client,
+    /// One to an instance.
+    Upstream,
+}
+
+impl ConnectionSide {
+    /// The label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConnectionSide::Client => "client",
+            ConnectionSide::Upstream => "upstream",
+        }
+    }
+}
+
+/// Counts one connection for as long as it lives.
+pub struct Counted(Rc<dyn Tell>, ConnectionSide);
+
+impl Counted {
+    /// One more.
+    pub fn new(tell: Rc<dyn Tell>, side: ConnectionSide) -> Self {
+        tell.connection(side, 1);
+        Counted(tell, side)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connection(self.1, -1);
+    }
+}

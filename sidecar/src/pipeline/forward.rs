@@ -1,0 +1,181 @@
+//! From an exchange to what leaves for an instance.
+
+use super::lane::Lane;
+use super::told::Told;
+use crate::codec::{forwarded, hop};
+use crate::command;
+use crate::exchange::deadline::{Elapsed, until};
+use crate::exchange::{Body, BodyError, Fault, FaultKind};
+use crate::route::Way;
+use crate::upstream::{self, Sent, Wire};
+use bytes::{Bytes, BytesMut};
+use http::uri::PathAndQuery;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// Counts a body whose length nobody announced, and breaks it off at the limit.
+struct Counting {
+    inner: Body,
+    count: Rc<Cell<u64>>,
+    most: u64,
+}
+
+impl HttpBody for Counting {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            let total = self.count.get() + data.len() as u64;
+            self.count.set(total);
+            if total > self.most {
+                self.inner = Body::Empty;
+                return Poll::Ready(Some(Err(BodyError::TooLarge(self.most))));
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Writes the head anew for the next hop: hop-by-hop lines out, forwarded lines and the command's own in.
+pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Result<Wire, (Fault, Body)> {
+    let target = match target(told) {
+        Ok(target) => target,
+        Err(fault) => return Err((fault, body)),
+    };
+    let mut headers = std::mem::take(&mut told.ex.request.headers);
+    hop::hop_by_hop(&mut headers, upgrade);
+    let port = told.door().local.map_or(0, |l| l.port());
+    if let Some(peer) = told.ex.peer {
+        forwarded::extend(&mut headers, told.ex.trusted, peer.ip(), "http", &told.ex.request.authority, port);
+    }
+    command::give(&told.ex, &mut headers);
+    headers.set("via", "1.1 fourmi");
+    let body = match body.size_hint().exact() {
+        Some(length) => {
+            told.ex.bytes_in = length;
+            body
+        }
+        None => {
+            let count = Rc::new(Cell::new(0));
+            told.body_in = Some(count.clone());
+            Body::Wrapped(Box::pin(Counting { inner: body, count, most: told.road.limits.body }))
+        }
+    };
+    Ok(Wire {
+        method: told.ex.request.method.clone(),
+        target,
+        authority: told.ex.request.authority.clone(),
+        headers: headers.into_map(),
+        body,
+    })
+}
+
+fn target(told: &mut Told) -> Result<PathAndQuery, Fault> {
+    let request = &mut told.ex.request;
+    if let Some(wire) = request.wire.take() {
+        return Ok(wire);
+    }
+    let text = match &request.query {
+        Some(query) => format!("{}?{query}", request.path),
+        None => request.path.clone(),
+    };
+    PathAndQuery::from_maybe_shared(Bytes::from(text))
+        .map_err(|e| Fault::new(FaultKind::BadRequest, format!("the target cannot be forwarded: {e}")))
+}
+
+/// Picks an instance and sends, within the time an answer may take.
+pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, wire: Wire) -> Result<Sent, Fault> {
+    let road = told.road.clone();
+    let start = told.ex.timings.start;
+    let timings = &mut told.ex.timings;
+    let upstream = &mut told.ex.upstream;
+    let mut chosen = |endpoint: &Rc<upstream::Endpoint>| {
+        *upstream = Some(endpoint.label.clone());
+        timings.sent = Some(Instant::now());
+    };
+    let sending = upstream::send(&way.cluster, wire, start, &road.timeouts, &*lane.tell, &mut chosen);
+    let sent = until(start + road.timeouts.answer, sending).await;
+    told.ex.timings.answered = sent.as_ref().ok().filter(|s| s.is_ok()).map(|_| Instant::now());
+    match sent {
+        Ok(sent) => sent,
+        Err(Elapsed) => {
+            let limit = road.timeouts.answer;
+            Err(Fault::new(FaultKind::Timeout, format!("no answer within {limit:?} (timeouts.answer)")))
+        }
+    }
+}
+
+/// A body that was to be read whole.
+pub(super) enum Collected {
+    /// All of it.
+    All(Bytes),
+    /// It was longer: what was read, followed by the rest.
+    More(Body),
+}
+
+/// Reads a body, up to a limit; a longer one is handed back whole.
+pub(super) async fn collect(mut body: Body, most: usize) -> Result<Collected, Fault> {
+    let mut all = BytesMut::new();
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        match frame {
+            None => return Ok(Collected::All(all.freeze())),
+            Some(Err(_)) => return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off")),
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    all.extend_from_slice(data);
+                }
+                if all.len() > most {
+                    let first = Some(all.freeze());
+                    return Ok(Collected::More(Body::Wrapped(Box::pin(Resumed { first, rest: body }))));
+                }
+            }
+        }
+    }
+}
+
+/// What was read already, then the rest.
+struct Resumed {
+    first: Option<Bytes>,
+    rest: Body,
+}
+
+impl HttpBody for Resumed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.first.as_ref().map_or(0, |f| f.len() as u64);
+        match self.rest.size_hint().exact() {
+            Some(rest) => SizeHint::with_exact(read + rest),
+            None => SizeHint::new(),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Which commands the worker handles now, so that those it sends meanwhile inherit their trace and parent.
+
+use crate::exchange::{Exchange, Trace};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The commands in the worker's hands, of this thread, by our span.
+#[derive(Default)]
+pub(super) struct Handled(RefCell<HashMap<u64, (Trace, String)>>);
+
+/// One command in the worker's hands, until dropped.
+pub(super) struct Handling {
+    span: u64,
+    handled: Rc<Handled>,
+}
+
+impl Handled {
+    /// Remembers one.
+    pub(super) fn add(self: &Rc<Self>, ex: &Exchange) -> Handling {
+        let span = ex.trace.span_id;
+        self.0.borrow_mut().insert(span, (ex.trace, ex.command.id.clone()));
+        Handling { span, handled: self.clone() }
+    }
+
+    /// By `traceparent`, whose parent span is ours; or, when the worker handles exactly one command, by that alone.
+    pub(super) fn inherit(&self, ex: &mut Exchange) {
+        let handled = self.0.borrow();
+        if let Some((_, id)) = handled.get(&ex.trace.parent_span) {
+            ex.command.parent = Some(id.clone());
+        } else if ex.trace.parent_span == 0
+            && handled.len() == 1
+            && let Some((trace, id)) = handled.values().next()
+        {
+            ex.trace.trace_id = trace.trace_id;
+            ex.trace.parent_span = trace.span_id;
+            ex.trace.flags = trace.flags;
+            ex.command.parent = Some(id.clone());
+        }
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.handled.0.borrow_mut().remove(&self.span);
+    }
+}

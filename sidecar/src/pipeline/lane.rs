@@ -1,0 +1,136 @@
+//! What one worker thread owns: its road, its instances, its way to the sinks. Shared with no other thread.
+
+use super::handling::{Handled, Handling};
+use super::road::{Blueprint, Road};
+use crate::codec::server::Life;
+use crate::exchange::{Direction, Exchange, Tell};
+use crate::upstream::{Cluster, Endpoint, Place, Scheme, Standing, Target};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Hosts that callers named and that are remembered with their connections.
+const NAMED_MAX: usize = 256;
+
+/// Where one connection came in.
+pub struct Door {
+    /// Whose commands come in here.
+    pub direction: Direction,
+    /// The listener's own address, when it is TCP.
+    pub local: Option<SocketAddr>,
+    /// The other end: of the connection, or as a trusted PROXY protocol header tells it.
+    pub peer: Option<SocketAddr>,
+    /// Whether its forwarded and Fourmi headers are believed.
+    pub trusted: bool,
+    /// The connection's keeper.
+    pub life: Rc<Life>,
+}
+
+/// What one worker thread owns.
+pub struct Lane {
+    road: RefCell<Rc<Road>>,
+    endpoints: RefCell<HashMap<Target, Rc<Endpoint>>>,
+    named: RefCell<HashMap<String, Named>>,
+    handled: Rc<Handled>,
+    /// The sinks' side of this thread.
+    pub tell: Rc<dyn Tell>,
+}
+
+pub(super) struct Named {
+    pub(super) service: Arc<str>,
+    pub(super) cluster: Rc<Cluster>,
+    used: Instant,
+}
+
+impl Lane {
+    /// A lane on the road that a blueprint draws.
+    pub fn new(blueprint: &Blueprint, tell: Rc<dyn Tell>) -> Rc<Self> {
+        let endpoints = RefCell::default();
+        let road = Road::new(blueprint, |target, ready| keep(&endpoints, &tell, target, ready));
+        Rc::new(Lane {
+            road: RefCell::new(Rc::new(road)),
+            endpoints,
+            named: RefCell::default(),
+            handled: Rc::default(),
+            tell,
+        })
+    }
+
+    /// From now on, new exchanges take the road of this blueprint; those on their way keep theirs.
+    pub fn follow(&self, blueprint: &Blueprint) {
+        let road = Road::new(blueprint, |target, ready| keep(&self.endpoints, &self.tell, target, ready));
+        let used: Vec<Target> = road.targets().cloned().collect();
+        self.endpoints.borrow_mut().retain(|target, _| used.contains(target));
+        *self.road.borrow_mut() = Rc::new(road);
+    }
+
+    /// The road of now.
+    pub fn road(&self) -> Rc<Road> {
+        self.road.borrow().clone()
+    }
+
+    /// The way to a host that no configuration names.
+    pub(super) fn named(&self, host: &str, port: u16) -> (Arc<str>, Rc<Cluster>) {
+        let key = format!("{host}:{port}");
+        let mut named = self.named.borrow_mut();
+        if let Some(known) = named.get_mut(&key) {
+            known.used = Instant::now();
+            return (known.service.clone(), known.cluster.clone());
+        }
+        if named.len() >= NAMED_MAX
+            && let Some(oldest) = named.iter().min_by_key(|(_, n)| n.used).map(|(k, _)| k.clone())
+        {
+            named.remove(&oldest);
+        }
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let target = Target { scheme: Scheme::Http, place: Place::Tcp(bare.to_owned(), port) };
+        let ready = Standing::new(true);
+        let cluster = Cluster::new(vec![Endpoint::new(target, ready, self.tell.clone())], false);
+        let service: Arc<str> = host.into();
+        named.insert(key, Named { service: service.clone(), cluster: cluster.clone(), used: Instant::now() });
+        (service, cluster)
+    }
+
+    /// Closes connections to instances that were not used lately.
+    pub fn sweep(&self, now: Instant) {
+        let age = self.road().timeouts.upstream_idle;
+        for endpoint in self.endpoints.borrow().values() {
+            endpoint.sweep(now, age);
+        }
+        for named in self.named.borrow().values() {
+            named.cluster.endpoints.iter().for_each(|e| e.sweep(now, age));
+        }
+    }
+
+    /// Counts a refusal.
+    pub fn rejected(&self, reason: &'static str) {
+        self.tell.rejected(reason);
+    }
+
+    /// Remembers a command that the worker handles now.
+    pub(super) fn handle(&self, road: &Road, ex: &Exchange) -> Option<Handling> {
+        (road.outbound && ex.direction == Direction::Inbound).then(|| self.handled.add(ex))
+    }
+
+    /// Gives a command that the worker sends the trace and parent of the one that it handles.
+    pub(super) fn inherit(&self, road: &Road, ex: &mut Exchange) {
+        if road.outbound && ex.direction == Direction::Outbound {
+            self.handled.inherit(ex);
+        }
+    }
+}
+
+/// Instances keep their connections and their standing over a change of plan.
+fn keep(
+    endpoints: &RefCell<HashMap<Target, Rc<Endpoint>>>,
+    tell: &Rc<dyn Tell>,
+    target: &Target,
+    ready: &Arc<Standing>,
+) -> Rc<Endpoint> {
+    let mut endpoints = endpoints.borrow_mut();
+    let made = || Endpoint::new(target.clone(), ready.clone(), tell.clone());
+    endpoints.entry(target.clone()).or_insert_with(made).clone()
+}

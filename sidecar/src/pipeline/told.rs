@@ -1,0 +1,152 @@
+//! An exchange that is told to the sinks exactly once, whatever happens to it.
+
+use super::handling::Handling;
+use super::lane::{Door, Lane};
+use super::road::Road;
+use crate::exchange::{Command, Exchange, Fault, FaultKind, Head, Outcome, Protocol, Timings, Trace};
+use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+/// An exchange with its way to the sinks. Dropping it before [`Told::finish`] tells it as cancelled: the caller left.
+pub(super) struct Told {
+    pub(super) ex: Exchange,
+    pub(super) road: Rc<Road>,
+    lane: Rc<Lane>,
+    door: Rc<Door>,
+    handling: Option<Handling>,
+    /// Bytes of a request body of unknown length, counted as they pass.
+    pub(super) body_in: Option<Rc<Cell<u64>>>,
+    finished: bool,
+}
+
+impl Told {
+    /// Begins an exchange whose head has just been read.
+    pub(super) fn new(lane: &Rc<Lane>, road: &Rc<Road>, door: &Rc<Door>, head: Head, protocol: Protocol) -> Box<Self> {
+        door.life.begin();
+        lane.tell.in_flight(door.direction, 1);
+        let mut told = Box::new(Told {
+            ex: Exchange {
+                identity: road.identity.clone(),
+                direction: door.direction,
+                protocol,
+                peer: door.peer,
+                client: door.peer.map(|p| p.ip()),
+                trusted: door.trusted,
+                request: head,
+                service: road.identity.service.clone(),
+                route: road.none.clone(),
+                consumer: None,
+                command: Command { name: road.none.clone(), ..Command::default() },
+                trace: Trace::default(),
+                timings: Timings {
+                    wall: SystemTime::now(),
+                    start: Instant::now(),
+                    sent: None,
+                    answered: None,
+                    end: None,
+                },
+                attempt: 1,
+                status: 0,
+                grpc_status: None,
+                outcome: None,
+                fault: None,
+                bytes_in: 0,
+                bytes_out: 0,
+                upstream: None,
+            },
+            road: road.clone(),
+            lane: lane.clone(),
+            door: door.clone(),
+            handling: None,
+            body_in: None,
+            finished: false,
+        });
+        if door.trusted
+            && let Some(peer) = told.ex.client
+        {
+            told.ex.client = Some(crate::codec::forwarded::client(&told.ex.request.headers, peer, &road.trusted));
+        }
+        told
+    }
+
+    /// Another exchange of the same connection and road: an element of a batch.
+    pub(super) fn sibling(&self, head: Head) -> Box<Self> {
+        let mut told = Told::new(&self.lane, &self.road, &self.door, head, self.ex.protocol);
+        told.ex.service = self.ex.service.clone();
+        told.ex.route = self.ex.route.clone();
+        told
+    }
+
+    /// It is in the worker's hands: what the worker sends meanwhile may be its doing.
+    pub(super) fn handling(&mut self) {
+        self.handling = self.lane.handle(&self.road, &self.ex);
+    }
+
+    /// Where the connection came in.
+    pub(super) fn door(&self) -> &Rc<Door> {
+        &self.door
+    }
+
+    /// Tells the sinks.
+    pub(super) fn finish(&mut self) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let now = Instant::now();
+        self.ex.timings.end = Some(now);
+        if let Some(counted) = &self.body_in {
+            self.ex.bytes_in = counted.get();
+        }
+        if self.ex.outcome.is_none() {
+            self.ex.outcome = Some(match &self.ex.fault {
+                Some(fault) => fault.kind.outcome(),
+                None => Exchange::outcome_of_status(self.ex.status, self.ex.grpc_status),
+            });
+        }
+        self.road.chain.on_done(&self.ex, &*self.lane.tell);
+        self.leave(now);
+    }
+
+    /// It was not a command after all.
+    pub(super) fn forget(mut self: Box<Self>) {
+        if !std::mem::replace(&mut self.finished, true) {
+            self.leave(Instant::now());
+        }
+    }
+
+    fn leave(&mut self, now: Instant) {
+        self.handling = None;
+        self.lane.tell.in_flight(self.ex.direction, -1);
+        self.door.life.finish(now);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if !self.finished {
+            if self.ex.fault.is_none() {
+                self.ex.fault = Some(Fault::new(FaultKind::ClientGone, "the caller left"));
+            }
+            if self.ex.status == 0 {
+                self.ex.status = FaultKind::ClientGone.status();
+            }
+            self.ex.outcome = Some(Outcome::Cancelled);
+            self.finish();
+        }
+    }
+}
+
+impl Deref for Told {
+    type Target = Exchange;
+    fn deref(&self) -> &Exchange {
+        &self.ex
+    }
+}
+
+impl DerefMut for Told {
+    fn deref_mut(&mut self) -> &mut Exchange {
+        &mut self.ex
+    }
+}

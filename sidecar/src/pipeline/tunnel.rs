@@ -1,0 +1,79 @@
+//! Connections that stop being HTTP: WebSocket and other upgrades, and CONNECT.
+
+use super::lane::Lane;
+use super::refuse;
+use super::told::Told;
+use crate::codec::Stream;
+use crate::codec::server::{Far, Upgrade, relay};
+use crate::exchange::deadline::{Elapsed, until};
+use crate::exchange::{Answer, Body, Fault, FaultKind, Head, Headers, Protocol};
+use crate::route::Way;
+use crate::upstream::{InFlight, Sent};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Whether a request asks for another protocol (RFC 9110, 7.8).
+pub(super) fn asked(head: &Head) -> bool {
+    head.headers.contains("upgrade")
+        && head.headers.get("connection").is_some_and(|c| c.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade")))
+}
+
+/// The instance has switched: answer 101 and relay bytes until both sides have ended.
+pub(super) fn switch(mut told: Box<Told>, mut sent: Sent, upgrade: Option<Upgrade>) -> Answer {
+    let Some(near) = upgrade else {
+        return refuse::refuse(told, Fault::new(FaultKind::BadAnswer, "101 to a request that asked for no upgrade"), Body::Empty);
+    };
+    told.ex.protocol = Protocol::WebSocket;
+    told.ex.status = 101;
+    let far = Upgrade::of_answer(&mut sent.response);
+    let headers = Headers::from_map(std::mem::take(sent.response.headers_mut()));
+    if let Some(conn) = sent.conn.take() {
+        conn.detach();
+    }
+    let in_flight = sent.in_flight;
+    tokio::task::spawn_local(carry(told, near, Far::Upgraded(far), in_flight));
+    Answer { status: 101, headers, body: Body::Empty }
+}
+
+/// CONNECT: a connection to the named place, bytes both ways.
+pub(super) async fn connect(lane: Rc<Lane>, mut told: Box<Told>, way: Way, upgrade: Option<Upgrade>, body: Body) -> Answer {
+    let Some(near) = upgrade else {
+        return refuse::refuse(told, Fault::new(FaultKind::BadRequest, "CONNECT is for HTTP/1.1 here"), body);
+    };
+    let Some(endpoint) = way.cluster.pick(Instant::now(), &[]) else {
+        let fault = Fault::new(FaultKind::NotReady, "no instance is ready").retry_after(1);
+        return refuse::refuse(told, fault, body);
+    };
+    told.ex.upstream = Some(endpoint.label.clone());
+    told.ex.timings.sent = Some(Instant::now());
+    let limit = told.road.timeouts.connect;
+    let detail = match until(Instant::now() + limit, endpoint.open()).await {
+        Ok(Ok(socket)) => {
+            endpoint.reached();
+            told.ex.timings.answered = Some(Instant::now());
+            told.ex.status = 200;
+            let in_flight = InFlight::new(&endpoint);
+            let far = Far::Stream(Box::new(Stream::new(socket, Vec::new(), None)));
+            tokio::task::spawn_local(carry(told, near, far, in_flight));
+            return Answer { status: 200, headers: Headers::default(), body: Body::Empty };
+        }
+        Ok(Err(e)) => format!("{}: {e}", endpoint.label),
+        Err(Elapsed) => format!("{}: no connection within {limit:?} (timeouts.connect)", endpoint.label),
+    };
+    endpoint.failed(Instant::now());
+    lane.tell.rejected(FaultKind::Unreachable.code());
+    refuse::refuse(told, Fault::new(FaultKind::Unreachable, detail), body)
+}
+
+async fn carry(mut told: Box<Told>, near: Upgrade, far: Far, in_flight: InFlight) {
+    match relay(near, far).await {
+        Ok((inward, outward)) => {
+            told.ex.bytes_in = inward;
+            told.ex.bytes_out = outward;
+        }
+        // One side ended without a goodbye, as WebSocket clients do; the exchange itself went well.
+        Err(e) => tracing::debug!("a tunnel ended: {e}"),
+    }
+    drop(in_flight);
+    told.finish();
+}

@@ -1,0 +1,339 @@
+//! What the control thread knows and can do: the running plan, reload, drain, readiness.
+
+use super::blueprint::Standings;
+use super::listen;
+use super::worker::{Order, Shared};
+use crate::admin::{Control, Part, Reloaded};
+use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
+use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Identity, Tell};
+use crate::pipeline::Blueprint;
+use crate::sink::Hub;
+use crate::upstream::{Target, keep_checking};
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// The control thread's state.
+pub(super) struct Keeper {
+    pub(super) shared: Arc<Shared>,
+    load: LoadOptions,
+    loaded: RefCell<Loaded>,
+    hub: Rc<Hub>,
+    standings: Standings,
+    orders: RefCell<Vec<mpsc::Sender<Order>>>,
+    checks: RefCell<HashMap<Target, JoinHandle<()>>>,
+    draining: Cell<bool>,
+    stopping: Cell<bool>,
+    stop: Notify,
+    started: Instant,
+    last_reload: RefCell<Option<String>>,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+}
+
+impl Keeper {
+    pub(super) fn new(load: LoadOptions, loaded: Loaded, hub: Rc<Hub>) -> Self {
+        Keeper {
+            shared: Arc::default(),
+            load,
+            loaded: RefCell::new(loaded),
+            hub,
+            standings: Standings::default(),
+            orders: RefCell::default(),
+            checks: RefCell::default(),
+            draining: Cell::new(false),
+            stopping: Cell::new(false),
+            stop: Notify::new(),
+            started: Instant::now(),
+            last_reload: RefCell::new(None),
+            reloading: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn plan(&self) -> Arc<Plan> {
+        self.loaded.borrow().plan.clone()
+    }
+
+    pub(super) fn draw(&self, plan: &Plan) -> Blueprint {
+        self.standings.draw(plan)
+    }
+
+    pub(super) fn begin(&self, orders: Vec<mpsc::Sender<Order>>) {
+        *self.orders.borrow_mut() = orders;
+    }
+
+    pub(super) async fn order(&self, order: impl Fn() -> Order) {
+        let orders = self.orders.borrow().clone();
+        for to in orders {
+            let _ = to.send(order()).await;
+        }
+    }
+
+    /// Checks every instance of the plan, and no other.
+    pub(super) fn check(self: &Rc<Self>, plan: &Plan) {
+        let wanted: Vec<(Arc<str>, &Target)> = plan
+            .worker
+            .iter()
+            .flat_map(|w| w.targets.iter().map(|t| (plan.identity.service.clone(), t)))
+            .chain(plan.outbound.iter().flat_map(|s| s.targets.iter().map(|t| (s.name.clone(), t))))
+            .collect();
+        let targets: Vec<&Target> = wanted.iter().map(|(_, t)| *t).collect();
+        self.standings.retain(&targets);
+        let mut checks = self.checks.borrow_mut();
+        checks.drain().for_each(|(_, check)| check.abort());
+        for (service, target) in wanted {
+            let Some((standing, check)) = self.standings.of(target) else { continue };
+            let keeper = self.clone();
+            let shown = target.to_string();
+            let changed = move |up: bool| {
+                if up {
+                    tracing::info!(service = &*service, instance = shown, "an instance is ready");
+                } else {
+                    tracing::warn!(service = &*service, instance = shown, "an instance is not ready");
+                }
+                keeper.count_instances();
+            };
+            let counted = || Counted::new(Rc::new(Silent), ConnectionSide::Upstream);
+            let task = keep_checking(target.clone(), check, standing, counted, changed);
+            checks.insert(target.clone(), tokio::task::spawn_local(task));
+        }
+        drop(checks);
+        self.count_instances();
+    }
+
+    fn count_instances(&self) {
+        let plan = self.plan();
+        for (service, targets) in services(&plan) {
+            let up = targets.iter().filter(|t| self.up(t)).count();
+            self.hub.set_instances(&service, "passing", up as u64);
+            self.hub.set_instances(&service, "critical", (targets.len() - up) as u64);
+        }
+    }
+
+    fn up(&self, target: &Target) -> bool {
+        self.standings.of(target).is_some_and(|(s, _)| s.up())
+    }
+
+    pub(super) fn stopping(&self) {
+        self.draining.set(true);
+        self.stopping.set(true);
+    }
+
+    pub(super) async fn stop_asked(&self) {
+        self.stop.notified().await;
+    }
+
+    /// Resolves when every thread has ended its connections of a direction.
+    pub(super) async fn drain_all(&self, direction: Direction) {
+        let orders = self.orders.borrow().clone();
+        let mut waits = Vec::new();
+        for to in orders {
+            let (done, wait) = oneshot::channel();
+            if to.send(Order::Drain(direction, done)).await.is_ok() {
+                waits.push(wait);
+            }
+        }
+        for wait in waits {
+            let _ = wait.await;
+        }
+    }
+
+    /// Socket files end with us.
+    pub(super) fn remove_sockets(&self) {
+        for listener in &self.plan().listeners {
+            if let Bind::Unix(path) = &listener.bind {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    pub(super) fn state(&self) -> Value {
+        let plan = self.plan();
+        json!({
+            "service": &*plan.identity.service,
+            "env": &*plan.identity.env,
+            "hostname": &*plan.identity.hostname,
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "threads": plan.threads,
+            "config": plan.origin.as_ref().map(|p| p.display().to_string()),
+            "connections": self.shared.connections.load(Ordering::Relaxed),
+            "in_flight": self.hub.in_flight(),
+            "draining": self.draining.get(),
+            "stopping": self.stopping.get(),
+            "last_reload_error": *self.last_reload.borrow(),
+        })
+    }
+
+    /// Reads the configuration again. A bad one changes nothing; a good one takes effect before this returns.
+    pub(super) async fn reload(self: &Rc<Self>) -> Reloaded {
+        let _one = self.reloading.lock().await;
+        let result = self.try_reload().await;
+        self.hub.count_reload(result.is_ok());
+        match &result {
+            Ok(what) => tracing::info!("reloaded: {what}"),
+            Err(why) => tracing::error!("the configuration was not reloaded, the old one stays: {why}"),
+        }
+        *self.last_reload.borrow_mut() = result.as_ref().err().cloned();
+        result
+    }
+
+    async fn try_reload(self: &Rc<Self>) -> Reloaded {
+        let loaded = config::load(&self.load).map_err(|report| report.to_string())?;
+        let (old, new) = (self.plan(), loaded.plan.clone());
+        let mut notes: Vec<String> = loaded.warnings.iter().map(|w| w.render(false).trim_end().to_owned()).collect();
+        if new.threads != old.threads {
+            notes.push("`threads` needs a restart".into());
+        }
+        if new.admin != old.admin {
+            notes.push("`admin` needs a restart".into());
+        }
+        // New places first: when one is taken, nothing has changed yet.
+        let mut opened = Vec::new();
+        for listener in new.listeners.iter().filter(|l| !old.listeners.contains(l)) {
+            if old.listeners.iter().any(|l| l.bind == listener.bind) {
+                return Err(format!("{}: a listener cannot change its kind without a restart", place(listener)));
+            }
+            let sockets =
+                listen::bind(&listener.bind, old.threads).map_err(|e| listen::explain(&listener.bind, &e))?;
+            opened.push((listener.clone(), sockets));
+        }
+        let blueprint = Arc::new(self.draw(&new));
+        let tellers = self.hub.reload(&new.identity, &new.logs, &new.metrics);
+        *self.loaded.borrow_mut() = loaded;
+        let orders = self.orders.borrow().clone();
+        let mut waits = Vec::new();
+        for (to, teller) in orders.iter().zip(tellers) {
+            let (done, wait) = oneshot::channel();
+            if to.send(Order::Follow(blueprint.clone(), teller, done)).await.is_ok() {
+                waits.push(wait);
+            }
+        }
+        for wait in waits {
+            let _ = wait.await;
+        }
+        for (listener, mut sockets) in opened {
+            notes.push(format!("listening on {}", place(&listener)));
+            for to in &orders {
+                if let Some(socket) = sockets.pop() {
+                    let _ = to.send(Order::Listen(listener.clone(), socket)).await;
+                }
+            }
+        }
+        for listener in old.listeners.iter().filter(|l| !new.listeners.contains(l)) {
+            notes.push(format!("no longer listening on {}", place(listener)));
+            self.order(|| Order::Close(listener.clone())).await;
+        }
+        self.check(&new);
+        notes.insert(0, "the new configuration is in place".into());
+        Ok(notes.join("; "))
+    }
+}
+
+fn place(listener: &Listener) -> String {
+    match &listener.bind {
+        Bind::Tcp(address) => address.to_string(),
+        Bind::Unix(path) => path.display().to_string(),
+    }
+}
+
+fn services(plan: &Plan) -> Vec<(Arc<str>, &[Target])> {
+    let worker = plan.worker.iter().map(|w| (plan.identity.service.clone(), w.targets.as_slice()));
+    worker.chain(plan.outbound.iter().map(|s| (s.name.clone(), s.targets.as_slice()))).collect()
+}
+
+/// Checks are not commands and their connections are not counted.
+struct Silent;
+
+impl Tell for Silent {
+    fn in_flight(&self, _: Direction, _: i64) {}
+    fn log(&self, _: &Exchange) {}
+    fn count(&self, _: &Exchange) {}
+    fn rejected(&self, _: &'static str) {}
+    fn retried(&self, _: &'static str) {}
+    fn connection(&self, _: ConnectionSide, _: i64) {}
+}
+
+/// The admin listener's view; it holds the keeper by `Rc`, since reloading outlives the request that asks for it.
+impl Control for Rc<Keeper> {
+    fn identity(&self) -> Arc<Identity> {
+        self.plan().identity.clone()
+    }
+
+    fn ready(&self) -> Vec<Part> {
+        let plan = self.plan();
+        let mut parts = vec![Part {
+            name: "drain".into(),
+            ready: !self.draining.get(),
+            detail: if self.draining.get() { "draining: no new commands, please".into() } else { "serving".into() },
+        }];
+        if let Some(worker) = &plan.worker {
+            let up = worker.targets.iter().filter(|t| self.up(t)).count();
+            let down: Vec<String> = worker.targets.iter().filter(|t| !self.up(t)).map(Target::to_string).collect();
+            let detail = match down.is_empty() {
+                true => format!("{up} of {up} ready"),
+                false => format!("{up} of {} ready; not: {}", worker.targets.len(), down.join(", ")),
+            };
+            parts.push(Part { name: "worker".into(), ready: up > 0, detail });
+        }
+        parts
+    }
+
+    fn metrics(&self, into: &mut String) {
+        self.hub.prometheus(into);
+    }
+
+    fn config(&self) -> Value {
+        self.loaded.borrow().shown.json()
+    }
+
+    fn sinks(&self) -> Value {
+        let stats = self.hub.stats();
+        json!(
+            stats
+                .iter()
+                .map(|s| json!({
+                    "sink": s.sink, "target": s.target, "sent": s.sent, "dropped_full": s.dropped_full,
+                    "dropped_error": s.dropped_error, "oversize": s.oversize, "last_error": s.last_error,
+                }))
+                .collect::<Vec<_>>()
+        )
+    }
+
+    fn upstreams(&self) -> Value {
+        let plan = self.plan();
+        let one = |(service, targets): (Arc<str>, &[Target])| {
+            let instances: Vec<Value> =
+                targets.iter().map(|t| json!({"address": t.to_string(), "ready": self.up(t)})).collect();
+            json!({"service": &*service, "instances": instances})
+        };
+        Value::Array(services(&plan).into_iter().map(one).collect())
+    }
+
+    fn status(&self) -> Value {
+        self.state()
+    }
+
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded>>> {
+        let keeper = self.clone();
+        Box::pin(async move { Keeper::reload(&keeper).await })
+    }
+
+    fn drain(&self) {
+        if !self.draining.replace(true) {
+            tracing::info!("draining: /readyz says no; commands are still served");
+        }
+    }
+
+    fn stop(&self) {
+        self.stop.notify_one();
+    }
+}

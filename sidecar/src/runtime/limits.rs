@@ -1,0 +1,26 @@
+//! File descriptors: as many as we may have, and never more connections than they allow.
+
+use crate::config::Plan;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Descriptors kept for listeners, admin, sinks and files.
+const KEPT: u64 = 48;
+
+/// Raises the soft limit to the hard one; returns what it is then.
+pub(super) fn raise_descriptors() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+}
+
+/// Connections of callers at once: the configured limit, or what descriptors allow with one upstream connection each.
+pub(super) fn connections(plan: &Plan, files: u64) -> usize {
+    let possible = usize::try_from(files.saturating_sub(KEPT) / 2).unwrap_or(usize::MAX).max(8);
+    if plan.limits.connections > possible {
+        tracing::warn!(
+            limit = plan.limits.connections,
+            possible,
+            "fewer connections than limits.connections: `ulimit -n` is {files}"
+        );
+    }
+    plan.limits.connections.min(possible)
+}

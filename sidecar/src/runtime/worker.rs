@@ -1,0 +1,339 @@
+//! One worker thread: its runtime, its listeners, its connections. It shares nothing on the road.
+
+use super::listen::Bound;
+use crate::codec::proxy_protocol::{self, Parsed};
+use crate::codec::server::{self, Ended, Life, PREFACE};
+use crate::codec::{Socket, forwarded};
+use crate::config::Listener;
+use crate::exchange::{ConnectionSide, Counted, Direction, FaultKind, deadline};
+use crate::pipeline::{self, Blueprint, Door, Lane};
+use crate::sink::Teller;
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// How often connections are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+/// How long accepting rests when the process is out of descriptors.
+const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
+/// Enough for either HTTP preface or a PROXY protocol header.
+const FIRST: usize = 4096 + 16;
+
+/// What the control thread tells a worker thread. Each is answered when it has taken effect.
+pub(super) enum Order {
+    /// New exchanges take another road and tell other sinks.
+    Follow(Arc<Blueprint>, Teller, oneshot::Sender<()>),
+    /// Listen there too.
+    Listen(Listener, Bound),
+    /// Stop listening there; connections stay.
+    Close(Listener),
+    /// Stop listening and end connections of this direction when what runs has ended.
+    Drain(Direction, oneshot::Sender<()>),
+    /// End now.
+    Stop,
+}
+
+/// Counts of the whole process.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) connections: AtomicUsize,
+    pub(super) connections_max: AtomicUsize,
+}
+
+struct Worker {
+    lane: Rc<Lane>,
+    teller: Rc<super::teller::Swap>,
+    shared: Arc<Shared>,
+    connections: RefCell<Slab<(Direction, Rc<Life>)>>,
+    listeners: RefCell<Vec<(Listener, Rc<Notify>)>>,
+    trusted: RefCell<Arc<[ipnet::IpNet]>>,
+    draining: Cell<Option<Direction>>,
+}
+
+/// Runs a worker thread until it is told to stop.
+pub(super) fn run(
+    blueprint: Arc<Blueprint>,
+    teller: Teller,
+    listeners: Vec<(Listener, Bound)>,
+    shared: Arc<Shared>,
+    mut orders: mpsc::Receiver<Order>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    runtime.block_on(async move {
+        let teller = Rc::new(super::teller::Swap::new(teller));
+        let worker = Rc::new(Worker {
+            lane: Lane::new(&blueprint, teller.clone()),
+            teller,
+            shared,
+            connections: RefCell::default(),
+            listeners: RefCell::default(),
+            trusted: RefCell::new(blueprint.trusted.clone()),
+            draining: Cell::new(None),
+        });
+        tokio::task::spawn_local(deadline::tick());
+        tokio::task::spawn_local(sweep(worker.clone()));
+        for (listener, bound) in listeners {
+            worker.listen(listener, bound)?;
+        }
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Follow(blueprint, teller, done) => {
+                    *worker.trusted.borrow_mut() = blueprint.trusted.clone();
+                    worker.lane.follow(&blueprint);
+                    worker.teller.swap(teller);
+                    let _ = done.send(());
+                }
+                Order::Listen(listener, bound) => worker.listen(listener, bound)?,
+                Order::Close(listener) => worker.close(|l| *l == listener),
+                Order::Drain(direction, done) => {
+                    tokio::task::spawn_local(drain(worker.clone(), direction, done));
+                }
+                Order::Stop => break,
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let now = Instant::now();
+        let (head, idle) = {
+            let road = worker.lane.road();
+            (road.timeouts.head, road.timeouts.idle)
+        };
+        for (_, (_, life)) in worker.connections.borrow().iter() {
+            life.check(now, head, idle);
+        }
+        worker.lane.sweep(now);
+    }
+}
+
+async fn drain(worker: Rc<Worker>, direction: Direction, done: oneshot::Sender<()>) {
+    worker.draining.set(Some(direction));
+    worker.close(|l| l.direction == direction);
+    loop {
+        let mut left = 0;
+        for (_, (d, life)) in worker.connections.borrow().iter() {
+            if *d == direction {
+                life.drain();
+                left += 1;
+            }
+        }
+        if left == 0 {
+            let _ = done.send(());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl Worker {
+    fn listen(self: &Rc<Self>, listener: Listener, bound: Bound) -> io::Result<()> {
+        let stop = Rc::new(Notify::new());
+        let local = bound.local();
+        let open = match bound {
+            Bound::Tcp(l) => Open::Tcp(TcpListener::from_std(l)?),
+            Bound::Unix(l) => Open::Unix(UnixListener::from_std(l)?),
+        };
+        self.listeners.borrow_mut().push((listener.clone(), stop.clone()));
+        tokio::task::spawn_local(accept(self.clone(), listener, open, local, stop));
+        Ok(())
+    }
+
+    fn close(&self, which: impl Fn(&Listener) -> bool) {
+        self.listeners.borrow_mut().retain(|(listener, stop)| {
+            let gone = which(listener);
+            if gone {
+                stop.notify_one();
+            }
+            !gone
+        });
+    }
+}
+
+enum Open {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Open {
+    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Open::Tcp(l) => {
+                let (stream, peer) = l.accept().await?;
+                stream.set_nodelay(true)?;
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                Ok((Socket::Tcp(stream), Some(peer)))
+            }
+            Open::Unix(l) => Ok((Socket::Unix(l.accept().await?.0), None)),
+        }
+    }
+}
+
+async fn accept(worker: Rc<Worker>, listener: Listener, open: Open, local: Option<SocketAddr>, stop: Rc<Notify>) {
+    // Kept to be given up when descriptors run out, so that a caller can be turned away rather than left hanging.
+    let mut spare = std::fs::File::open("/dev/null").ok();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = open.accept() => accepted,
+            () = stop.notified() => return,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                let taken = worker.shared.connections.fetch_add(1, Ordering::Relaxed);
+                if taken >= worker.shared.connections_max.load(Ordering::Relaxed) {
+                    worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
+                    worker.lane.rejected(FaultKind::Overloaded.code());
+                    tokio::task::spawn_local(turn_away(socket));
+                    continue;
+                }
+                tokio::task::spawn_local(connection(worker.clone(), listener.clone(), socket, local, peer));
+            }
+            Err(e) if e.raw_os_error().is_some_and(|n| n == nix::libc::EMFILE || n == nix::libc::ENFILE) => {
+                worker.lane.rejected("descriptors");
+                drop(spare.take());
+                let _ = tokio::time::timeout(Duration::from_millis(1), open.accept()).await;
+                spare = std::fs::File::open("/dev/null").ok();
+                tracing::warn!("out of file descriptors; raise `ulimit -n` or lower limits.connections");
+                tokio::time::sleep(NO_DESCRIPTORS).await;
+            }
+            // The caller was gone before we took it; others may be fine.
+            Err(e) => tracing::debug!("accept: {e}"),
+        }
+    }
+}
+
+async fn turn_away(mut socket: Socket) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\nserver: fourmi\r\nconnection: close\r\ncontent-length: 123\r\n\r\n{\"type\":\"urn:fourmi:error:overloaded\",\"title\":\"Too much at once\",\"status\":503,\"detail\":\"limits.connections\",\"fault\":\"fourmi\"}";
+    let answer = async {
+        match &mut socket {
+            Socket::Tcp(s) => s.write_all(ANSWER).await,
+            Socket::Unix(s) => s.write_all(ANSWER).await,
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
+}
+
+/// Takes itself out of every count when the connection ends, however it ends.
+struct Present {
+    worker: Rc<Worker>,
+    key: usize,
+    _counted: Counted,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(self.key);
+        self.worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn connection(
+    worker: Rc<Worker>,
+    listener: Listener,
+    mut socket: Socket,
+    local: Option<SocketAddr>,
+    mut peer: Option<SocketAddr>,
+) {
+    let life = Life::new();
+    let key = worker.connections.borrow_mut().insert((listener.direction, life.clone()));
+    let counted = Counted::new(worker.lane.tell.clone(), ConnectionSide::Client);
+    let _present = Present { worker: worker.clone(), key, _counted: counted };
+    let trusted_net = worker.trusted.borrow().clone();
+    // A unix socket's peer is on this machine.
+    let mut trusted = peer.is_none_or(|p| forwarded::is_trusted(p.ip(), &trusted_net));
+    let road = worker.lane.road();
+    let begin = read_first(&mut socket, listener.proxy_protocol && trusted);
+    let first = match deadline::until(Instant::now() + road.timeouts.head, begin).await {
+        Ok(Ok(First { bytes, source })) => {
+            if let Some(source) = source {
+                peer = Some(source);
+                trusted = forwarded::is_trusted(source.ip(), &trusted_net);
+            }
+            bytes
+        }
+        Ok(Err(why)) => {
+            if let Some(why) = why {
+                worker.lane.rejected("proxy-protocol");
+                tracing::warn!(peer = ?peer, "refused a connection: {why}");
+            }
+            return;
+        }
+        Err(deadline::Elapsed) => return,
+    };
+    if first.is_empty() {
+        return;
+    }
+    let limits = road.limits.clone();
+    drop(road);
+    let door = Rc::new(Door { direction: listener.direction, local, peer, trusted, life: life.clone() });
+    let lane = worker.lane.clone();
+    let ended = server::serve(socket, first, &limits, life, move |incoming| {
+        pipeline::travel(lane.clone(), door.clone(), incoming)
+    })
+    .await;
+    match ended {
+        Ended::Malformed => worker.lane.rejected(FaultKind::BadRequest.code()),
+        Ended::HeadTooLarge => {
+            worker.lane.rejected(FaultKind::HeadTooLarge.code());
+            tracing::warn!(peer = ?peer, "a header block over {} bytes was refused (limits.head)", limits.head);
+        }
+        Ended::Well | Ended::Broken => {}
+    }
+}
+
+struct First {
+    bytes: Vec<u8>,
+    source: Option<SocketAddr>,
+}
+
+/// Reads as much as it takes to tell HTTP/2 from HTTP/1, after a PROXY protocol header where one may come.
+async fn read_first(socket: &mut Socket, proxy: bool) -> Result<First, Option<&'static str>> {
+    let mut bytes = Vec::with_capacity(1024);
+    let mut source = None;
+    let mut header = proxy;
+    loop {
+        if header {
+            match proxy_protocol::parse(&bytes) {
+                Parsed::NotProxy => header = false,
+                Parsed::Invalid(why) => return Err(Some(why)),
+                Parsed::Done { len, source: told } => {
+                    bytes.drain(..len);
+                    source = told;
+                    header = false;
+                }
+                Parsed::Partial => {}
+            }
+        }
+        if !header && !bytes.is_empty() {
+            let n = bytes.len().min(PREFACE.len());
+            if bytes[..n] != PREFACE[..n] || n == PREFACE.len() {
+                return Ok(First { bytes, source });
+            }
+        }
+        if bytes.len() >= FIRST {
+            return Err(Some("its first bytes are not HTTP"));
+        }
+        let read = match socket {
+            Socket::Tcp(s) => s.read_buf(&mut bytes).await,
+            Socket::Unix(s) => s.read_buf(&mut bytes).await,
+        };
+        match read {
+            Ok(0) if header || bytes.is_empty() => return Err(None),
+            Ok(0) => return Ok(First { bytes, source }),
+            Ok(_) => {}
+            Err(_) => return Err(None),
+        }
+    }
+}

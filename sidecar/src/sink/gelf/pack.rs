@@ -1,0 +1,83 @@
+//! Packing a message before it is cut.
+
+use crate::sink::Compress as Kind;
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+
+/// Shorter messages are sent as they are: packing would hardly make them shorter.
+const PACK_MIN: usize = 256;
+/// RFC 1952, 2.3: magic, deflate, no flags, no time, fastest, unknown system.
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
+
+/// Packs one message after the other with the same memory.
+pub(crate) struct Packer {
+    kind: Kind,
+    deflate: Option<Compress>,
+    out: Vec<u8>,
+}
+
+impl Packer {
+    /// A packer; it takes its memory with the first message.
+    pub(crate) fn new(kind: Kind) -> Packer {
+        Packer { kind, deflate: None, out: Vec::new() }
+    }
+
+    /// How it packs.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The message packed, or as it is when it is short, packing is off, or it fails.
+    pub(crate) fn pack<'a>(&'a mut self, message: &'a [u8]) -> &'a [u8] {
+        if self.kind == Kind::None || message.len() < PACK_MIN {
+            return message;
+        }
+        let zlib = self.kind == Kind::Zlib;
+        let deflate = self.deflate.get_or_insert_with(|| Compress::new(Compression::fast(), zlib));
+        deflate.reset();
+        self.out.clear();
+        if !zlib {
+            self.out.extend_from_slice(&GZIP_HEADER);
+        }
+        // Deflate never grows a message by more than a few bytes a block.
+        self.out.reserve(message.len() + message.len() / 1000 + 128);
+        if !matches!(deflate.compress_vec(message, &mut self.out, FlushCompress::Finish), Ok(Status::StreamEnd)) {
+            return message;
+        }
+        if !zlib {
+            let mut crc = Crc::new();
+            crc.update(message);
+            self.out.extend_from_slice(&crc.sum().to_le_bytes());
+            self.out.extend_from_slice(&crc.amount().to_le_bytes());
+        }
+        &self.out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn what_is_packed_comes_back() {
+        let message: Vec<u8> = (0..30_000u32).map(|n| (n * n % 97) as u8 + b' ').collect();
+        for _ in 0..2 {
+            let mut gzip = Packer::new(Kind::Gzip);
+            let mut zlib = Packer::new(Kind::Zlib);
+            for n in [256, 300, 30_000] {
+                let packed = gzip.pack(&message[..n]);
+                assert_eq!(packed[..2], [0x1f, 0x8b]);
+                let mut back = Vec::new();
+                flate2::read::GzDecoder::new(packed).read_to_end(&mut back).unwrap();
+                assert_eq!(back, message[..n]);
+                let packed = zlib.pack(&message[..n]);
+                assert_eq!((packed[0], (u16::from(packed[0]) * 256 + u16::from(packed[1])) % 31), (0x78, 0));
+                back.clear();
+                flate2::read::ZlibDecoder::new(packed).read_to_end(&mut back).unwrap();
+                assert_eq!(back, message[..n]);
+            }
+            assert_eq!(gzip.pack(&message[..255]), &message[..255]);
+        }
+        assert_eq!(Packer::new(Kind::None).pack(&message), message);
+    }
+}

@@ -1,0 +1,180 @@
+//! The text of `/metrics`: Prometheus exposition format 0.0.4.
+
+use super::counts::Totals as SinkTotals;
+use super::metric::{BOUNDS, Duration3, Registry, Sample};
+use super::process::{self, Process};
+use crate::exchange::Outcome;
+use crate::names::metric;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The media type of the text.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Name and help of the three durations, in the order of their cells.
+const DURATIONS: Duration3<(&str, &str)> = [
+    (metric::COMMAND_DURATION, "From the request's head to the answer's last byte."),
+    (metric::UPSTREAM_DURATION, "From handing the command to an instance to the answer's head."),
+    (metric::OVERHEAD, "From the request's head to handing the command to an instance."),
+];
+
+// Writing to a String cannot fail, so the results of write! are not looked at.
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// A label's value in quotes: backslash, quote and line feed are escaped, nothing else.
+fn quoted(out: &mut String, value: &str) {
+    out.push('"');
+    for c in value.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+fn labels(out: &mut String, labels: &[(&str, &str)]) {
+    let mut between = '{';
+    for (name, value) in labels {
+        out.push(between);
+        out.push_str(name);
+        out.push('=');
+        quoted(out, value);
+        between = ',';
+    }
+    if between == ',' {
+        out.push('}');
+    }
+}
+
+fn line(out: &mut String, name: &str, pairs: &[(&str, &str)], value: impl std::fmt::Display) {
+    out.push_str(name);
+    labels(out, pairs);
+    let _ = writeln!(out, " {value}");
+}
+
+fn of_series(sample: &Sample) -> Vec<(&str, &str)> {
+    let key = &sample.key;
+    let mut pairs: Vec<(&str, &str)> = vec![
+        ("service", &key.service),
+        ("command", &key.command),
+        ("route", &key.route),
+        ("direction", key.direction.as_str()),
+        ("protocol", key.protocol.as_str()),
+    ];
+    pairs.extend(key.labels().map(|(label, value)| (&*label.name, value)));
+    pairs
+}
+
+/// Appends everything.
+pub(crate) fn write(out: &mut String, registry: &Registry, sinks: &BTreeMap<&'static str, SinkTotals>, start: f64) {
+    let samples = registry.snapshot(None);
+    commands(out, &samples);
+    levels(out, registry);
+    events(out, registry);
+    family(out, metric::SINK_RECORDS, "counter", "Records and metric lines by sink and by what became of them.");
+    for (sink, totals) in sinks {
+        for (result, n) in totals.named() {
+            line(out, metric::SINK_RECORDS, &[("sink", sink), ("result", result)], n);
+        }
+    }
+    family(out, metric::BUILD_INFO, "gauge", "Always 1; the version is in the label.");
+    line(out, metric::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    of_process(out, process::read(), start);
+}
+
+fn commands(out: &mut String, samples: &[Sample]) {
+    family(out, metric::COMMANDS, "counter", "Commands that ended, by how.");
+    for sample in samples {
+        let mut pairs = of_series(sample);
+        for (outcome, n) in Outcome::ALL.iter().zip(sample.totals.outcomes).filter(|(_, n)| *n > 0) {
+            pairs.push(("outcome", outcome.as_str()));
+            line(out, metric::COMMANDS, &pairs, n);
+            pairs.pop();
+        }
+    }
+    for (i, (name, help)) in DURATIONS.into_iter().enumerate() {
+        family(out, name, "histogram", help);
+        let [bucket, sum, count] = ["_bucket", "_sum", "_count"].map(|end| format!("{name}{end}"));
+        for sample in samples {
+            let seen = &sample.totals.durations[i];
+            if seen.count() == 0 {
+                continue;
+            }
+            let mut pairs = of_series(sample);
+            let mut below = 0;
+            let bounds = BOUNDS.iter().map(|(_, le)| *le).chain(["+Inf"]);
+            for (le, n) in bounds.zip(seen.buckets) {
+                below += n;
+                pairs.push(("le", le));
+                line(out, &bucket, &pairs, below);
+                pairs.pop();
+            }
+            line(out, &sum, &pairs, seen.nanos as f64 / 1e9);
+            line(out, &count, &pairs, below);
+        }
+    }
+    family(out, metric::TAG, "counter", "Commands that ended, by each tag that is listed in metrics.labels.");
+    let mut tags: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for sample in samples {
+        for (label, value) in sample.key.labels() {
+            *tags.entry((&label.tag, value)).or_default() += sample.totals.count();
+        }
+    }
+    for ((tag, value), n) in tags {
+        line(out, metric::TAG, &[("tag", tag), ("value", value)], n);
+    }
+}
+
+fn levels(out: &mut String, registry: &Registry) {
+    let levels = registry.levels();
+    family(out, metric::IN_FLIGHT, "gauge", "Commands that have begun and not ended.");
+    for (direction, n) in ["inbound", "outbound"].into_iter().zip(levels.in_flight) {
+        line(out, metric::IN_FLIGHT, &[("direction", direction)], n);
+    }
+    family(out, metric::CONNECTIONS, "gauge", "Open connections of callers and to instances.");
+    for (side, n) in ["client", "upstream"].into_iter().zip(levels.connections) {
+        line(out, metric::CONNECTIONS, &[("side", side)], n);
+    }
+    family(out, metric::INSTANCES, "gauge", "Instances of a service by state.");
+    for ((service, state), n) in &registry.instances() {
+        line(out, metric::INSTANCES, &[("service", service), ("state", state)], n);
+    }
+}
+
+fn events(out: &mut String, registry: &Registry) {
+    let reasons = registry.reasons();
+    for (name, help) in [
+        (metric::REJECTED, "Commands refused before an instance saw them, by reason."),
+        (metric::RETRIES, "Commands sent again, by reason."),
+    ] {
+        family(out, name, "counter", help);
+        for (_, reason, n) in reasons.iter().filter(|(of, ..)| *of == name) {
+            line(out, name, &[("reason", reason)], n);
+        }
+    }
+    family(out, metric::RELOADS, "counter", "Reloads of the configuration, by result.");
+    for (result, n) in ["ok", "failed"].into_iter().zip(registry.reloads()) {
+        line(out, metric::RELOADS, &[("result", result)], n);
+    }
+}
+
+fn of_process(out: &mut String, p: Process, start: f64) {
+    let mut one = |name: &str, kind: &str, help: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            family(out, name, kind, help);
+            line(out, name, &[], value);
+        }
+    };
+    let whole = |n: Option<u64>| n.map(|n| n as f64);
+    one("process_cpu_seconds_total", "counter", "User and system time.", Some(p.cpu));
+    one("process_resident_memory_bytes", "gauge", "Resident memory.", whole(p.resident));
+    one("process_open_fds", "gauge", "Open file descriptors.", whole(p.open_fds));
+    one("process_max_fds", "gauge", "The most open file descriptors.", whole(p.max_fds));
+    one("process_start_time_seconds", "gauge", "Start of the process, in seconds since 1970.", Some(start));
+}

@@ -1,0 +1,233 @@
+//! One instance as one worker thread sees it: its free connections, its load, whether it answers.
+
+use super::connect;
+use super::target::{Place, Scheme, Target};
+use crate::codec::client::{Http1, Http2};
+use crate::codec::{Socket, Stream};
+use crate::exchange::{ConnectionSide, Counted, Tell};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Free connections kept to one instance by one thread.
+const IDLE_MAX: usize = 512;
+/// A name is resolved again after this long.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
+/// How long an instance that refused is left alone: doubles from the first to the last.
+const DOWN_FIRST: Duration = Duration::from_millis(50);
+const DOWN_LAST: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy)]
+struct Down {
+    until: Instant,
+    fails: u32,
+}
+
+/// What all threads know of an instance. Written when it changes, not per command.
+#[derive(Debug)]
+pub struct Standing {
+    /// Whether its check lets commands through; always so without a check.
+    pub ready: AtomicBool,
+    /// Whether the last connection to it succeeded.
+    pub reached: AtomicBool,
+}
+
+impl Standing {
+    /// An instance that nobody has reached yet; `ready` is false when a check decides.
+    pub fn new(ready: bool) -> Arc<Self> {
+        Arc::new(Standing { ready: AtomicBool::new(ready), reached: AtomicBool::new(false) })
+    }
+
+    fn reached(&self, now: bool) {
+        if self.reached.load(Ordering::Relaxed) != now {
+            self.reached.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether commands may go to it.
+    pub fn up(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && self.reached.load(Ordering::Relaxed)
+    }
+}
+
+/// One instance.
+pub struct Endpoint {
+    /// Where it is.
+    pub target: Target,
+    /// The same as text, for records.
+    pub label: Arc<str>,
+    standing: Arc<Standing>,
+    in_flight: Cell<u32>,
+    idle: RefCell<Vec<(Http1, Instant)>>,
+    two: RefCell<Option<Http2>>,
+    down: Cell<Option<Down>>,
+    addresses: RefCell<(Vec<SocketAddr>, Option<Instant>)>,
+    tell: Rc<dyn Tell>,
+}
+
+impl Endpoint {
+    /// `standing` is shared with the other threads and the checks.
+    pub fn new(target: Target, standing: Arc<Standing>, tell: Rc<dyn Tell>) -> Rc<Self> {
+        let label: Arc<str> = target.to_string().into();
+        Rc::new(Endpoint {
+            target,
+            label,
+            standing,
+            in_flight: Cell::new(0),
+            idle: RefCell::default(),
+            two: RefCell::default(),
+            down: Cell::new(None),
+            addresses: RefCell::default(),
+            tell,
+        })
+    }
+
+    /// Commands that it holds now, of this thread.
+    pub fn load(&self) -> u32 {
+        self.in_flight.get()
+    }
+
+    /// Whether it may be given a command now.
+    pub fn available(&self, now: Instant) -> bool {
+        self.standing.ready.load(Ordering::Relaxed) && self.down.get().is_none_or(|d| d.until <= now)
+    }
+
+    /// Whether its last connection failed.
+    pub fn suspect(&self) -> bool {
+        self.down.get().is_some()
+    }
+
+    /// When it may be tried next; none when it may not be before its check succeeds.
+    pub fn next_try(&self) -> Option<Instant> {
+        if self.standing.ready.load(Ordering::Relaxed) { self.down.get().map(|d| d.until) } else { None }
+    }
+
+    /// It was reached.
+    pub fn reached(&self) {
+        self.down.set(None);
+        self.standing.reached(true);
+    }
+
+    /// A connection to it failed.
+    pub fn failed(&self, now: Instant) {
+        let fails = self.down.get().map_or(0, |d| d.fails);
+        let pause = DOWN_FIRST.saturating_mul(1 << fails.min(6)).min(DOWN_LAST);
+        self.down.set(Some(Down { until: now + pause, fails: fails.saturating_add(1) }));
+        self.standing.reached(false);
+        // What was connected before belongs to the process that is gone.
+        self.close_idle();
+        self.addresses.borrow_mut().1 = None;
+    }
+
+    /// Lets one exchange try a suspect instance while the others keep away.
+    pub fn reserve(&self, until: Instant) {
+        if let Some(d) = self.down.get() {
+            self.down.set(Some(Down { until, ..d }));
+        }
+    }
+
+    /// A free connection that still stands, the one used last first.
+    pub async fn free(&self) -> Option<Http1> {
+        loop {
+            let (mut conn, _) = self.idle.borrow_mut().pop()?;
+            if conn.usable().await {
+                return Some(conn);
+            }
+        }
+    }
+
+    /// The shared HTTP/2 connection, if it stands.
+    pub fn shared(&self) -> Option<Http2> {
+        let mut two = self.two.borrow_mut();
+        if two.as_ref().is_some_and(Http2::is_closed) {
+            *two = None;
+        }
+        two.clone()
+    }
+
+    /// A new connection's bytes.
+    pub async fn open(&self) -> io::Result<Socket> {
+        let place = &self.target.place;
+        if let Place::Tcp(host, port) = place {
+            let stale = self.addresses.borrow().1.is_none_or(|at| at.elapsed() > RESOLVE_AGAIN);
+            if stale {
+                match connect::resolve(host, *port).await {
+                    Ok(found) => *self.addresses.borrow_mut() = (found, Some(Instant::now())),
+                    // The last good addresses are better than none.
+                    Err(e) if self.addresses.borrow().0.is_empty() => return Err(e),
+                    Err(_) => {}
+                }
+            }
+        }
+        let addresses = self.addresses.borrow().0.clone();
+        connect::connect(place, &addresses).await
+    }
+
+    /// A new HTTP/1 connection.
+    pub async fn fresh(&self) -> io::Result<Http1> {
+        let socket = self.open().await?;
+        let conn = Http1::handshake(Stream::new(socket, Vec::new(), None), self.counted()).await.map_err(io::Error::other)?;
+        Ok(conn)
+    }
+
+    /// A new HTTP/2 connection, shared from now on.
+    pub async fn fresh_shared(&self) -> io::Result<Http2> {
+        let socket = self.open().await?;
+        let conn = Http2::handshake(Stream::new(socket, Vec::new(), None), self.counted()).await.map_err(io::Error::other)?;
+        *self.two.borrow_mut() = Some(conn.clone());
+        Ok(conn)
+    }
+
+    /// Takes a free connection back.
+    pub fn give_back(&self, conn: Http1) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < IDLE_MAX {
+            idle.push((conn, Instant::now()));
+        }
+    }
+
+    fn counted(&self) -> Counted {
+        Counted::new(self.tell.clone(), ConnectionSide::Upstream)
+    }
+
+    /// Closes connections unused for longer than `age`.
+    pub fn sweep(&self, now: Instant, age: Duration) {
+        let mut idle = self.idle.borrow_mut();
+        // The oldest are first, since the last used is taken first.
+        let stale = idle.iter().take_while(|(_, since)| now.saturating_duration_since(*since) > age).count();
+        idle.drain(..stale);
+        if idle.is_empty() && idle.capacity() > 8 {
+            idle.shrink_to_fit();
+        }
+    }
+
+    fn close_idle(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    /// Whether it is spoken to in HTTP/2.
+    pub fn speaks_two(&self) -> bool {
+        self.target.scheme == Scheme::H2c
+    }
+}
+
+/// Counts one command at an instance for as long as it lives.
+pub struct InFlight(Rc<Endpoint>);
+
+impl InFlight {
+    /// One more.
+    pub fn new(endpoint: &Rc<Endpoint>) -> Self {
+        endpoint.in_flight.set(endpoint.in_flight.get() + 1);
+        InFlight(endpoint.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+    }
+}
