@@ -1,7 +1,7 @@
 //! Programs of others: what Fourmi must get on with. One that is missing is a failure with its name.
 
 use crate::net::free_port;
-use crate::patience::{eventually, until};
+use crate::patience::{eventually, patience};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -73,14 +73,28 @@ impl Peer {
         self.output.lock().unwrap().clone()
     }
     #[track_caller]
-    fn listens(self, port: u16) -> Self {
-        until(&format!("{} listens on {port}", self.name), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    fn listens(mut self, port: u16) -> Self {
+        self.starts("listens", |_| TcpStream::connect(("127.0.0.1", port)).is_ok());
         self
     }
     #[track_caller]
-    fn prints(self, text: &str) -> Self {
-        until(&format!("{} prints {text:?}", self.name), || self.output().contains(text));
+    fn prints(mut self, text: &str) -> Self {
+        self.starts("prints that it listens", |peer| peer.output().contains(text));
         self
+    }
+    #[track_caller]
+    fn starts(&mut self, what: &str, started: impl Fn(&Self) -> bool) {
+        let give_up = std::time::Instant::now() + patience();
+        while !started(self) {
+            let ended = matches!(self.child.try_wait(), Ok(Some(_)));
+            assert!(
+                !ended && std::time::Instant::now() < give_up,
+                "the peer {} never {what}: {}",
+                self.name,
+                self.output()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 }
 
@@ -108,8 +122,8 @@ pub fn nginx() -> Peer {
     std::fs::write(folder.path().join("www/big"), "0123456789abcdef".repeat(1 << 16)).unwrap();
     let conf = format!(
         "worker_processes 1;\ndaemon off;\npid {at}/pid;\nerror_log stderr warn;\nevents {{ worker_connections 512; }}\n\
-         http {{\n access_log {at}/access.log seen;\n \
-         log_format seen '$request_method $request_uri $status id=$http_fourmi_id trace=$http_traceparent name=$http_fourmi_command conn=$connection';\n \
+         http {{\n \
+         log_format seen '$request_method $request_uri $status id=$http_fourmi_id trace=$http_traceparent name=$http_fourmi_command conn=$connection';\n access_log {at}/access.log seen;\n \
          client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n \
          keepalive_timeout 60s; keepalive_requests 1000000; root {at}/www;\n \
          server {{ listen 127.0.0.1:{port}; \
