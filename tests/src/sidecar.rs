@@ -280,6 +280,8 @@ impl Fourmi {
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.status = Some(status);
+                // Its last words may still be on their way through the pipe.
+                std::thread::sleep(Duration::from_millis(100));
                 panic!("fourmi ended with {status} instead of being ready:\n{}\n{}", self.setup.yaml(), self.stderr());
             }
             let answer = self.try_admin("GET", "/readyz");
