@@ -65,17 +65,19 @@ mod tests {
         for (lines, keep, left) in [
             (vec![("host", "a"), ("connection", "close")], false, vec!["host: a"]),
             (vec![("connection", "X-Secret, keep-alive"), ("x-secret", "1"), ("a", "b")], false, vec!["a: b"]),
-            (vec![("connection", "host, content-length"), ("host", "a"), ("content-length", "2")], false, vec![
-                "host: a",
-                "content-length: 2",
-            ]),
+            (
+                vec![("connection", "host, content-length"), ("host", "a"), ("content-length", "2")],
+                false,
+                vec!["host: a", "content-length: 2"],
+            ),
             (vec![("te", "gzip, Trailers;q=1")], false, vec!["te: trailers"]),
             (vec![("te", "gzip")], false, vec![]),
             (vec![("transfer-encoding", "chunked"), ("expect", "100-continue"), ("a", "b")], false, vec!["a: b"]),
-            (vec![("connection", "Upgrade"), ("upgrade", "websocket")], true, vec![
-                "connection: upgrade",
-                "upgrade: websocket",
-            ]),
+            (
+                vec![("connection", "Upgrade"), ("upgrade", "websocket")],
+                true,
+                vec!["connection: upgrade", "upgrade: websocket"],
+            ),
             (vec![("connection", "Upgrade"), ("upgrade", "websocket")], false, vec![]),
         ] {
             assert_eq!(after(&lines, keep), left, "{lines:?}");

@@ -85,10 +85,14 @@ fn v2(bytes: &[u8]) -> Parsed {
     }
     let port = |at: usize| rest.get(at..at + 2).map(|p| u16::from_be_bytes([p[0], p[1]]));
     let source = match family >> 4 {
-        1 => rest.get(..4).and_then(|a| <[u8; 4]>::try_from(a).ok()).map(|a| IpAddr::V4(Ipv4Addr::from(a))).zip(port(8)),
-        2 => {
-            rest.get(..16).and_then(|a| <[u8; 16]>::try_from(a).ok()).map(|a| IpAddr::V6(Ipv6Addr::from(a))).zip(port(32))
+        1 => {
+            rest.get(..4).and_then(|a| <[u8; 4]>::try_from(a).ok()).map(|a| IpAddr::V4(Ipv4Addr::from(a))).zip(port(8))
         }
+        2 => rest
+            .get(..16)
+            .and_then(|a| <[u8; 16]>::try_from(a).ok())
+            .map(|a| IpAddr::V6(Ipv6Addr::from(a)))
+            .zip(port(32)),
         // Unix sockets and unspecified: nobody that has an address.
         0 | 3 => return Parsed::Done { len, source: None },
         _ => return Parsed::Invalid("a PROXY header of unknown family"),

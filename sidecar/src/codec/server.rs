@@ -159,7 +159,8 @@ fn split(request: Request<hyper::body::Incoming>) -> Incoming {
     let mut request = request;
     let wants_upgrade = request.method() == http::Method::CONNECT
         || (request.version() == Version::HTTP_11 && request.headers().contains_key(http::header::UPGRADE));
-    let upgrade = (wants_upgrade && request.version() != Version::HTTP_2).then(|| Upgrade(hyper::upgrade::on(&mut request)));
+    let upgrade =
+        (wants_upgrade && request.version() != Version::HTTP_2).then(|| Upgrade(hyper::upgrade::on(&mut request)));
     let (parts, body) = request.into_parts();
     let grpc = parts.version == Version::HTTP_2
         && parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
@@ -225,8 +226,9 @@ fn fill(head: &mut Head, uri: &http::Uri, protocol: Protocol) -> Result<(), Faul
     let authority = match (uri.authority(), host) {
         // The target wins over Host (RFC 9112, 3.2.2); Host is rewritten to it when it is forwarded.
         (Some(target), _) => target.as_str(),
-        (None, Some(host)) => std::str::from_utf8(host)
-            .map_err(|_| Fault::new(FaultKind::BadRequest, "the Host line is not text"))?,
+        (None, Some(host)) => {
+            std::str::from_utf8(host).map_err(|_| Fault::new(FaultKind::BadRequest, "the Host line is not text"))?
+        }
         (None, None) if protocol == Protocol::Http11 => {
             return Err(Fault::new(FaultKind::BadRequest, "HTTP/1.1 without a Host line"));
         }

@@ -18,7 +18,11 @@ pub(super) fn new() -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
     let random = fastrand::u128(..);
-    let bits = (ms & 0xFFFF_FFFF_FFFF) << 80 | 7 << 76 | (random >> 64 & 0xFFF) << 64 | 0b10 << 62 | random & (u128::MAX >> 66);
+    let bits = (ms & 0xFFFF_FFFF_FFFF) << 80
+        | 7 << 76
+        | (random >> 64 & 0xFFF) << 64
+        | 0b10 << 62
+        | random & (u128::MAX >> 66);
     let mut out = [b'-'; 36];
     let mut at = 0;
     for i in 0..32 {

@@ -40,7 +40,12 @@ fn exchange(trusted: bool, lines: &[(&'static str, &str)]) -> Exchange {
 }
 
 /// Name, id if given, tags: what the rules made of a request.
-fn identify(rules: &Rules, trusted: bool, lines: &[(&'static str, &str)], body: &str) -> (String, Option<String>, String) {
+fn identify(
+    rules: &Rules,
+    trusted: bool,
+    lines: &[(&'static str, &str)],
+    body: &str,
+) -> (String, Option<String>, String) {
     let mut ex = exchange(trusted, lines);
     if from_head(rules, &mut ex) == Step::NeedsBody {
         assert_eq!(from_body(rules, &mut ex, body.as_bytes()), Batch::One);
@@ -66,7 +71,8 @@ fn each_rule_and_their_order() {
     let of = |name: &str, id: Option<&str>, tags: &str| (name.to_owned(), id.map(str::to_owned), tags.to_owned());
 
     assert_eq!(identify(&none, true, &[], ""), of("POST.orders._", None, ""));
-    let header = [("fourmi-command", "Pay\\Card"), ("fourmi-id", "7"), ("fourmi-tags", "a=1, b=2"), ("idempotency-key", "8")];
+    let header =
+        [("fourmi-command", "Pay\\Card"), ("fourmi-id", "7"), ("fourmi-tags", "a=1, b=2"), ("idempotency-key", "8")];
     assert_eq!(identify(&none, true, &header, ""), of("Pay.Card", Some("7"), "a=1, b=2"));
     assert_eq!(identify(&none, false, &header, ""), of("POST.orders._", Some("8"), ""));
     assert_eq!(identify(&none, true, &[("idempotency-key", "\"8e\"")], ""), of("POST.orders._", Some("8e"), ""));
@@ -78,7 +84,10 @@ fn each_rule_and_their_order() {
     let body = r#"{"specversion":"1.0","type":"t.u","source":"/s","id":"1"}"#;
     assert_eq!(identify(&none, true, &structured, body), of("t.u", Some("/s#1"), ""));
 
-    assert_eq!(identify(&codec(Codec::Symfony), true, &[("type", "App\\Command\\CreateOrder")], "").0, "App.Command.CreateOrder");
+    assert_eq!(
+        identify(&codec(Codec::Symfony), true, &[("type", "App\\Command\\CreateOrder")], "").0,
+        "App.Command.CreateOrder"
+    );
     let laravel = r#"{"uuid":"u-1","displayName":"App\\Jobs\\Mail"}"#;
     assert_eq!(identify(&codec(Codec::Laravel), true, &[JSON], laravel), of("App.Jobs.Mail", Some("u-1"), ""));
     let prooph = r#"{"message_name":"buy","uuid":"u-2"}"#;

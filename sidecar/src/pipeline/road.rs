@@ -65,9 +65,8 @@ pub struct Road {
 impl Road {
     /// Compiles a blueprint; `endpoint` finds or makes this thread's view of an instance.
     pub(super) fn new(blueprint: &Blueprint, endpoint: impl Fn(&Target, &Arc<Standing>) -> Rc<Endpoint>) -> Self {
-        let cluster = |places: &[Place]| {
-            Cluster::new(places.iter().map(|p| endpoint(&p.target, &p.standing)).collect(), true)
-        };
+        let cluster =
+            |places: &[Place]| Cluster::new(places.iter().map(|p| endpoint(&p.target, &p.standing)).collect(), true);
         let worker = (!blueprint.worker.is_empty()).then(|| Way {
             service: blueprint.identity.service.clone(),
             route: "worker".into(),
@@ -78,8 +77,7 @@ impl Road {
             .services
             .iter()
             .map(|(name, places)| {
-                let way =
-                    Way { service: name.clone(), route: name.clone(), explicit: false, cluster: cluster(places) };
+                let way = Way { service: name.clone(), route: name.clone(), explicit: false, cluster: cluster(places) };
                 (name.clone(), way)
             })
             .collect();
@@ -134,7 +132,10 @@ impl Road {
         if !absolute && self.own_ports.contains(&port) && is_here(host) {
             return Err(Fault::new(
                 FaultKind::NoRoute,
-                format!("Host: {} is this listener itself; name a service in Host, or use it as http_proxy", head.authority),
+                format!(
+                    "Host: {} is this listener itself; name a service in Host, or use it as http_proxy",
+                    head.authority
+                ),
             ));
         }
         if self.own_ports.contains(&port) && is_here(host) && door.local.is_some_and(|l| l.port() == port) {

@@ -15,13 +15,20 @@ use std::time::Instant;
 /// Whether a request asks for another protocol (RFC 9110, 7.8).
 pub(super) fn asked(head: &Head) -> bool {
     head.headers.contains("upgrade")
-        && head.headers.get("connection").is_some_and(|c| c.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade")))
+        && head
+            .headers
+            .get("connection")
+            .is_some_and(|c| c.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade")))
 }
 
 /// The instance has switched: answer 101 and relay bytes until both sides have ended.
 pub(super) fn switch(mut told: Box<Told>, mut sent: Sent, upgrade: Option<Upgrade>) -> Answer {
     let Some(near) = upgrade else {
-        return refuse::refuse(told, Fault::new(FaultKind::BadAnswer, "101 to a request that asked for no upgrade"), Body::Empty);
+        return refuse::refuse(
+            told,
+            Fault::new(FaultKind::BadAnswer, "101 to a request that asked for no upgrade"),
+            Body::Empty,
+        );
     };
     told.ex.protocol = Protocol::WebSocket;
     told.ex.status = 101;
@@ -36,7 +43,13 @@ pub(super) fn switch(mut told: Box<Told>, mut sent: Sent, upgrade: Option<Upgrad
 }
 
 /// CONNECT: a connection to the named place, bytes both ways.
-pub(super) async fn connect(lane: Rc<Lane>, mut told: Box<Told>, way: Way, upgrade: Option<Upgrade>, body: Body) -> Answer {
+pub(super) async fn connect(
+    lane: Rc<Lane>,
+    mut told: Box<Told>,
+    way: Way,
+    upgrade: Option<Upgrade>,
+    body: Body,
+) -> Answer {
     let Some(near) = upgrade else {
         return refuse::refuse(told, Fault::new(FaultKind::BadRequest, "CONNECT is for HTTP/1.1 here"), body);
     };

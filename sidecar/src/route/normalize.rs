@@ -114,13 +114,35 @@ pub fn authority(raw: &str) -> Result<Cow<'_, str>, Fault> {
             None => (raw, ""),
         },
     };
-    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%');
+    let known = |b: u8| {
+        b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'-' | b'.'
+                    | b'_'
+                    | b':'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+                    | b'%'
+            )
+    };
     if host.is_empty() || !host.bytes().all(known) {
         return bad("a host with characters that no host has");
     }
     match port.strip_prefix(':') {
         None if port.is_empty() => {}
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok() => {}
+        Some(digits)
+            if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok() => {}
         _ => return bad("a bad port in the host"),
     }
     if raw.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -156,14 +178,18 @@ mod tests {
             assert_eq!(path(raw).unwrap(), normal, "{raw}");
         }
         assert!(matches!(path("/orders/42"), Ok(Cow::Borrowed(_))));
-        for raw in ["/v1/..;/internal", "/v1/.;x/y", "/v1/%2e%2e;/x", "/a%00", "/a%zz", "/a%4", "/a b", "a", "", "/a\\..\\b"] {
+        for raw in
+            ["/v1/..;/internal", "/v1/.;x/y", "/v1/%2e%2e;/x", "/a%00", "/a%zz", "/a%4", "/a b", "a", "", "/a\\..\\b"]
+        {
             assert_eq!(path(raw).unwrap_err().kind, FaultKind::BadPath, "{raw}");
         }
     }
 
     #[test]
     fn hosts() {
-        for (raw, normal) in [("Shop.Example:80", "shop.example:80"), ("[::1]:8080", "[::1]:8080"), ("", ""), ("a_b", "a_b")] {
+        for (raw, normal) in
+            [("Shop.Example:80", "shop.example:80"), ("[::1]:8080", "[::1]:8080"), ("", ""), ("a_b", "a_b")]
+        {
             assert_eq!(authority(raw).unwrap(), normal);
         }
         for raw in ["a/b", "u@a", "a b", "a:", "a:99999", "a:8x", "[::1", "[zz]", ":80", "a\tb"] {

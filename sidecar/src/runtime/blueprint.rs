@@ -45,9 +45,8 @@ impl Standings {
     fn places(&self, targets: &[Target], check: &Check) -> Vec<Place> {
         let mut known = self.0.borrow_mut();
         let mut place = |target: &Target| {
-            let entry = known
-                .entry(target.clone())
-                .or_insert_with(|| (Standing::new(*check == Check::Connect), check.clone()));
+            let entry =
+                known.entry(target.clone()).or_insert_with(|| (Standing::new(*check == Check::Connect), check.clone()));
             if entry.1 != *check {
                 // Another way of asking begins anew.
                 *entry = (Standing::new(*check == Check::Connect), check.clone());

@@ -202,8 +202,7 @@ impl Keeper {
             if old.listeners.iter().any(|l| l.bind == listener.bind) {
                 return Err(format!("{}: a listener cannot change its kind without a restart", place(listener)));
             }
-            let sockets =
-                listen::bind(&listener.bind, old.threads).map_err(|e| listen::explain(&listener.bind, &e))?;
+            let sockets = listen::bind(&listener.bind, old.threads).map_err(|e| listen::explain(&listener.bind, &e))?;
             opened.push((listener.clone(), sockets));
         }
         let blueprint = Arc::new(self.draw(&new));

@@ -144,7 +144,7 @@ impl Inbox {
             }
             self.tidy();
             if self.outlet.is_late() {
-                self.discard();
+                self.discard(&"no time left at the end");
                 return false;
             }
             if self.backlog() > 0 {
@@ -180,7 +180,8 @@ impl Inbox {
         self.next = 0;
     }
 
-    fn discard(&mut self) {
+    /// Counts everything that waits as lost.
+    pub(crate) fn discard(&mut self, why: &dyn std::fmt::Display) {
         let mut lost = 0;
         let mut bytes = Vec::new();
         while self.pop(&mut bytes).is_some() {
@@ -188,7 +189,7 @@ impl Inbox {
             lost += 1;
         }
         if lost > 0 {
-            self.outlet.counts.error(lost, &"no time left at the end");
+            self.outlet.counts.error(lost, why);
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn escaped(out: &mut Vec<u8>, text: &str, max: usize) -> bool {
             b'\t' => out.extend_from_slice(b"\\t"),
             _ => {
                 out.extend_from_slice(b"\\u00");
-                hex(out, u128::from(byte), 2);
+                hex(out, &[byte]);
             }
         }
         rest = &rest[clean + 1..];
@@ -82,18 +82,23 @@ pub(crate) fn millis(out: &mut Vec<u8>, d: Duration) {
     }
 }
 
-/// Appends the lowest `digits` hexadecimal digits.
-pub(crate) fn hex(out: &mut Vec<u8>, n: u128, digits: u32) {
-    for i in (0..digits).rev() {
-        out.push(b"0123456789abcdef"[(n >> (i * 4)) as usize & 15]);
+/// Appends bytes as hexadecimal digits.
+pub(crate) fn hex<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }
 
-/// Appends a number with leading zeros.
-pub(crate) fn padded(out: &mut Vec<u8>, n: u64, digits: u32) {
-    for i in (0..digits).rev() {
-        out.push(b'0' + (n / 10u64.pow(i) % 10) as u8);
+/// Appends a number with leading zeros, at most eight digits.
+pub(crate) fn padded(out: &mut Vec<u8>, mut n: u64, digits: usize) {
+    let mut text = [b'0'; 8];
+    let text = &mut text[..digits.min(8)];
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (n % 10) as u8;
+        n /= 10;
     }
+    out.extend_from_slice(text);
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use super::json::{STRING_MAX, escaped, hex, millis, number, padded};
 use crate::exchange::{Exchange, Identity, Outcome};
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Bytes that each text may have when the whole record would be too large otherwise.
@@ -67,12 +68,24 @@ fn key_byte(b: u8) -> u8 {
 
 /// Whether two keys become the same field. A character of several bytes becomes one `_`.
 fn same_key(a: &str, b: &str) -> bool {
+    if a.len() != b.len() && a.is_ascii() && b.is_ascii() && a.len().min(b.len()) < KEY_MAX {
+        return false;
+    }
     a == b || clean_key(a).eq(clean_key(b))
 }
 
 fn clean_key(key: &str) -> impl Iterator<Item = u8> + '_ {
     super::json::cut(key, KEY_MAX).0.chars().map(|c| key_byte(u8::try_from(c).unwrap_or(b'/')))
 }
+
+/// The beginning of a field of ours in both forms; one piece each, because there are many fields.
+macro_rules! key {
+    ($name:literal) => {
+        (concat!(",\"_", $name, "\":"), concat!(",\"", $name, "\":"))
+    };
+}
+
+type Key = (&'static str, &'static str);
 
 fn text(out: &mut Vec<u8>, value: &str, max: usize) -> bool {
     out.push(b'"');
@@ -97,10 +110,10 @@ impl RecordEncoder {
         head.extend_from_slice(b",\"host\":");
         text(&mut head, host, STRING_SMALL);
         for (name, value) in [
-            ("facility", &identity.env),
-            ("env", &identity.env),
-            ("service", &identity.service),
-            ("hostname", &identity.hostname),
+            (key!("facility"), &identity.env),
+            (key!("env"), &identity.env),
+            (key!("service"), &identity.service),
+            (key!("hostname"), &identity.hostname),
         ] {
             encoder.field(&mut head, name);
             text(&mut head, value, STRING_SMALL);
@@ -120,15 +133,13 @@ impl RecordEncoder {
         encoder
     }
 
-    /// Begins a field of ours: `,"_name":`.
-    fn field(&self, out: &mut Vec<u8>, name: &str) {
-        out.extend_from_slice(if self.form == Form::Gelf { b",\"_" } else { b",\"" });
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":");
+    /// Begins a field of ours.
+    fn field(&self, out: &mut Vec<u8>, (gelf, json): Key) {
+        out.extend_from_slice(if self.form == Form::Gelf { gelf } else { json }.as_bytes());
     }
 
     /// A text field, unless the text is empty.
-    fn text_field(&self, out: &mut Vec<u8>, name: &str, value: &str, max: usize) -> bool {
+    fn text_field(&self, out: &mut Vec<u8>, name: Key, value: &str, max: usize) -> bool {
         if value.is_empty() {
             return false;
         }
@@ -136,13 +147,13 @@ impl RecordEncoder {
         text(out, value, max)
     }
 
-    fn number_field(&self, out: &mut Vec<u8>, name: &str, value: u64) {
+    fn number_field(&self, out: &mut Vec<u8>, name: Key, value: u64) {
         self.field(out, name);
         // What is beyond a signed 64-bit number is not a number to the receiver's index.
         number(out, value.min(i64::MAX as u64));
     }
 
-    fn millis_field(&self, out: &mut Vec<u8>, name: &str, value: Duration) {
+    fn millis_field(&self, out: &mut Vec<u8>, name: Key, value: Duration) {
         self.field(out, name);
         millis(out, value);
     }
@@ -166,6 +177,7 @@ impl RecordEncoder {
 
     fn encode_with(&self, out: &mut Vec<u8>, x: &Exchange, max: usize) {
         let t = &x.timings;
+        let total = t.total();
         let mut cut = false;
         out.extend_from_slice(&self.head);
         // Zero and before would mean "now" to a receiver.
@@ -185,43 +197,44 @@ impl RecordEncoder {
             status => number(out, u64::from(status)),
         }
         out.push(b' ');
-        millis(out, t.total());
+        millis(out, total);
         out.extend_from_slice(b" ms\"");
-        cut |= self.text_field(out, "command", &x.command.name, max);
-        cut |= self.text_field(out, "command_id", &x.command.id, max);
+        cut |= self.text_field(out, key!("command"), &x.command.name, max);
+        cut |= self.text_field(out, key!("command_id"), &x.command.id, max);
         cut |= self.tags(out, x, max);
-        self.text_field(out, "direction", x.direction.as_str(), max);
-        self.text_field(out, "protocol", x.protocol.as_str(), max);
-        cut |= self.text_field(out, "route", &x.route, max);
-        cut |= self.text_field(out, "consumer", x.consumer.as_deref().unwrap_or(""), max);
+        self.text_field(out, key!("direction"), x.direction.as_str(), max);
+        self.text_field(out, key!("protocol"), x.protocol.as_str(), max);
+        cut |= self.text_field(out, key!("route"), &x.route, max);
+        cut |= self.text_field(out, key!("consumer"), x.consumer.as_deref().unwrap_or(""), max);
         if x.status != 0 {
-            self.number_field(out, "status", u64::from(x.status));
+            self.number_field(out, key!("status"), u64::from(x.status));
         }
-        self.text_field(out, "outcome", x.outcome().as_str(), max);
-        self.millis_field(out, "duration_ms", t.total());
-        self.millis_field(out, "upstream_ms", t.upstream());
-        self.millis_field(out, "overhead_ms", t.overhead());
-        self.number_field(out, "attempt", u64::from(x.attempt));
-        self.number_field(out, "bytes_in", x.bytes_in);
-        self.number_field(out, "bytes_out", x.bytes_out);
+        self.text_field(out, key!("outcome"), x.outcome().as_str(), max);
+        self.millis_field(out, key!("duration_ms"), total);
+        self.millis_field(out, key!("upstream_ms"), t.upstream());
+        self.millis_field(out, key!("overhead_ms"), t.overhead());
+        self.number_field(out, key!("attempt"), u64::from(x.attempt));
+        self.number_field(out, key!("bytes_in"), x.bytes_in);
+        self.number_field(out, key!("bytes_out"), x.bytes_out);
         if let Some(client) = x.client.or(x.peer.map(|p| p.ip())) {
-            self.field(out, "client");
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "\"{client}\"");
+            self.field(out, key!("client"));
+            out.push(b'"');
+            address(out, client);
+            out.push(b'"');
         }
-        cut |= self.text_field(out, "upstream", x.upstream.as_deref().unwrap_or(""), max);
+        cut |= self.text_field(out, key!("upstream"), x.upstream.as_deref().unwrap_or(""), max);
         if x.trace.trace_id != 0 {
-            self.field(out, "trace_id");
+            self.field(out, key!("trace_id"));
             out.push(b'"');
-            hex(out, x.trace.trace_id, 32);
+            hex(out, &x.trace.trace_id.to_be_bytes());
             out.push(b'"');
-            self.field(out, "span_id");
+            self.field(out, key!("span_id"));
             out.push(b'"');
-            hex(out, u128::from(x.trace.span_id), 16);
+            hex(out, &x.trace.span_id.to_be_bytes());
             out.push(b'"');
         }
         if let Some(fault) = &x.fault {
-            self.field(out, "error");
+            self.field(out, key!("error"));
             out.push(b'"');
             out.extend_from_slice(fault.kind.code().as_bytes());
             if !fault.detail.is_empty() {
@@ -231,7 +244,7 @@ impl RecordEncoder {
             out.push(b'"');
         }
         if cut {
-            self.text_field(out, "truncated", "true", max);
+            self.text_field(out, key!("truncated"), "true", max);
         }
         out.push(b'}');
     }
@@ -250,7 +263,7 @@ impl RecordEncoder {
             return false;
         }
         let start = out.len();
-        self.field(out, "tags");
+        self.field(out, key!("tags"));
         out.push(b'"');
         let values = out.len();
         if all_kept {
@@ -279,6 +292,22 @@ impl RecordEncoder {
             cut |= self.tag_field(out, &own[i].0, &own[i].1, max);
         }
         cut
+    }
+}
+
+/// An address as text; the usual kind without the formatting machinery.
+fn address(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            number(out, a.into());
+            for part in [b, c, d] {
+                out.push(b'.');
+                number(out, part.into());
+            }
+        }
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(v6) => drop(write!(out, "{v6}")),
     }
 }
 

@@ -30,7 +30,13 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Checks one instance for ever; `changed` hears of each change.
-pub async fn keep_checking(target: Target, check: Check, standing: Arc<Standing>, counted: impl Fn() -> Counted, changed: impl Fn(bool)) {
+pub async fn keep_checking(
+    target: Target,
+    check: Check,
+    standing: Arc<Standing>,
+    counted: impl Fn() -> Counted,
+    changed: impl Fn(bool),
+) {
     let mut was = None;
     loop {
         let pause = match &check {

@@ -170,14 +170,16 @@ impl Endpoint {
     /// A new HTTP/1 connection.
     pub async fn fresh(&self) -> io::Result<Http1> {
         let socket = self.open().await?;
-        let conn = Http1::handshake(Stream::new(socket, Vec::new(), None), self.counted()).await.map_err(io::Error::other)?;
+        let conn =
+            Http1::handshake(Stream::new(socket, Vec::new(), None), self.counted()).await.map_err(io::Error::other)?;
         Ok(conn)
     }
 
     /// A new HTTP/2 connection, shared from now on.
     pub async fn fresh_shared(&self) -> io::Result<Http2> {
         let socket = self.open().await?;
-        let conn = Http2::handshake(Stream::new(socket, Vec::new(), None), self.counted()).await.map_err(io::Error::other)?;
+        let conn =
+            Http2::handshake(Stream::new(socket, Vec::new(), None), self.counted()).await.map_err(io::Error::other)?;
         *self.two.borrow_mut() = Some(conn.clone());
         Ok(conn)
     }

@@ -7,9 +7,9 @@ mod endpoint;
 mod send;
 mod target;
 
+pub use check::{Check, keep_checking};
 pub use cluster::Cluster;
 pub use connect::{connect, resolve};
-pub use check::{Check, keep_checking};
 pub use endpoint::{Endpoint, InFlight, Standing};
 pub use send::{Sent, Wire, send};
 pub use target::{Place, Scheme, Target};

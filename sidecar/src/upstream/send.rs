@@ -68,7 +68,10 @@ fn shape(request: &mut Request<Body>, two: bool, authority: &str) -> Result<(), 
         parts.scheme = Some(http::uri::Scheme::HTTP);
         if parts.authority.is_none() {
             parts.authority = Some(authority.parse().map_err(|_| {
-                Fault::new(FaultKind::BadRequest, "an HTTP/2 instance needs to know the host, and the request names none")
+                Fault::new(
+                    FaultKind::BadRequest,
+                    "an HTTP/2 instance needs to know the host, and the request names none",
+                )
             })?);
         }
         *request.uri_mut() = Uri::from_parts(parts).map_err(|_| bad(()))?;
@@ -119,7 +122,8 @@ pub async fn send(
             Ok(sent) => return Ok(sent),
             Err(Failed::NotConnected(again, error)) => {
                 endpoint.failed(Instant::now());
-                last = Some(Fault::new(FaultKind::Unreachable, format!("{}: {error}", endpoint.label)).retry(Retry::Safe));
+                last =
+                    Some(Fault::new(FaultKind::Unreachable, format!("{}: {error}", endpoint.label)).retry(Retry::Safe));
                 tried.push(endpoint);
                 request = again;
             }
@@ -145,7 +149,12 @@ enum Failed {
     Fault(Fault),
 }
 
-async fn wait_for_one(cluster: &Cluster, start: Instant, timeouts: &Timeouts, last: Option<Fault>) -> Result<(), Fault> {
+async fn wait_for_one(
+    cluster: &Cluster,
+    start: Instant,
+    timeouts: &Timeouts,
+    last: Option<Fault>,
+) -> Result<(), Fault> {
     let now = Instant::now();
     let give_up = start + timeouts.hold;
     if !cluster.holds || now >= give_up {

@@ -73,7 +73,11 @@ impl Gelf {
         let mut record = Vec::new();
         while inbox.wait().await {
             if !self.udp.ready(false, &self.outlet.counts).await {
-                // The records stay in the rings, which count what they cannot hold.
+                // The records stay in the rings, which count what they cannot hold. A sink that left the
+                // configuration does not wait for an address that may never come.
+                if self.outlet.is_ending() && !self.outlet.is_stopping() {
+                    inbox.discard(&"no address, and no longer configured");
+                }
                 self.outlet.rest(AWAY).await;
                 continue;
             }

@@ -182,3 +182,13 @@ async fn without_an_address_records_wait_and_are_counted_at_the_end() {
     rig.task.await.unwrap();
     assert_eq!(outlet.counts.totals().error, 1);
 }
+
+#[tokio::test]
+async fn a_sink_that_is_no_longer_configured_ends_without_an_address() {
+    let mut rig = rig("no-such-host.invalid", 12201, Compress::None, 1420);
+    rig.push(b"{}");
+    rig.outlet.retire();
+    drop(rig.ring);
+    tokio::time::timeout(Duration::from_secs(8), rig.task).await.unwrap().unwrap();
+    assert_eq!(rig.outlet.counts.totals().error, 1);
+}

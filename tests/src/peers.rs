@@ -1,0 +1,245 @@
+//! Programs of others: what Fourmi must get on with. One that is missing is a failure with its name.
+
+use crate::net::free_port;
+use crate::patience::{eventually, patience};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+/// A program of the system.
+#[track_caller]
+pub fn program(name: &str) -> PathBuf {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders = path.split(':').chain(["/usr/sbin", "/usr/bin"]);
+    let found = folders.map(|f| Path::new(f).join(name)).find(|p| p.is_file());
+    found.unwrap_or_else(|| panic!("the peer {name} is not installed: run ./test"))
+}
+
+/// Runs a program of the system to its end.
+#[track_caller]
+pub fn run(name: &str, arguments: &[&str]) -> Output {
+    Command::new(program(name)).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What a program printed, as text; it must have succeeded.
+#[track_caller]
+pub fn printed(name: &str, arguments: &[&str]) -> String {
+    let output = run(name, arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{name} {arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// A peer that runs; it ends when dropped.
+pub struct Peer {
+    child: Child,
+    output: Arc<Mutex<String>>,
+    /// Its folder.
+    pub folder: TempDir,
+    /// Its port.
+    pub port: u16,
+    name: &'static str,
+}
+
+impl Peer {
+    fn start(name: &'static str, port: u16, folder: TempDir, command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("the peer {name} does not start: {e}"));
+        let output = Arc::new(Mutex::new(String::new()));
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for stream in streams {
+            let output = output.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let mut all = output.lock().unwrap();
+                    all.push_str(&line);
+                    all.push('\n');
+                }
+            });
+        }
+        Peer { child, output, folder, port, name }
+    }
+    /// Ends it as `kill -9` does: at once, whatever it holds.
+    pub fn kill_9(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+    /// What it printed so far.
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+    #[track_caller]
+    fn listens(mut self, port: u16) -> Self {
+        self.starts("listens", |_| TcpStream::connect(("127.0.0.1", port)).is_ok());
+        self
+    }
+    #[track_caller]
+    fn prints(mut self, text: &str) -> Self {
+        self.starts("prints that it listens", |peer| peer.output().contains(text));
+        self
+    }
+    #[track_caller]
+    fn starts(&mut self, what: &str, started: impl Fn(&Self) -> bool) {
+        let give_up = std::time::Instant::now() + patience();
+        while !started(self) {
+            let ended = matches!(self.child.try_wait(), Ok(Some(_)));
+            assert!(
+                !ended && std::time::Instant::now() < give_up,
+                "the peer {} never {what}: {}",
+                self.name,
+                self.output()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // nginx's worker processes go with their master only when it is asked to go.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), nix::sys::signal::SIGTERM);
+        for _ in 0..100 {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// nginx as a worker: its access log has the headers that it was given; `/` answers `hello`, `/big` a mebibyte.
+#[track_caller]
+pub fn nginx() -> Peer {
+    let (port, folder) = (free_port(), TempDir::with_prefix("nginx-").unwrap());
+    let at = folder.path().display().to_string();
+    std::fs::create_dir(folder.path().join("www")).unwrap();
+    std::fs::write(folder.path().join("www/big"), "0123456789abcdef".repeat(1 << 16)).unwrap();
+    let conf = format!(
+        "worker_processes 1;\ndaemon off;\npid {at}/pid;\nerror_log stderr warn;\nevents {{ worker_connections 512; }}\n\
+         http {{\n \
+         log_format seen '$request_method $request_uri $status id=$http_fourmi_id trace=$http_traceparent name=$http_fourmi_command conn=$connection';\n access_log {at}/access.log seen;\n \
+         client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n \
+         keepalive_timeout 60s; keepalive_requests 1000000; root {at}/www;\n \
+         server {{ listen 127.0.0.1:{port}; \
+         location = / {{ return 200 hello; }} location = /missing {{ return 404 gone; }} location = /fail {{ return 500 broken; }} \
+         location /big {{ gzip on; gzip_types *; }} }} }}\n"
+    );
+    // Run by root, nginx's workers are another user, who must reach the files.
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let file = folder.path().join("nginx.conf");
+    std::fs::write(&file, conf).unwrap();
+    let mut command = Command::new(program("nginx"));
+    command.arg("-p").arg(folder.path()).arg("-e").arg("stderr").arg("-c").arg(&file);
+    Peer::start("nginx", port, folder, &mut command).listens(port)
+}
+
+/// A small worker on node, as a process of its own; it answers after a few milliseconds.
+#[track_caller]
+pub fn node_worker() -> Peer {
+    let port = free_port();
+    let script = format!(
+        "require('http').createServer((q, s) => {{ q.resume(); q.on('end', () => setTimeout(() => s.end('{port}'), 5)); }})\
+         .listen({port}, '127.0.0.1')"
+    );
+    let mut command = Command::new(program("node"));
+    command.arg("-e").arg(script);
+    Peer::start("node", port, TempDir::new().unwrap(), &mut command).listens(port)
+}
+
+/// Where the peers from npm are.
+#[track_caller]
+fn npm_folder(package: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers");
+    assert!(
+        folder.join("node_modules").join(package).is_dir(),
+        "the peer {package} is not installed in {}: run ./test",
+        folder.display()
+    );
+    folder
+}
+
+/// The GELF server of the npm package graygelf: prints one JSON object a record.
+#[track_caller]
+pub fn graygelf() -> Peer {
+    graygelf_on(free_port())
+}
+
+/// The same on this port.
+#[track_caller]
+pub fn graygelf_on(port: u16) -> Peer {
+    let peers = npm_folder("graygelf");
+    let script = format!(
+        "const s = require('graygelf/server')();\
+         s.on('message', m => console.log('RECORD ' + JSON.stringify(m)));\
+         s.listen({port}, '127.0.0.1'); setTimeout(() => console.log('LISTENING'), 300);"
+    );
+    let mut command = Command::new(program("node"));
+    command.arg("-e").arg(script).current_dir(peers);
+    Peer::start("graygelf", port, TempDir::new().unwrap(), &mut command).prints("LISTENING")
+}
+
+/// The records that graygelf printed.
+pub fn printed_records(peer: &Peer) -> Vec<serde_json::Value> {
+    let output = peer.output();
+    output.lines().filter_map(|l| l.strip_prefix("RECORD ")).filter_map(|l| serde_json::from_str(l).ok()).collect()
+}
+
+/// The StatsD daemon of the npm package statsd, and its management port.
+#[track_caller]
+pub fn statsd() -> (Peer, u16) {
+    let peers = npm_folder("statsd");
+    let (port, management, folder) = (free_port(), free_port(), TempDir::with_prefix("statsd-").unwrap());
+    let config = format!(
+        "{{ servers: [{{ server: './servers/udp', address: '127.0.0.1', port: {port} }}], mgmt_address: '127.0.0.1', \
+         mgmt_port: {management}, flushInterval: 600000, deleteIdleStats: false, backends: ['./backends/console'] }}"
+    );
+    let file = folder.path().join("config.js");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(program("node"));
+    command.arg("node_modules/statsd/stats.js").arg(&file).current_dir(peers);
+    (Peer::start("statsd", port, folder, &mut command).listens(management), management)
+}
+
+/// Asks the StatsD daemon's management port; the answer up to its `END`.
+pub fn statsd_says(management: u16, what: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", management)).unwrap();
+    stream.write_all(format!("{what}\n").as_bytes()).unwrap();
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    lines.take_while(|l| l != "END").collect::<Vec<_>>().join("\n")
+}
+
+/// Prometheus, scraping this admin port every second.
+#[track_caller]
+pub fn prometheus(admin: u16) -> Peer {
+    let (port, folder) = (free_port(), TempDir::with_prefix("prometheus-").unwrap());
+    let config = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: fourmi\n  static_configs: [{{targets: ['127.0.0.1:{admin}']}}]\n"
+    );
+    let file = folder.path().join("prometheus.yml");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(program("prometheus"));
+    command
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!("--storage.tsdb.path={}/data", folder.path().display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    Peer::start("prometheus", port, folder, &mut command).listens(port)
+}
+
+/// Waits until a PromQL query has a result; its first value.
+#[track_caller]
+pub fn prometheus_says(peer: &Peer, query: &str, fits: impl Fn(f64) -> bool) -> f64 {
+    let url = format!("http://127.0.0.1:{}/api/v1/query", peer.port);
+    eventually(&format!("Prometheus answers {query}"), || {
+        let argument = format!("query={query}");
+        let output = run("curl", &["-sS", "--noproxy", "*", "-G", &url, "--data-urlencode", &argument]);
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        let value: f64 = answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()?;
+        fits(value).then_some(value)
+    })
+}

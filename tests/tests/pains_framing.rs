@@ -1,0 +1,381 @@
+//! Field pains A, B and C: framing, semantics, paths. Each name begins with the row it proves.
+
+use fourmi_tests::h2::{H2Worker, Pieces, RawH2};
+use fourmi_tests::wire::{Kind, Wire};
+use fourmi_tests::{Fourmi, Message, Setup, Worker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+fn beside_echo() -> (Worker, Fourmi) {
+    let worker = Worker::echo();
+    let fourmi = Setup::beside(worker.address()).start();
+    (worker, fourmi)
+}
+
+/// Sends bytes that must be refused: one answer with one of these statuses, then the end, and the worker saw nothing.
+#[track_caller]
+fn refused(fourmi: &Fourmi, worker: &Worker, bytes: &str, statuses: &[u16]) {
+    let before = worker.requests().len();
+    let mut client = fourmi.client();
+    client.try_send(bytes);
+    let answer = client.wire.message(Kind::AnswerTo("GET"));
+    let answer = answer.unwrap_or_else(|e| panic!("no answer to {bytes:?}: {e}"));
+    assert!(statuses.contains(&answer.status()), "{bytes:?} got {}", answer.first);
+    assert_eq!(client.rest(), "", "{bytes:?} must be followed by the end");
+    assert_eq!(worker.requests().len(), before, "{bytes:?} reached the worker");
+}
+
+#[test]
+fn a1_length_and_chunked_together() {
+    let (worker, fourmi) = beside_echo();
+    let smuggled = "0\r\n\r\nGET /admin HTTP/1.1\r\nHost: a\r\n\r\n";
+    for framing in [
+        "Content-Length: 13\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 13",
+        "Transfer-Encoding : chunked\r\nContent-Length: 13",
+    ] {
+        refused(&fourmi, &worker, &format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{smuggled}"), &[400]);
+    }
+}
+
+#[test]
+fn a2_two_lengths_that_disagree() {
+    let (worker, fourmi) = beside_echo();
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\nX: 0123456\r\n\r\n";
+    for lengths in [
+        "Content-Length: 46\r\nContent-Length: 0",
+        "Content-Length: 46, 0",
+        "Content-Length: +46",
+        "Content-Length: 0x2e",
+    ] {
+        refused(&fourmi, &worker, &format!("GET / HTTP/1.1\r\nHost: a\r\n{lengths}\r\n\r\n{hidden}"), &[400]);
+    }
+}
+
+#[test]
+fn a3_codings_other_than_plain_chunked() {
+    let (worker, fourmi) = beside_echo();
+    let body = "5\r\nhello\r\n0\r\n\r\n";
+    for coding in [
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked, gzip",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked;q=1",
+    ] {
+        refused(&fourmi, &worker, &format!("POST / HTTP/1.1\r\nHost: a\r\n{coding}\r\n\r\n{body}"), &[400, 501]);
+    }
+    let plain = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n{body}");
+    assert_eq!(fourmi.client().send(plain).answer().json()["body"], "hello");
+}
+
+#[test]
+fn a4_folded_host_line() {
+    let (worker, fourmi) = beside_echo();
+    refused(&fourmi, &worker, "GET / HTTP/1.1\r\nHost: ex\r\n\tample.com\r\n\r\n", &[400]);
+}
+
+#[test]
+fn a5_never_emit_what_we_would_not_accept() {
+    let (worker, fourmi) = beside_echo();
+    for odd in [
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: a\u{b}b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+        "GET /\u{7f} HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET / HTTP/3.7\r\nHost: a\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ] {
+        refused(&fourmi, &worker, odd, &[400, 505]);
+    }
+    // Blanks around a value belong to the line, not to the value: one form leaves.
+    let answer = fourmi.get_with("/", "X-Blank: \t padded \t\r\n");
+    assert_eq!(answer.seen("x-blank").as_deref(), Some("padded"));
+    // Trailers carry no framing.
+    let mut client = fourmi.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTrailer: Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nContent-Length: 99\r\nHost: evil\r\n\r\n");
+    if client.answer().status() == 200 {
+        let trailers = worker.last().trailers;
+        assert!(
+            !trailers.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-length") || n.eq_ignore_ascii_case("host"))
+        );
+    }
+}
+
+#[test]
+fn a6_what_the_worker_must_not_send() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n \t\r\nX-After: v\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello",
+        "SSH-2.0-OpenSSH\r\n\r\n",
+    ] {
+        let worker = Worker::answering(answer);
+        let fourmi = Setup::beside(worker.address()).start();
+        let got = fourmi.get("/");
+        assert_eq!(got.status(), 502, "{answer:?}");
+        assert!(got.json()["type"].as_str().is_some_and(|t| t.ends_with("bad-answer")), "{answer:?}: {}", got.text());
+        fourmi.get("/");
+        assert_eq!(worker.connections(), 2, "a connection that spoke nonsense is not used again");
+    }
+}
+
+#[test]
+fn a7_http_1_0_request_with_chunked() {
+    let (_worker, fourmi) = beside_echo();
+    let mut client = fourmi.client();
+    client.send("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n");
+    let answer = client.answer();
+    assert!([200, 400].contains(&answer.status()), "{}", answer.first);
+    assert_eq!(client.rest(), "", "served or refused, the connection ends");
+}
+
+#[test]
+fn a8_h2_authority_holding_a_slash() {
+    let (worker, fourmi) = beside_echo();
+    for authority in ["a/admin", "user@a", "a:port", "a b", "a?x"] {
+        let mut raw = RawH2::connect(fourmi.port());
+        raw.headers(1, &[(":method", "GET"), (":scheme", "http"), (":authority", authority), (":path", "/x")], true);
+        let verdict = raw.verdict(1);
+        // An answer must be 400: the eighth to fourteenth static entries are the statuses, 12 is 400 (RFC 7541 A).
+        let refused = match &verdict {
+            None => true,
+            Some(frame) if frame.kind == 1 => frame.payload.first() == Some(&0x8c),
+            Some(_) => true,
+        };
+        assert!(refused, "{authority:?} got {verdict:?}");
+    }
+    assert_eq!(worker.requests().len(), 0);
+}
+
+#[test]
+fn b1_no_100_before_a_refusal() {
+    let worker = Worker::echo();
+    let fourmi = Setup::beside(worker.address()).more("limits: {body: 1000}").start();
+    let mut client = fourmi.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n");
+    assert_eq!(client.answer_head().status(), 413, "the first thing said is the refusal");
+    assert_eq!(worker.requests().len(), 0);
+}
+
+#[test]
+fn b2_100_continue_comes_promptly() {
+    let worker = Worker::mirror();
+    let fourmi = Setup::beside(worker.address()).start();
+    let mut client = fourmi.client();
+    let started = Instant::now();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n");
+    assert_eq!(client.answer_head().status(), 100);
+    let answer = client.send(vec![b'x'; 60_000]).answer();
+    assert_eq!(answer.body.len(), 60_000);
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+}
+
+#[test]
+fn b3_a_body_over_the_limit_is_never_cut_silently() {
+    let ended_clean = Arc::new(AtomicBool::new(false));
+    let flag = ended_clean.clone();
+    let worker = Worker::scripted(move |mut conn| {
+        if conn.request().is_some() {
+            flag.store(true, Ordering::Release);
+            conn.ok("whole");
+        }
+    });
+    let fourmi = Setup::beside(worker.address()).more("limits: {body: 1048576}").start();
+    let mut client = fourmi.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..16 {
+        client.try_send("10000\r\n").try_send(vec![b'x'; 0x10000]).try_send("\r\n");
+    }
+    client.try_send("1\r\nx\r\n0\r\n\r\n");
+    assert_eq!(client.answer().status(), 413);
+    assert!(!ended_clean.load(Ordering::Acquire), "the worker took a part for the whole");
+    fourmi.counts("fourmi_rejected_total", &[("reason", "body-too-large")], 1.0);
+}
+
+#[test]
+fn b4_oversize_is_answered_readably() {
+    let worker = Worker::echo();
+    let fourmi = Setup::beside(worker.address()).more("limits: {body: 10485760}").start();
+    let mut client = fourmi.client();
+    let mut sender = Wire::new(client.wire.stream.twin());
+    // A caller that only reads once it has sent everything.
+    let sending = std::thread::spawn(move || {
+        let body = vec![b'x'; 11 << 20];
+        let _ = sender.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len()));
+        body.chunks(64 << 10).all(|piece| sender.send(piece).is_ok());
+    });
+    sending.join().unwrap();
+    let answer = client.answer();
+    assert_eq!(answer.status(), 413);
+    assert!(answer.text().contains("10485760"), "the limit is named: {}", answer.text());
+}
+
+#[test]
+fn b5_http_1_0_is_not_1_1() {
+    let worker = Worker::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    let fourmi = Setup::beside(worker.address()).start();
+    assert!(fourmi.client().send("GET / HTTP/1.0\r\nHost: a\r\n\r\n").rest().ends_with("\r\n\r\nhello"));
+    let mut client = fourmi.client();
+    for _ in 0..2 {
+        let answer = client.send("GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n").answer();
+        assert!(answer.says("connection", "keep-alive"), "who keeps it must say so: {answer:?}");
+    }
+}
+
+#[test]
+fn b6_a_caller_that_leaves_stops_the_worker_and_costs_nothing() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let flag = gone.clone();
+    let worker = Worker::scripted(move |mut conn| {
+        if conn.request().is_some() {
+            conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            while conn.send("4\r\ntick\r\n") {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            flag.store(true, Ordering::Release);
+        }
+    });
+    let fourmi = Setup::beside(worker.address()).start();
+    let mut client = fourmi.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer_head().status(), 200);
+    client.wire.chunk().unwrap().unwrap();
+    drop(client);
+    fourmi_tests::until("the worker's stream is cancelled", || gone.load(Ordering::Acquire));
+    let before = fourmi.cpu();
+    std::thread::sleep(Duration::from_millis(500));
+    let spent = fourmi.cpu() - before;
+    assert!(spent < Duration::from_millis(150), "idle, yet {spent:?} of processor time in 500 ms");
+    fourmi.counts("fourmi_commands_total", &[("outcome", "cancelled")], 1.0);
+}
+
+#[test]
+fn b7_trailers_between_versions() {
+    let worker = H2Worker::replying(|_| {
+        http::Response::new(Pieces::of("data").with_trailers(&[("x-sum", "4"), ("grpc-status", "0")]))
+    });
+    let fourmi = Setup::beside(&worker.address()).start();
+    let answer = fourmi.get_with("/", "TE: trailers\r\n");
+    assert_eq!(answer.text(), "data");
+    assert!(answer.trailers.iter().any(|(n, v)| n.eq_ignore_ascii_case("x-sum") && v == "4"), "{answer:?}");
+    assert_eq!(answer.header("x-sum"), None, "trailers are not headers");
+    let without = fourmi.get("/");
+    assert_eq!((without.text(), without.header("x-sum")), ("data".into(), None));
+}
+
+#[test]
+fn b8_informational_answers_are_not_final() {
+    let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(5);
+    let worker = Worker::answering(format!("{early}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let fourmi = Setup::beside(worker.address()).start();
+    let mut client = fourmi.client();
+    for _ in 0..2 {
+        let answer = client.get("/");
+        assert_eq!((answer.status(), answer.text()), (200, "ok".into()));
+    }
+}
+
+#[test]
+fn b9_headers_may_be_large_and_too_large_is_told() {
+    let (worker, fourmi) = beside_echo();
+    let cookie = "c".repeat(12 << 10);
+    assert_eq!(fourmi.get_with("/", &format!("Cookie: a={cookie}\r\n")).status(), 200);
+    assert_eq!(worker.last().header("cookie").map(str::len), Some(cookie.len() + 2));
+    let mut client = fourmi.client();
+    client.try_send("GET / HTTP/1.1\r\nHost: a\r\n");
+    for n in 0..64 {
+        client.try_send(format!("X-{n}: {}\r\n", "y".repeat(4 << 10)));
+    }
+    client.try_send("\r\n");
+    assert_eq!(client.answer().status(), 431);
+    client.rest();
+    fourmi.counts("fourmi_rejected_total", &[("reason", "head-too-large")], 1.0);
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    assert_eq!(fourmi.get_with("/", &many).status(), 431, "more lines than limits.headers");
+}
+
+#[test]
+fn b10_close_of_the_caller_is_not_passed_on() {
+    let (worker, fourmi) = beside_echo();
+    for _ in 0..100 {
+        assert_eq!(fourmi.get_with("/", "Connection: close\r\n").status(), 200);
+    }
+    assert_eq!(worker.connections(), 1);
+}
+
+fn target_seen(fourmi: &Fourmi, target: &str) -> (u16, Option<String>) {
+    let answer: Message = fourmi.get(target);
+    (answer.status(), (answer.status() == 200).then(|| answer.json()["target"].as_str().unwrap_or("").to_owned()))
+}
+
+#[test]
+fn c1_dot_segments_are_resolved_before_anybody_decides() {
+    let (_worker, fourmi) = beside_echo();
+    for (sent, seen) in [
+        ("/info/../private", "/private"),
+        ("/info/%2e%2E/private", "/private"),
+        ("/a/./b/%2e/c", "/a/b/c"),
+        ("/../../etc", "/etc"),
+        ("/a/..?q=/../x", "/?q=/../x"),
+    ] {
+        assert_eq!(target_seen(&fourmi, sent), (200, Some(seen.into())), "{sent}");
+    }
+}
+
+#[test]
+fn c2_path_parameters_that_hide_dots() {
+    let (worker, fourmi) = beside_echo();
+    for odd in [
+        "/v1/..;/internal/x",
+        "/v1/%2e%2e;a=b/internal",
+        "/v1/.;/x",
+        "/a\\..\\b",
+        "/a%5c..%5cb",
+        "/a%2f..%2fb",
+        "/a%00b",
+    ] {
+        assert_eq!(target_seen(&fourmi, odd).0, 400, "{odd}");
+    }
+    assert_eq!(worker.requests().len(), 0);
+    assert_eq!(target_seen(&fourmi, "/cars;color=red").0, 200, "an honest parameter passes");
+}
+
+#[test]
+fn c3_one_form_of_a_path_for_all() {
+    let (_worker, fourmi) = beside_echo();
+    for (sent, seen) in
+        [("/%63onfigs", "/configs"), ("/a%7Eb", "/a~b"), ("/a%2fb", "/a%2Fb"), ("/%e2%82%ac", "/%E2%82%AC")]
+    {
+        assert_eq!(target_seen(&fourmi, sent), (200, Some(seen.into())), "{sent}");
+    }
+    assert_eq!(target_seen(&fourmi, "/%zz").0, 400);
+}
+
+#[test]
+fn c4_absolute_form_and_host_differ() {
+    let (worker, fourmi) = beside_echo();
+    let answer = fourmi.client().send("GET http://a.example/x HTTP/1.1\r\nHost: b.example\r\n\r\n").answer();
+    match answer.status() {
+        400 => assert_eq!(worker.requests().len(), 0),
+        status => {
+            assert_eq!((status, worker.last().header("host"), worker.last().target()), (200, Some("a.example"), "/x"));
+        }
+    }
+}
+
+#[test]
+fn c5_host_becomes_authority() {
+    let worker = H2Worker::replying(|_| http::Response::new(Pieces::of("ok")));
+    let fourmi = Setup::beside(&worker.address()).start();
+    assert_eq!(fourmi.client().send("GET /x HTTP/1.1\r\nHost: shop.example\r\n\r\n").answer().text(), "ok");
+    let seen = worker.requests().pop().unwrap();
+    assert_eq!((seen.authority.as_str(), seen.path.as_str()), ("shop.example", "/x"));
+    assert_eq!(seen.header("host"), None, "said once");
+}
