@@ -57,7 +57,7 @@ async fn sums_add_up_over_reloads_and_the_end() {
                         teller.told(&x);
                     }
                     teller.rejected("overloaded");
-                    teller.connection_opened("upstream");
+                    teller.connection(crate::exchange::ConnectionSide::Upstream, 1);
                     teller.begun(&x);
                     teller
                 })

@@ -21,6 +21,7 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
             query: Some("token=secret-query".into()),
             authority: "order".into(),
             headers: Headers::default(),
+            wire: None,
         },
         service: "order".into(),
         route: "worker".into(),
