@@ -169,6 +169,23 @@ impl Children {
     }
 }
 
+impl Drop for Children {
+    /// Kills whatever is left, and waits a moment for it to be gone: whoever looks after us shall find nothing.
+    fn drop(&mut self) {
+        let mut all: Vec<&mut Child> = self.fourmis.iter_mut().chain(self.workers.iter_mut().flatten()).collect();
+        for child in &mut all {
+            let _ = child.start_kill();
+        }
+        for _ in 0..100 {
+            all.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+            if all.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
 /// `PID PROGRAM [ARGUMENT...]`: arranges to be killed when PID, the parent, ends; then becomes the program. Returns
 /// only to say why it could not.
 pub(super) fn guard(args: &[String]) -> String {
