@@ -233,10 +233,13 @@ impl H2Worker {
                         accepted = listener.accept() => accepted.unwrap().0,
                         _ = &mut stopped => return,
                     };
-                    count.fetch_add(1, Ordering::AcqRel);
-                    let (all, reply) = (all.clone(), reply.clone());
+                    let (all, reply, count) = (all.clone(), reply.clone(), count.clone());
+                    let used = Arc::new(std::sync::atomic::AtomicBool::new(false));
                     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                         let (all, reply) = (all.clone(), reply.clone());
+                        if !used.swap(true, Ordering::AcqRel) {
+                            count.fetch_add(1, Ordering::AcqRel);
+                        }
                         async move {
                             let (head, body) = request.into_parts();
                             let mut whole = collect(body).await?;
@@ -278,7 +281,7 @@ impl H2Worker {
     pub fn requests(&self) -> Vec<Whole> {
         self.seen.lock().unwrap().clone()
     }
-    /// How many connections it got.
+    /// How many connections brought it a request.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Acquire)
     }

@@ -3,6 +3,7 @@
 use crate::net::{Stream, free_port};
 use crate::wire::{Framing, Kind, Message, Wire};
 use serde_json::json;
+use std::collections::HashMap;
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::time::Duration;
 struct Seen {
     connections: AtomicUsize,
     requests: Mutex<Vec<Message>>,
-    streams: Mutex<Vec<Stream>>,
+    streams: Mutex<HashMap<usize, Stream>>,
     stopped: AtomicBool,
 }
 
@@ -22,8 +23,9 @@ struct Seen {
 pub struct Conn {
     /// The connection.
     pub wire: Wire,
-    /// Which connection this is, from 0.
+    /// Which connection this is, from 0; those that ask whether the worker is there count too.
     pub nth: usize,
+    used: bool,
     seen: Arc<Seen>,
 }
 
@@ -40,6 +42,9 @@ impl Conn {
     /// The next request's head; its body stays on the wire.
     pub fn head(&mut self) -> Option<Message> {
         let head = self.wire.head().ok()?;
+        if !std::mem::replace(&mut self.used, true) {
+            self.seen.connections.fetch_add(1, Ordering::AcqRel);
+        }
         self.seen.requests.lock().unwrap().push(head.clone());
         Some(head)
     }
@@ -106,18 +111,23 @@ impl Worker {
         let script = Arc::new(script);
         let shared = seen.clone();
         std::thread::spawn(move || {
+            let mut nth = 0;
             while let Ok(stream) = accept() {
                 if shared.stopped.load(Ordering::Acquire) {
                     return;
                 }
-                let nth = shared.connections.fetch_add(1, Ordering::AcqRel);
-                shared.streams.lock().unwrap().push(stream.twin());
+                shared.streams.lock().unwrap().insert(nth, stream.twin());
                 let wire = Wire::new(stream);
                 // Kept connections wait for as long as the test runs.
                 wire.stream.read_timeout(Some(Duration::from_secs(300)));
-                let conn = Conn { wire, nth, seen: shared.clone() };
-                let script = script.clone();
-                std::thread::spawn(move || script(conn));
+                let conn = Conn { wire, nth, used: false, seen: shared.clone() };
+                let (script, shared) = (script.clone(), shared.clone());
+                std::thread::spawn(move || {
+                    script(conn);
+                    // The last handle: the connection closes with its script.
+                    shared.streams.lock().unwrap().remove(&nth);
+                });
+                nth += 1;
             }
         });
         seen
@@ -197,7 +207,7 @@ impl Worker {
     pub fn port(&self) -> u16 {
         self.port
     }
-    /// How many connections it got.
+    /// How many connections brought it a request; those that only asked whether it is there do not count.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::Acquire)
     }
@@ -212,7 +222,7 @@ impl Worker {
     }
     /// Closes every connection, at once; new ones are still taken.
     pub fn cut(&self) {
-        for stream in self.seen.streams.lock().unwrap().drain(..) {
+        for (_, stream) in self.seen.streams.lock().unwrap().drain() {
             stream.shutdown(Shutdown::Both);
         }
     }

@@ -115,11 +115,7 @@ fn conformance_sent_is_received_and_counted_losses() {
     let send = |from: usize, to: usize| {
         let mut client = fourmi.client();
         for n in from..to {
-            assert_eq!(
-                client.post("/", &format!("Fourmi-Id: n{n}\r\n"), "").status(),
-                405,
-                "nginx's own answer to a POST"
-            );
+            assert_eq!(client.post("/", &format!("Fourmi-Id: n{n}\r\n"), "").status(), 200);
         }
         let told = || fourmi.metrics().sum("fourmi_sink_records_total", &[("sink", "graylog")]);
         eventually("every record has a fate", || (told() == to as f64).then_some(()));
