@@ -37,19 +37,15 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
     };
     let mut told = Told::new(&lane, &road, &door, head, protocol);
     if let Some(fault) = unreadable {
-        lane.rejected(fault.kind.code());
         command::settle(&mut told.ex, None);
         return refuse::refuse(told, fault, body);
     }
 
     // route
     let way = road.way(&lane, &door, &told.ex.request, absolute);
-    match &way {
-        Ok(way) => {
-            told.ex.service = way.service.clone();
-            told.ex.route = way.route.clone();
-        }
-        Err(fault) => lane.rejected(fault.kind.code()),
+    if let Ok(way) = &way {
+        told.ex.service = way.service.clone();
+        told.ex.route = way.route.clone();
     }
 
     // identify from the head
@@ -102,7 +98,7 @@ async fn deliver(
 ) -> Answer {
     told.handling();
     if told.ex.request.method == http::Method::CONNECT {
-        return tunnel::connect(lane, told, way, upgrade, body).await;
+        return tunnel::connect(told, way, upgrade, body).await;
     }
     let upgrade = upgrade.filter(|_| tunnel::asked(&told.ex.request));
     let wire = match forward::wire(&mut told, body, upgrade.is_some()) {

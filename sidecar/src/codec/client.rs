@@ -23,12 +23,45 @@ pub struct Http1 {
     counted: Counted,
 }
 
+/// An answer as it comes from an instance.
+pub type Received = Response<Incoming>;
+
 /// Why sending failed.
 pub struct SendError {
     /// The request, if not one byte of it was written.
     pub unsent: Option<Request<Body>>,
-    /// What hyper says.
-    pub error: hyper::Error,
+    /// What happened.
+    pub cause: Cause,
+}
+
+/// What happened to a request that got no answer.
+pub enum Cause {
+    /// Its body went over the limit.
+    TooLarge(u64),
+    /// Its body broke off: the caller left.
+    CallerGone,
+    /// What came back is not HTTP.
+    Nonsense(String),
+    /// The connection ended.
+    Ended,
+}
+
+impl SendError {
+    fn new(unsent: Option<Request<Body>>, error: &hyper::Error) -> Self {
+        let mut source = std::error::Error::source(error);
+        let cause = loop {
+            match source {
+                Some(e) => match e.downcast_ref::<BodyError>() {
+                    Some(BodyError::TooLarge(limit)) => break Cause::TooLarge(*limit),
+                    Some(_) => break Cause::CallerGone,
+                    None => source = e.source(),
+                },
+                None if error.is_parse() => break Cause::Nonsense(error.to_string()),
+                None => break Cause::Ended,
+            }
+        };
+        SendError { unsent, cause }
+    }
 }
 
 impl Http1 {
@@ -57,7 +90,7 @@ impl Http1 {
     }
 
     /// Sends a request and waits for the answer's head.
-    pub async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+    pub async fn send(&mut self, request: Request<Body>) -> Result<Received, SendError> {
         let mut answer = std::pin::pin!(self.sender.try_send_request(request));
         let driver = &mut self.driver;
         std::future::poll_fn(|cx| {
@@ -69,7 +102,7 @@ impl Http1 {
             answer.as_mut().poll(cx)
         })
         .await
-        .map_err(|mut e| SendError { unsent: e.take_message(), error: e.into_error() })
+        .map_err(|mut e| SendError::new(e.take_message(), e.error()))
     }
 
     /// Lets it run on its own: for an upgraded connection, whose bytes are relayed elsewhere.
@@ -178,13 +211,10 @@ impl Http2 {
     }
 
     /// Sends a request and waits for the answer's head.
-    pub async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+    pub async fn send(&mut self, request: Request<Body>) -> Result<Received, SendError> {
         if let Err(error) = self.sender.ready().await {
-            return Err(SendError { unsent: Some(request), error });
+            return Err(SendError::new(Some(request), &error));
         }
-        self.sender
-            .try_send_request(request)
-            .await
-            .map_err(|mut e| SendError { unsent: e.take_message(), error: e.into_error() })
+        self.sender.try_send_request(request).await.map_err(|mut e| SendError::new(e.take_message(), e.error()))
     }
 }

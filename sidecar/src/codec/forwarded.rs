@@ -1,142 +1,257 @@
-//! Who the caller really is, and telling the next hop. Believed only from trusted networks.
+//! Whom the caller is: forwarded addresses, read only through hops that are trusted, and extended for the next one.
 
 use crate::exchange::Headers;
-use crate::names::header::{FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO};
+use crate::names::header as word;
+use http::header::{self, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Whether an address lies in a trusted network; an IPv4 address written as IPv6 is the IPv4 address.
-pub fn is_trusted(ip: IpAddr, networks: &[IpNet]) -> bool {
+static FOR: HeaderName = HeaderName::from_static(word::X_FORWARDED_FOR);
+static PROTO: HeaderName = HeaderName::from_static(word::X_FORWARDED_PROTO);
+static HOST: HeaderName = HeaderName::from_static(word::X_FORWARDED_HOST);
+static PORT: HeaderName = HeaderName::from_static(word::X_FORWARDED_PORT);
+
+/// Whether an address lies in one of the networks. An IPv4 address that came in IPv6 form counts as IPv4.
+pub fn is_trusted(ip: IpAddr, nets: &[IpNet]) -> bool {
     let ip = ip.to_canonical();
-    networks.iter().any(|n| n.contains(&ip))
+    nets.iter().any(|net| net.contains(&ip))
 }
 
-/// The caller's address: from the right, the first that is not a trusted hop (RFC 7239, 7.4 gives the reason: only
-/// what trusted hops wrote can be believed). Anything that is no address stops the walk.
+/// The caller's address: the first one from the right of `X-Forwarded-For` (else of `Forwarded`) that a trusted hop
+/// named and that is not itself trusted; the leftmost if all are. What cannot be read as an address ends the walk.
 pub fn client(headers: &Headers, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
-    let mut caller = peer.to_canonical();
-    if headers.contains(X_FORWARDED_FOR) {
-        for line in headers.get_all(X_FORWARDED_FOR).collect::<Vec<_>>().into_iter().rev() {
-            let Ok(line) = std::str::from_utf8(line) else { return caller };
-            for item in line.rsplit(',') {
-                if !is_trusted(caller, trusted) {
-                    return caller;
-                }
-                let Some(ip) = address(item) else { return caller };
-                caller = ip;
-            }
-        }
-    } else if headers.contains(FORWARDED) {
-        for line in headers.get_all(FORWARDED).collect::<Vec<_>>().into_iter().rev() {
-            let Ok(line) = std::str::from_utf8(line) else { return caller };
-            for element in line.rsplit(',') {
-                if !is_trusted(caller, trusted) {
-                    return caller;
-                }
-                let named = element.split(';').find_map(|pair| {
-                    let (name, value) = pair.split_once('=')?;
-                    name.trim().eq_ignore_ascii_case("for").then_some(value)
-                });
-                let Some(ip) = named.and_then(address) else { return caller };
-                caller = ip;
-            }
-        }
+    let peer = peer.to_canonical();
+    if !is_trusted(peer, trusted) {
+        return peer;
     }
-    caller
+    if headers.value(&FOR).is_some() {
+        walk(headers.values(&FOR), address, peer, trusted)
+    } else if headers.value(&header::FORWARDED).is_some() {
+        walk(headers.values(&header::FORWARDED), forwarded_for, peer, trusted)
+    } else {
+        peer
+    }
 }
 
-/// An address as either header writes it: bare, quoted, with a port, IPv6 in brackets.
+fn walk<'a>(
+    lines: impl DoubleEndedIterator<Item = &'a [u8]>,
+    read: fn(&str) -> Option<IpAddr>,
+    peer: IpAddr,
+    trusted: &[IpNet],
+) -> IpAddr {
+    let mut current = peer;
+    for element in lines.rev().flat_map(|line| line.rsplit(|b| *b == b',')) {
+        let element = element.trim_ascii();
+        if element.is_empty() {
+            continue;
+        }
+        let Some(ip) = std::str::from_utf8(element).ok().and_then(read) else { break };
+        current = ip.to_canonical();
+        if !is_trusted(current, trusted) {
+            break;
+        }
+    }
+    current
+}
+
+/// `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]`, `[::1]:5`.
 fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim().trim_matches('"').trim();
-    if let Some(rest) = text.strip_prefix('[') {
-        return rest.split(']').next()?.parse().ok();
-    }
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Some(ip.to_canonical());
+        return Some(ip);
     }
-    let (ip, port) = text.rsplit_once(':')?;
-    port.parse::<u16>().ok()?;
-    ip.parse().ok()
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Some(socket.ip());
+    }
+    text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// Tells the next hop who asked, for which host and by which scheme. What an untrusted peer wrote is replaced.
+/// The `for` of one element of `Forwarded` (RFC 7239). A comma inside quotes ends the walk: no address holds one.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let value = element.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then(|| value.trim())
+    })?;
+    address(value.strip_prefix('"').map_or(Some(value), |v| v.strip_suffix('"'))?)
+}
+
+/// Header values that repeat from one request to the next on a thread: cloning one is cheaper than writing it again.
+struct Last {
+    peer: IpAddr,
+    peer_value: HeaderValue,
+    port: u16,
+    port_value: HeaderValue,
+    host_value: HeaderValue,
+}
+
+thread_local! {
+    static LAST: RefCell<Last> = const {
+        RefCell::new(Last {
+            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            peer_value: HeaderValue::from_static("0.0.0.0"),
+            port: 0,
+            port_value: HeaderValue::from_static("0"),
+            host_value: HeaderValue::from_static(""),
+        })
+    };
+}
+
+/// Tells the next hop whom we serve: `X-Forwarded-For` (appended to what a trusted peer sent, else replaced),
+/// `-Proto`, `-Host` and `-Port` (a trusted peer's stay; no port when it is 0). `Forwarded` is extended where a
+/// trusted peer uses it, and removed where an untrusted one does.
 pub fn extend(headers: &mut Headers, trusted: bool, peer: IpAddr, scheme: &'static str, host: &str, port: u16) {
-    use std::fmt::Write as _;
-    let mut chain = String::with_capacity(40);
-    if trusted {
-        for line in headers.get_all(X_FORWARDED_FOR) {
-            if let Ok(line) = std::str::from_utf8(line) {
-                chain.push_str(line.trim());
-                chain.push_str(", ");
+    LAST.with_borrow_mut(|last| {
+        let peer = peer.to_canonical();
+        if last.peer != peer
+            && let Ok(value) = HeaderValue::from_str(&peer.to_string())
+        {
+            last.peer = peer;
+            last.peer_value = value;
+        }
+        let chain = if trusted { chained(headers, &last.peer_value) } else { None };
+        headers.set_value(FOR.clone(), chain.unwrap_or_else(|| last.peer_value.clone()));
+
+        if !(trusted && headers.value(&PROTO).is_some()) {
+            headers.set_value(PROTO.clone(), scheme_value(scheme));
+        }
+        if !(trusted && headers.value(&HOST).is_some()) {
+            if last.host_value.as_bytes() != host.as_bytes() {
+                last.host_value = HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""));
+            }
+            if last.host_value.is_empty() {
+                headers.remove(word::X_FORWARDED_HOST);
+            } else {
+                headers.set_value(HOST.clone(), last.host_value.clone());
             }
         }
+        if !(trusted && headers.value(&PORT).is_some()) {
+            if port == 0 {
+                headers.remove(word::X_FORWARDED_PORT);
+            } else {
+                if last.port != port {
+                    last.port = port;
+                    last.port_value = HeaderValue::from(port);
+                }
+                headers.set_value(PORT.clone(), last.port_value.clone());
+            }
+        }
+        if headers.value(&header::FORWARDED).is_some() {
+            if trusted {
+                headers.append(word::FORWARDED, element(peer, scheme, host));
+            } else {
+                headers.remove(word::FORWARDED);
+            }
+        }
+    });
+}
+
+fn chained(headers: &Headers, peer: &HeaderValue) -> Option<HeaderValue> {
+    headers.value(&FOR)?;
+    let mut chain = Vec::with_capacity(64);
+    for line in headers.values(&FOR) {
+        let line = line.trim_ascii();
+        if !line.is_empty() {
+            chain.extend_from_slice(line);
+            chain.extend_from_slice(b", ");
+        }
     }
-    let _ = write!(chain, "{}", peer.to_canonical());
-    let begun = trusted && headers.contains(FORWARDED);
-    headers.set(X_FORWARDED_FOR, &chain);
-    if !trusted || !headers.contains(X_FORWARDED_PROTO) {
-        headers.set(X_FORWARDED_PROTO, scheme);
+    chain.extend_from_slice(peer.as_bytes());
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)).ok()
+}
+
+fn scheme_value(scheme: &'static str) -> HeaderValue {
+    match scheme {
+        "http" => HeaderValue::from_static("http"),
+        "https" => HeaderValue::from_static("https"),
+        // Never ours; `from_static` would panic on what is no header value.
+        other => HeaderValue::from_str(other).unwrap_or(HeaderValue::from_static("http")),
     }
-    if (!trusted || !headers.contains(X_FORWARDED_HOST)) && !host.is_empty() {
-        headers.set(X_FORWARDED_HOST, host);
+}
+
+fn element(peer: IpAddr, scheme: &str, host: &str) -> String {
+    let mut text = match peer {
+        IpAddr::V4(ip) => format!("for={ip};proto={scheme}"),
+        IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto={scheme}"),
+    };
+    if !host.is_empty() && !host.contains(['"', '\\']) {
+        text.push_str(";host=\"");
+        text.push_str(host);
+        text.push('"');
     }
-    if port != 0 && (!trusted || !headers.contains(X_FORWARDED_PORT)) {
-        let mut digits = itoa::Buffer::new();
-        headers.set(X_FORWARDED_PORT, digits.format(port));
-    }
-    if begun {
-        let ip = peer.to_canonical();
-        let element = match ip {
-            IpAddr::V4(_) => format!("for={ip};host=\"{host}\";proto={scheme}"),
-            IpAddr::V6(_) => format!("for=\"[{ip}]\";host=\"{host}\";proto={scheme}"),
-        };
-        headers.append(FORWARDED, element);
-    } else if !trusted {
-        headers.remove(FORWARDED);
-    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn headers(lines: &[(&'static str, &str)]) -> Headers {
+        let mut headers = Headers::default();
+        for (name, value) in lines {
+            assert!(headers.append(name, value));
+        }
+        headers
+    }
+
+    fn nets() -> Vec<IpNet> {
+        ["127.0.0.0/8", "10.0.0.0/8", "fd00::/8"].iter().map(|n| n.parse().unwrap()).collect()
+    }
+
     #[test]
-    fn only_what_trusted_hops_wrote_is_believed() {
-        let trusted: Vec<IpNet> = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        for (name, lines, peer, expected) in [
-            (X_FORWARDED_FOR, vec!["1.2.3.4"], "127.0.0.1", "1.2.3.4"),
-            (X_FORWARDED_FOR, vec!["1.2.3.4"], "9.9.9.9", "9.9.9.9"),
-            (X_FORWARDED_FOR, vec!["6.6.6.6, 1.2.3.4, 10.0.0.7"], "127.0.0.1", "1.2.3.4"),
-            (X_FORWARDED_FOR, vec!["6.6.6.6", "1.2.3.4"], "10.1.1.1", "1.2.3.4"),
-            (X_FORWARDED_FOR, vec!["1.2.3.4, garbage, 10.0.0.7"], "127.0.0.1", "10.0.0.7"),
-            (X_FORWARDED_FOR, vec!["1.2.3.4:5678"], "::ffff:127.0.0.1", "1.2.3.4"),
-            (FORWARDED, vec!["for=6.6.6.6, for=\"[2001:db8::7]:443\";proto=https"], "127.0.0.1", "2001:db8::7"),
-            (FORWARDED, vec!["for=_hidden"], "127.0.0.1", "127.0.0.1"),
+    fn the_caller_behind_trusted_hops() {
+        for (peer, line, expected) in [
+            ("203.0.113.9", Some("1.1.1.1"), "203.0.113.9"),
+            ("10.0.0.1", None, "10.0.0.1"),
+            ("10.0.0.1", Some("1.1.1.1"), "1.1.1.1"),
+            ("::ffff:10.0.0.1", Some("1.1.1.1"), "1.1.1.1"),
+            ("10.0.0.1", Some("6.6.6.6, 1.1.1.1, 10.2.2.2"), "1.1.1.1"),
+            ("10.0.0.1", Some("10.3.3.3, 10.2.2.2"), "10.3.3.3"),
+            ("10.0.0.1", Some("6.6.6.6, unknown, 10.2.2.2"), "10.2.2.2"),
+            ("10.0.0.1", Some("1.1.1.1:4711,"), "1.1.1.1"),
+            ("10.0.0.1", Some("[2001:db8::1]:4711, fd00::7"), "2001:db8::1"),
+            ("10.0.0.1", Some(""), "10.0.0.1"),
         ] {
-            let mut headers = Headers::default();
-            for line in &lines {
-                headers.append(name, line);
-            }
-            let found = client(&headers, peer.parse().unwrap(), &trusted);
-            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{lines:?} from {peer}");
+            let h = line.map_or_else(Headers::default, |l| headers(&[("x-forwarded-for", l)]));
+            assert_eq!(client(&h, peer.parse().unwrap(), &nets()), expected.parse::<IpAddr>().unwrap(), "{line:?}");
+        }
+        let two = headers(&[("x-forwarded-for", "9.9.9.9"), ("x-forwarded-for", "10.1.1.1")]);
+        assert_eq!(client(&two, "10.0.0.1".parse().unwrap(), &nets()).to_string(), "9.9.9.9");
+        for (line, expected) in [
+            ("for=1.1.1.1;proto=https, For=\"[2001:db8::1]:47\";by=x, for=10.2.2.2", "2001:db8::1"),
+            ("for=1.1.1.1, for=_hidden", "10.0.0.1"),
+            ("host=\"a,b\";for=1.1.1.1", "1.1.1.1"),
+            ("for=\"1.1.1.1", "10.0.0.1"),
+        ] {
+            let h = headers(&[("forwarded", line)]);
+            assert_eq!(client(&h, "10.0.0.1".parse().unwrap(), &nets()).to_string(), expected, "{line}");
         }
     }
 
     #[test]
-    fn an_untrusted_peer_is_overwritten_and_a_trusted_one_continued() {
-        let peer: IpAddr = "10.0.0.9".parse().unwrap();
-        let mut headers = Headers::default();
-        headers.set(X_FORWARDED_FOR, "1.2.3.4");
-        headers.set(FORWARDED, "for=1.2.3.4");
-        headers.set(X_FORWARDED_PROTO, "https");
-        let mut kept = headers.clone();
-        extend(&mut headers, false, peer, "http", "shop", 25001);
-        assert_eq!(headers.get(X_FORWARDED_FOR), Some("10.0.0.9"));
-        assert_eq!((headers.get(X_FORWARDED_PROTO), headers.get(X_FORWARDED_PORT)), (Some("http"), Some("25001")));
-        assert!(!headers.contains(FORWARDED));
-        extend(&mut kept, true, peer, "http", "shop", 25001);
-        assert_eq!(kept.get(X_FORWARDED_FOR), Some("1.2.3.4, 10.0.0.9"));
-        assert_eq!(kept.get(X_FORWARDED_PROTO), Some("https"));
-        assert_eq!(kept.get_all(FORWARDED).count(), 2);
+    fn what_the_next_hop_is_told() {
+        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        let sent = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example"),
+            ("forwarded", "for=1.1.1.1"),
+        ];
+        let mut h = headers(&sent);
+        extend(&mut h, true, peer, "http", "a:1", 25001);
+        assert_eq!(h.get("x-forwarded-for"), Some("1.1.1.1, 2.2.2.2, 10.0.0.1"));
+        assert_eq!(h.get_all("x-forwarded-for").count(), 1);
+        assert_eq!(h.get("x-forwarded-proto"), Some("https"));
+        assert_eq!(h.get("x-forwarded-host"), Some("shop.example"));
+        assert_eq!(h.get("x-forwarded-port"), Some("25001"));
+        let lines: Vec<_> = h.get_all("forwarded").collect();
+        assert_eq!(lines, [&b"for=1.1.1.1"[..], b"for=10.0.0.1;proto=http;host=\"a:1\""]);
+
+        let mut h = headers(&sent);
+        assert!(h.set("x-forwarded-port", "1"));
+        extend(&mut h, false, "2001:db8::9".parse().unwrap(), "http", "", 0);
+        let mut left: Vec<_> = h.iter().map(|(n, v)| format!("{n}={}", String::from_utf8_lossy(v))).collect();
+        left.sort();
+        assert_eq!(left, ["x-forwarded-for=2001:db8::9", "x-forwarded-proto=http"]);
     }
 }

@@ -1,86 +1,161 @@
-//! Header lines that belong to one connection only (RFC 9110, 7.6.1).
+//! What belongs to one connection only and never goes to the next hop (RFC 9110 section 7.6.1).
 
 use crate::exchange::Headers;
+use http::header::{self, HeaderValue};
 
-/// Lines that end here whether `Connection` names them or not. `Expect` is answered by us.
-const OURS: [&str; 7] =
-    ["connection", "keep-alive", "proxy-connection", "proxy-authorization", "transfer-encoding", "upgrade", "expect"];
+const CONNECTION: u8 = 1;
+const TE: u8 = 2;
+const UPGRADE: u8 = 4;
+const OTHER: u8 = 8;
 
-/// Lines that `Connection` may not take away: without them the message means something else.
-fn kept(name: &str) -> bool {
-    matches!(name, "host" | "content-length" | "content-type" | "authorization" | "cookie" | "te" | "trailer")
+/// Removes what belongs to one connection only: `Connection` and what it names, `Keep-Alive`, `Proxy-Connection`,
+/// `Proxy-Authorization`, `Transfer-Encoding`, `Expect`, `HTTP2-Settings`, `TE` (kept as `te: trailers` if it named
+/// them) and `Upgrade`. With `keep_upgrade` the upgrade goes on, as `connection: upgrade` and its own line; an
+/// upgrade to `h2c` never does, because it would open a way past every rule.
+pub fn hop_by_hop(headers: &mut Headers, keep_upgrade: bool) {
+    let mut seen = 0;
+    for (name, _) in headers.iter() {
+        seen |= kind(name);
+    }
+    if seen == 0 {
+        return;
+    }
+    if seen & CONNECTION != 0 {
+        remove_named(headers);
+        headers.remove(header::CONNECTION.as_str());
+    }
+    if seen & TE != 0 {
+        let trailers = headers.values(&header::TE).any(|v| {
+            v.split(|b| *b == b',').any(|t| {
+                t.split(|b| *b == b';').next().is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+            })
+        });
+        if trailers {
+            headers.set_value(header::TE, HeaderValue::from_static("trailers"));
+        } else {
+            headers.remove(header::TE.as_str());
+        }
+    }
+    if seen & UPGRADE != 0 {
+        let h2c = |v: &[u8]| v.split(|b| *b == b',').any(|p| p.trim_ascii().eq_ignore_ascii_case(b"h2c"));
+        if keep_upgrade && !headers.values(&header::UPGRADE).any(h2c) {
+            headers.set_value(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        } else {
+            headers.remove(header::UPGRADE.as_str());
+        }
+    }
+    if seen & OTHER != 0 {
+        headers.retain(|n| kind(n) != OTHER);
+    }
 }
 
-/// Takes the lines of this hop out. With `keep_upgrade`, the request for another protocol goes on to the next.
-pub fn hop_by_hop(headers: &mut Headers, keep_upgrade: bool) {
-    let upgrade = if keep_upgrade { headers.get_bytes("upgrade").map(<[u8]>::to_vec) } else { None };
-    if headers.contains("connection") {
-        let named: Vec<String> = headers
-            .get_all("connection")
-            .filter_map(|v| std::str::from_utf8(v).ok())
-            .flat_map(|v| v.split(','))
-            .map(|n| n.trim().to_ascii_lowercase())
-            .filter(|n| !n.is_empty() && !kept(n))
-            .collect();
-        for name in named {
-            headers.remove(&name);
-        }
+fn kind(name: &str) -> u8 {
+    match name {
+        "connection" => CONNECTION,
+        "te" => TE,
+        "upgrade" => UPGRADE,
+        "keep-alive"
+        | "proxy-connection"
+        | "proxy-authorization"
+        | "transfer-encoding"
+        | "expect"
+        | "http2-settings" => OTHER,
+        _ => 0,
     }
-    for name in OURS {
-        headers.remove(name);
+}
+
+/// Removes the lines that `Connection` names, but for those that a caller must not be able to take away from the
+/// next hop: framing, who calls, and what we say about the caller.
+fn remove_named(headers: &mut Headers) {
+    // The usual values name nothing that is not handled by its own rule.
+    let usual =
+        |t: &[u8]| [&b"keep-alive"[..], b"close", b"upgrade", b"te", b""].iter().any(|u| t.eq_ignore_ascii_case(u));
+    let named: Vec<String> = headers
+        .values(&header::CONNECTION)
+        .flat_map(|v| v.split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|t| !usual(t))
+        .filter_map(|t| std::str::from_utf8(t).ok())
+        .map(str::to_ascii_lowercase)
+        .filter(|n| !end_to_end(n))
+        .collect();
+    for name in named {
+        headers.remove(&name);
     }
-    if headers.contains("te") {
-        let trailers = headers
-            .get_all("te")
-            .filter_map(|v| std::str::from_utf8(v).ok())
-            .flat_map(|v| v.split(','))
-            .any(|v| v.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("trailers"));
-        if trailers {
-            headers.set("te", "trailers");
-        } else {
-            headers.remove("te");
-        }
-    }
-    if let Some(protocol) = upgrade {
-        headers.set("connection", "upgrade");
-        headers.set("upgrade", protocol);
-    }
+}
+
+fn end_to_end(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "content-length"
+            | "content-type"
+            | "content-encoding"
+            | "authorization"
+            | "cookie"
+            | "set-cookie"
+            | "date"
+            | "forwarded"
+            | "via"
+            | "idempotency-key"
+            | "traceparent"
+            | "tracestate"
+            | "connection"
+    ) || name.starts_with("x-forwarded-")
+        || name.starts_with(crate::names::header::PREFIX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn after(lines: &[(&'static str, &str)], keep: bool) -> Vec<String> {
+    fn after(lines: &[(&'static str, &str)], keep_upgrade: bool) -> Vec<String> {
         let mut headers = Headers::default();
         for (name, value) in lines {
             assert!(headers.append(name, value));
         }
-        hop_by_hop(&mut headers, keep);
-        headers.iter().map(|(n, v)| format!("{n}: {}", String::from_utf8_lossy(v))).collect()
+        hop_by_hop(&mut headers, keep_upgrade);
+        let mut left: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", String::from_utf8_lossy(v))).collect();
+        left.sort();
+        left
     }
 
     #[test]
-    fn what_belongs_to_the_hop_ends_here() {
-        for (lines, keep, left) in [
-            (vec![("host", "a"), ("connection", "close")], false, vec!["host: a"]),
-            (vec![("connection", "X-Secret, keep-alive"), ("x-secret", "1"), ("a", "b")], false, vec!["a: b"]),
-            (
-                vec![("connection", "host, content-length"), ("host", "a"), ("content-length", "2")],
-                false,
-                vec!["host: a", "content-length: 2"],
+    fn only_what_goes_to_the_end_stays() {
+        assert_eq!(after(&[("host", "a"), ("accept", "b")], false), ["accept: b", "host: a"]);
+        assert_eq!(
+            after(
+                &[
+                    ("host", "a"),
+                    ("connection", "Close, X-Mine"),
+                    ("connection", "x-other,, Host, content-length, Authorization, X-Forwarded-For, Fourmi-Id"),
+                    ("x-mine", "1"),
+                    ("x-mine", "2"),
+                    ("x-other", "3"),
+                    ("content-length", "0"),
+                    ("authorization", "s"),
+                    ("x-forwarded-for", "1.1.1.1"),
+                    ("fourmi-id", "7"),
+                    ("keep-alive", "timeout=5"),
+                    ("proxy-connection", "keep-alive"),
+                    ("proxy-authorization", "s"),
+                    ("transfer-encoding", "chunked"),
+                    ("expect", "100-continue"),
+                ],
+                false
             ),
-            (vec![("te", "gzip, Trailers;q=1")], false, vec!["te: trailers"]),
-            (vec![("te", "gzip")], false, vec![]),
-            (vec![("transfer-encoding", "chunked"), ("expect", "100-continue"), ("a", "b")], false, vec!["a: b"]),
-            (
-                vec![("connection", "Upgrade"), ("upgrade", "websocket")],
-                true,
-                vec!["connection: upgrade", "upgrade: websocket"],
-            ),
-            (vec![("connection", "Upgrade"), ("upgrade", "websocket")], false, vec![]),
-        ] {
-            assert_eq!(after(&lines, keep), left, "{lines:?}");
-        }
+            ["authorization: s", "content-length: 0", "fourmi-id: 7", "host: a", "x-forwarded-for: 1.1.1.1"]
+        );
+    }
+
+    #[test]
+    fn te_and_upgrade() {
+        assert_eq!(after(&[("te", "gzip, Trailers;q=1"), ("connection", "TE")], false), ["te: trailers"]);
+        assert!(after(&[("te", "gzip")], false).is_empty());
+        let upgrade = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", "k")];
+        assert_eq!(after(&upgrade, false), ["sec-websocket-key: k"]);
+        assert_eq!(after(&upgrade, true), ["connection: upgrade", "sec-websocket-key: k", "upgrade: websocket"]);
+        let h2c = [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "H2C"), ("http2-settings", "AA")];
+        assert!(after(&h2c, true).is_empty());
     }
 }

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod forwarded;
 pub mod hop;
+pub mod normalize;
 pub mod problem;
 pub mod proxy_protocol;
 pub mod server;

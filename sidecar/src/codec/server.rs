@@ -1,9 +1,8 @@
 //! Connections of callers: HTTP/1 and HTTP/2 on one port, told apart by their first bytes.
 
-use super::{LocalExecutor, Stream};
+use super::{LocalExecutor, Stream, normalize};
 use crate::codec::stream::Socket;
 use crate::exchange::{Answer, Body, Fault, FaultKind, Head, Headers, Limits, Protocol};
-use crate::route::normalize;
 use http::{Request, Response, StatusCode, Version};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
@@ -21,6 +20,9 @@ use std::time::{Duration, Instant};
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Streams one HTTP/2 caller may have at once.
 const STREAMS_MAX: u32 = 250;
+
+/// What hyper allows without being told, on the stack; any other number costs it an allocation a request.
+const HEADERS_BUILT_IN: usize = 100;
 
 /// What a connection tells its keeper.
 pub struct Life {
@@ -218,6 +220,14 @@ fn fill(head: &mut Head, uri: &http::Uri, protocol: Protocol) -> Result<(), Faul
         }
         head.path = path.into_owned();
     }
+    if head.headers.contains("transfer-encoding") {
+        // What is left of it here was understood as chunked; any other coding would be lost on the way (RFC 9112, 6.1).
+        let mut codings = head.headers.get_all("transfer-encoding");
+        let only = codings.next().is_some_and(|c| c.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+        if !only || codings.next().is_some() {
+            return Err(Fault::new(FaultKind::BadRequest, "a transfer coding other than chunked"));
+        }
+    }
     let mut hosts = head.headers.get_all("host");
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -289,15 +299,16 @@ where
         );
         watch(&life, conn.as_mut(), |c| c.graceful_shutdown()).await
     } else {
-        let mut conn = pin!(
-            http1::Builder::new()
-                .half_close(true)
-                .auto_date_header(false)
-                .max_header_size(limits.head)
-                .max_buf_size(limits.head.max(64 << 10))
-                .serve_connection(io, service)
-                .with_upgrades()
-        );
+        let mut builder = http1::Builder::new();
+        builder
+            .half_close(true)
+            .auto_date_header(false)
+            .max_header_size(limits.head)
+            .max_buf_size(limits.head.max(64 << 10));
+        if limits.headers != HEADERS_BUILT_IN {
+            builder.max_headers(limits.headers);
+        }
+        let mut conn = pin!(builder.serve_connection(io, service).with_upgrades());
         watch(&life, conn.as_mut(), |c| c.graceful_shutdown()).await
     };
     match ended {

@@ -146,7 +146,7 @@ const TIMEOUTS: &[Key] = &[
 
 const LIMITS: &[Key] = &[
     key("head", Kind::Bytes { min: 256, max: 16 << 20 }, "Bytes of a request's header block.").or("64KiB"),
-    key("headers", Kind::Count { min: 1, max: 10_000, word: None }, "Lines of a request's header block.").or("128"),
+    key("headers", Kind::Count { min: 1, max: 10_000, word: None }, "Lines of a request's header block.").or("100"),
     key("body", Kind::Bytes { min: 1, max: 1 << 50 }, "Bytes of a request's body.").or("1GiB"),
     key(
         "connections",

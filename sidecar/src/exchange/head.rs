@@ -68,6 +68,18 @@ impl Headers {
     pub fn remove(&mut self, name: &str) -> bool {
         self.0.remove(name).is_some()
     }
+    /// First value of a name that is known at build time: no parsing of the name.
+    pub(crate) fn value(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.0.get(name)
+    }
+    /// Every value of a name that is known at build time, from either end.
+    pub(crate) fn values<'a>(&'a self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a> {
+        self.0.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+    /// Replaces every line of a name by a value that is known to be legal.
+    pub(crate) fn set_value(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.insert(name, value);
+    }
     /// Removes every line whose name (lower case) is not wanted.
     pub fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
         let gone: Vec<HeaderName> = self.0.keys().filter(|n| !wanted(n.as_str())).cloned().collect();

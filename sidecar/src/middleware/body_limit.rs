@@ -21,10 +21,9 @@ impl Middleware for BodyLimit {
         Hooks { request: true, ..Hooks::default() }
     }
 
-    fn on_request(&self, exchange: &mut Exchange, tell: &dyn Tell) -> Verdict {
+    fn on_request(&self, exchange: &mut Exchange, _: &dyn Tell) -> Verdict {
         match exchange.request.headers.get("content-length").and_then(|v| v.parse::<u64>().ok()) {
             Some(length) if length > self.most => {
-                tell.rejected(FaultKind::BodyTooLarge.code());
                 let detail = format!("{length} bytes are announced, {} are allowed (limits.body)", self.most);
                 Verdict::Refuse(Fault::new(FaultKind::BodyTooLarge, detail))
             }

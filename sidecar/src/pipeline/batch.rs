@@ -37,7 +37,10 @@ async fn one(lane: &Rc<Lane>, whole: &Told, way: &Way, event: Bytes) -> Value {
     let mut head = whole.ex.request.clone();
     head.headers.set("content-type", "application/cloudevents+json");
     head.headers.set("content-length", event.len().to_string());
-    head.headers.remove("transfer-encoding");
+    // What the outer request said of itself is not true of each of its events.
+    for outer in ["transfer-encoding", "fourmi-id", "fourmi-command", "idempotency-key"] {
+        head.headers.remove(outer);
+    }
     let mut told = whole.sibling(head);
     command::from_head(&told.road.clone().rules, &mut told.ex);
     if let Batch::Many(_) = command::from_body(&told.road.clone().rules, &mut told.ex, &event) {

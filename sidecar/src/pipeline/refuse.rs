@@ -4,7 +4,7 @@ use super::answer::Ending;
 use super::told::Told;
 use crate::codec::problem;
 use crate::exchange::deadline::until;
-use crate::exchange::{Answer, Body, Fault};
+use crate::exchange::{Answer, Body, Fault, Outcome};
 use http_body::Body as _;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ pub(super) fn refuse(mut told: Box<Told>, fault: Fault, body: Body) -> Answer {
     told.ex.status = fault.kind.status();
     if answer.status == 200 {
         told.ex.grpc_status = Some(fault.kind.grpc_status());
+    }
+    if fault.kind.outcome() == Outcome::Rejected {
+        told.rejected(fault.kind.code());
     }
     told.ex.fault = Some(fault);
     // Who waits for 100 Continue has not sent a body, and is not to be asked for one.

@@ -84,6 +84,11 @@ impl Told {
         self.handling = self.lane.handle(&self.road, &self.ex);
     }
 
+    /// Counts its refusal.
+    pub(super) fn rejected(&self, reason: &'static str) {
+        self.lane.tell.rejected(reason);
+    }
+
     /// Where the connection came in.
     pub(super) fn door(&self) -> &Rc<Door> {
         &self.door

@@ -1,6 +1,5 @@
 //! Connections that stop being HTTP: WebSocket and other upgrades, and CONNECT.
 
-use super::lane::Lane;
 use super::refuse;
 use super::told::Told;
 use crate::codec::Stream;
@@ -9,7 +8,6 @@ use crate::exchange::deadline::{Elapsed, until};
 use crate::exchange::{Answer, Body, Fault, FaultKind, Head, Headers, Protocol};
 use crate::route::Way;
 use crate::upstream::{InFlight, Sent};
-use std::rc::Rc;
 use std::time::Instant;
 
 /// Whether a request asks for another protocol (RFC 9110, 7.8).
@@ -43,13 +41,7 @@ pub(super) fn switch(mut told: Box<Told>, mut sent: Sent, upgrade: Option<Upgrad
 }
 
 /// CONNECT: a connection to the named place, bytes both ways.
-pub(super) async fn connect(
-    lane: Rc<Lane>,
-    mut told: Box<Told>,
-    way: Way,
-    upgrade: Option<Upgrade>,
-    body: Body,
-) -> Answer {
+pub(super) async fn connect(mut told: Box<Told>, way: Way, upgrade: Option<Upgrade>, body: Body) -> Answer {
     let Some(near) = upgrade else {
         return refuse::refuse(told, Fault::new(FaultKind::BadRequest, "CONNECT is for HTTP/1.1 here"), body);
     };
@@ -74,7 +66,6 @@ pub(super) async fn connect(
         Err(Elapsed) => format!("{}: no connection within {limit:?} (timeouts.connect)", endpoint.label),
     };
     endpoint.failed(Instant::now());
-    lane.tell.rejected(FaultKind::Unreachable.code());
     refuse::refuse(told, Fault::new(FaultKind::Unreachable, detail), body)
 }
 

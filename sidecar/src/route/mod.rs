@@ -1,7 +1,5 @@
 //! Where a command goes: listener, host, path. Never the body.
 
-pub mod normalize;
-
 use crate::upstream::Cluster;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,12 +1,11 @@
 //! Pick an instance, send, and send again only what cannot have run.
 
 use super::{Cluster, Endpoint, InFlight};
-use crate::codec::client::{Http1, Http1Body, SendError};
+use crate::codec::client::{Cause, Http1, Http1Body, Received, SendError};
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, BodyError, Fault, FaultKind, Retry, Tell, Timeouts};
+use crate::exchange::{Body, Fault, FaultKind, Retry, Tell, Timeouts};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +31,7 @@ pub struct Wire {
 /// An answer's head, with the instance and connection that it came over.
 pub struct Sent {
     /// The answer.
-    pub response: Response<Incoming>,
+    pub response: Received,
     /// Who answered.
     pub endpoint: Rc<Endpoint>,
     /// The connection, when it is this exchange's own.
@@ -202,7 +201,7 @@ async fn once(
         return match conn.send(request).await {
             Ok(response) => Ok(Sent { response, endpoint: endpoint.clone(), conn: None, in_flight }),
             Err(SendError { unsent: Some(again), .. }) => Err(Failed::Unsent(again)),
-            Err(SendError { error, .. }) => Err(Failed::Fault(fault_of(endpoint, &error))),
+            Err(SendError { cause, .. }) => Err(Failed::Fault(fault_of(endpoint, cause))),
         };
     }
     let free = endpoint.free().await;
@@ -220,12 +219,10 @@ async fn once(
     let spare = (reused && idempotent(request.method()) && request.body().is_empty()).then(|| copy(&request));
     match conn.send(request).await {
         Ok(response) => Ok(Sent { response, endpoint: endpoint.clone(), conn: Some(conn), in_flight }),
-        Err(SendError { unsent, error }) => {
-            match unsent.or(if error.is_parse() || error.is_user() { None } else { spare }) {
-                Some(again) => Err(Failed::Unsent(again)),
-                None => Err(Failed::Fault(fault_of(endpoint, &error))),
-            }
-        }
+        Err(SendError { unsent, cause }) => match unsent.or(if matches!(cause, Cause::Ended) { spare } else { None }) {
+            Some(again) => Err(Failed::Unsent(again)),
+            None => Err(Failed::Fault(fault_of(endpoint, cause))),
+        },
     }
 }
 
@@ -233,23 +230,13 @@ fn no_time(timeouts: &Timeouts) -> String {
     format!("no connection within {:?} (timeouts.connect)", timeouts.connect)
 }
 
-/// The fault that an error of hyper's stands for.
-fn fault_of(endpoint: &Endpoint, error: &hyper::Error) -> Fault {
-    let mut source = std::error::Error::source(error);
-    while let Some(e) = source {
-        match e.downcast_ref::<BodyError>() {
-            Some(BodyError::TooLarge(limit)) => {
-                return Fault::new(FaultKind::BodyTooLarge, format!("more than {limit} bytes (limits.body)"));
-            }
-            Some(_) => return Fault::new(FaultKind::ClientGone, "the request's body broke off"),
-            None => source = e.source(),
-        }
-    }
+fn fault_of(endpoint: &Endpoint, cause: Cause) -> Fault {
     let label = &endpoint.label;
-    if error.is_parse() {
-        Fault::new(FaultKind::BadAnswer, format!("{label}: {error}"))
-    } else {
-        Fault::new(FaultKind::Broken, format!("{label} closed the connection before its answer"))
-            .retry(Retry::IfIdempotent)
+    match cause {
+        Cause::TooLarge(limit) => Fault::new(FaultKind::BodyTooLarge, format!("more than {limit} bytes (limits.body)")),
+        Cause::CallerGone => Fault::new(FaultKind::ClientGone, "the request's body broke off"),
+        Cause::Nonsense(why) => Fault::new(FaultKind::BadAnswer, format!("{label}: {why}")),
+        Cause::Ended => Fault::new(FaultKind::Broken, format!("{label} closed the connection before its answer"))
+            .retry(Retry::IfIdempotent),
     }
 }

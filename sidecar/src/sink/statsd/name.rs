@@ -19,10 +19,10 @@ pub(crate) fn tag_value(text: &str) -> String {
     super::super::json::cut(text, TAG_MAX).0.chars().map(clean).collect()
 }
 
-/// DogStatsD's name of a metric: Prometheus' name without its unit, with a dot behind `fourmi`.
+/// DogStatsD's name of a metric: Prometheus' name without its unit, underscores as dots.
 pub(crate) fn dotted(prometheus: &str) -> String {
     let name = prometheus.strip_suffix("_total").or_else(|| prometheus.strip_suffix("_seconds")).unwrap_or(prometheus);
-    name.replacen('_', ".", 1)
+    name.replace('_', ".")
 }
 
 /// Tags in the order of their keys, empty ones left out, each key once.
@@ -53,7 +53,7 @@ mod tests {
         let shown: Vec<_> = sorted.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(shown, ["env=prod", "k_y=v:w", "route=r"]);
         assert_eq!(dotted("fourmi_commands_total"), "fourmi.commands");
-        assert_eq!(dotted("fourmi_command_duration_seconds"), "fourmi.command_duration");
-        assert_eq!(dotted("fourmi_commands_in_flight"), "fourmi.commands_in_flight");
+        assert_eq!(dotted("fourmi_command_duration_seconds"), "fourmi.command.duration");
+        assert_eq!(dotted("fourmi_commands_in_flight"), "fourmi.commands.in.flight");
     }
 }

@@ -51,7 +51,7 @@ fn one_line_says_the_sum_and_timers_count_right() {
     let end = "protocol:http/1.1,route:worker,service:order,shop:se_ven,tag_service:own";
     for line in [
         format!("fourmi.commands:1|c|#{of}outcome:success,{end}"),
-        format!("fourmi.command_duration:12.34|ms|#{of}{end}"),
+        format!("fourmi.command.duration:12.34|ms|#{of}{end}"),
         format!("fourmi.upstream_duration:11.7|ms|#{of}{end}"),
         format!("fourmi.overhead:0.3|ms|#{of}{end}"),
         "fourmi.tag:1|c|#env:prod,tag:shop,value:se_ven".to_owned(),
