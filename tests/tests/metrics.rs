@@ -105,7 +105,7 @@ fn datadog_statsd_adds_up_and_fits_its_datagrams() {
     statsd.counts("fourmi.commands", &[], 167.0);
     let datagrams = statsd.datagrams();
     assert!(datagrams.iter().all(|d| d.len() <= 1432), "{:?}", datagrams.iter().map(String::len).max());
-    assert!(statsd.lines().iter().any(|l| l.name == "fourmi.command_duration"), "{datagrams:?}");
+    assert!(statsd.lines().iter().any(|l| l.name == "fourmi.command.duration"), "{datagrams:?}");
     // Sums, not a line an increment.
     let mut client = fourmi.client();
     let before = statsd.lines().len();
