@@ -52,11 +52,11 @@ fn one_line_says_the_sum_and_timers_count_right() {
     for line in [
         format!("fourmi.commands:1|c|#{of}outcome:success,{end}"),
         format!("fourmi.command.duration:12.34|ms|#{of}{end}"),
-        format!("fourmi.upstream_duration:11.7|ms|#{of}{end}"),
+        format!("fourmi.upstream.duration:11.7|ms|#{of}{end}"),
         format!("fourmi.overhead:0.3|ms|#{of}{end}"),
         "fourmi.tag:1|c|#env:prod,tag:shop,value:se_ven".to_owned(),
         "fourmi.instances:2|g|#env:prod,service:order,state:up".to_owned(),
-        "fourmi.commands_in_flight:0|g|#direction:inbound,env:prod".to_owned(),
+        "fourmi.commands.in.flight:0|g|#direction:inbound,env:prod".to_owned(),
     ] {
         assert!(datadog.contains(&line), "{line} in {datadog:#?}");
     }
