@@ -1,6 +1,7 @@
 //! READ FIRST: the life of one exchange, top to bottom.
 //!
 //! [`travel`] is the road; its statements are the road's words. What each of them needs is in the folder beside it:
+//! Rare parts of the road are boxed, so that the future of a common command stays small: it is moved once a command.
 //! [`lane`] is what one worker thread owns, [`told`] sees to it that every exchange is told exactly once.
 
 mod answer;
@@ -67,11 +68,11 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
 
     // collect the body and identify from it, only if the plan needs it
     if step == Step::NeedsBody {
-        let bytes = match forward::collect(body, command::BODY_MAX).await {
+        let bytes = match Box::pin(forward::collect(body, command::BODY_MAX)).await {
             Ok(forward::Collected::All(bytes)) => bytes,
             Ok(forward::Collected::More(whole)) => {
                 command::settle(&mut told.ex, way.name());
-                return deliver(lane, told, way, whole, upgrade).await;
+                return Box::pin(deliver(lane, told, way, whole, upgrade)).await;
             }
             Err(fault) => {
                 command::settle(&mut told.ex, way.name());
@@ -79,7 +80,7 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
             }
         };
         if let Batch::Many(elements) = command::from_body(&road.rules, &mut told.ex, &bytes) {
-            return batch::each(lane, door, told, way, elements).await;
+            return Box::pin(batch::each(lane, told, way, elements)).await;
         }
         body = Body::from(bytes);
     }
@@ -98,20 +99,35 @@ async fn deliver(
 ) -> Answer {
     told.handling();
     if told.ex.request.method == http::Method::CONNECT {
-        return tunnel::connect(told, way, upgrade, body).await;
+        return Box::pin(tunnel::connect(told, way, upgrade, body)).await;
     }
     let upgrade = upgrade.filter(|_| tunnel::asked(&told.ex.request));
-    let wire = match forward::wire(&mut told, body, upgrade.is_some()) {
-        Ok(wire) => wire,
+    let mut request = match forward::wire(&mut told, body, upgrade.is_some()) {
+        Ok(request) => Some(request),
         Err((fault, body)) => return refuse::refuse(told, fault, body),
     };
     // pick an instance, send
-    match forward::send(&lane, &mut told, &way, wire).await {
+    match forward::send(&lane, &mut told, &way, &mut request).await {
         // answer; the sinks are told when its body has ended
         Ok(sent) if sent.response.status() == http::StatusCode::SWITCHING_PROTOCOLS => {
             tunnel::switch(told, sent, upgrade)
         }
         Ok(sent) => answer::answer(told, sent),
         Err(fault) => refuse::refuse(told, fault, Body::Empty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The road's future is written once a command; what makes it large makes every command slower.
+    #[test]
+    fn the_common_road_is_small() {
+        use super::{Door, Incoming, Lane};
+        use std::rc::Rc;
+        fn size<F: Future>(_: impl Fn(Rc<Lane>, Rc<Door>, Incoming) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let bytes = size(super::travel);
+        assert!(bytes <= 5 << 10, "{bytes} bytes: box what is rare");
     }
 }

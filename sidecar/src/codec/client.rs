@@ -90,7 +90,7 @@ impl Http1 {
     }
 
     /// Sends a request and waits for the answer's head.
-    pub async fn send(&mut self, request: Request<Body>) -> Result<Received, SendError> {
+    pub async fn send(&mut self, request: Request<Body>) -> Result<Received, Box<SendError>> {
         let mut answer = std::pin::pin!(self.sender.try_send_request(request));
         let driver = &mut self.driver;
         std::future::poll_fn(|cx| {
@@ -102,7 +102,7 @@ impl Http1 {
             answer.as_mut().poll(cx)
         })
         .await
-        .map_err(|mut e| SendError::new(e.take_message(), e.error()))
+        .map_err(|mut e| Box::new(SendError::new(e.take_message(), e.error())))
     }
 
     /// Lets it run on its own: for an upgraded connection, whose bytes are relayed elsewhere.
@@ -211,10 +211,10 @@ impl Http2 {
     }
 
     /// Sends a request and waits for the answer's head.
-    pub async fn send(&mut self, request: Request<Body>) -> Result<Received, SendError> {
+    pub async fn send(&mut self, request: Request<Body>) -> Result<Received, Box<SendError>> {
         if let Err(error) = self.sender.ready().await {
-            return Err(SendError::new(Some(request), &error));
+            return Err(Box::new(SendError::new(Some(request), &error)));
         }
-        self.sender.try_send_request(request).await.map_err(|mut e| SendError::new(e.take_message(), e.error()))
+        self.sender.try_send_request(request).await.map_err(|mut e| Box::new(SendError::new(e.take_message(), e.error())))
     }
 }

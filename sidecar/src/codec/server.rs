@@ -284,7 +284,8 @@ where
     let io = TokioIo::new(Stream::new(socket, first, Some(life.reads())));
     let handle = Rc::new(handle);
     let service = hyper::service::service_fn(move |request| {
-        let answer = handle(split(request));
+        // hyper moves a service's future several times; a box is moved cheaply.
+        let answer = Box::pin(handle(split(request)));
         async move { Ok::<_, Infallible>(join(answer.await)) }
     });
     let ended = if two {

@@ -3,7 +3,7 @@
 
 use super::deliver;
 use super::forward::{Collected, collect};
-use super::lane::{Door, Lane};
+use super::lane::Lane;
 use super::told::Told;
 use crate::command::{self, Batch, Element};
 use crate::exchange::{Answer, Body, Headers};
@@ -16,8 +16,7 @@ use std::rc::Rc;
 const ANSWER_MAX: usize = 64 << 10;
 
 /// Sends each element and lists the results in order.
-pub(super) async fn each(lane: Rc<Lane>, door: Rc<Door>, whole: Box<Told>, way: Way, elements: Vec<Element>) -> Answer {
-    let _ = door;
+pub(super) async fn each(lane: Rc<Lane>, whole: Box<Told>, way: Way, elements: Vec<Element>) -> Answer {
     let mut results = Vec::with_capacity(elements.len());
     for element in elements {
         results.push(match element {

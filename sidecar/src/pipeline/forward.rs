@@ -5,11 +5,12 @@ use super::told::Told;
 use crate::codec::{forwarded, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, BodyError, Fault, FaultKind};
+use crate::exchange::{Body, BodyError, Exchange, Fault, FaultKind};
 use crate::route::Way;
-use crate::upstream::{self, Sent, Wire};
+use crate::upstream::{self, Sent};
 use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
+use http::{Request, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::cell::Cell;
 use std::pin::Pin;
@@ -53,7 +54,7 @@ impl HttpBody for Counting {
 }
 
 /// Writes the head anew for the next hop: hop-by-hop lines out, forwarded lines and the command's own in.
-pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Result<Wire, (Fault, Body)> {
+pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Result<Request<Body>, (Fault, Body)> {
     let target = match target(told) {
         Ok(target) => target,
         Err(fault) => return Err((fault, body)),
@@ -77,13 +78,11 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Result<Wire, (
             Body::Wrapped(Box::pin(Counting { inner: body, count, most: told.road.limits.body }))
         }
     };
-    Ok(Wire {
-        method: told.ex.request.method.clone(),
-        target,
-        authority: told.ex.request.authority.clone(),
-        headers: headers.into_map(),
-        body,
-    })
+    let mut request = Request::new(body);
+    *request.method_mut() = told.ex.request.method.clone();
+    *request.uri_mut() = Uri::from(target);
+    *request.headers_mut() = headers.into_map();
+    Ok(request)
 }
 
 fn target(told: &mut Told) -> Result<PathAndQuery, Fault> {
@@ -100,20 +99,28 @@ fn target(told: &mut Told) -> Result<PathAndQuery, Fault> {
 }
 
 /// Picks an instance and sends, within the time an answer may take.
-pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, wire: Wire) -> Result<Sent, Fault> {
-    let road = told.road.clone();
+pub(super) async fn send(
+    lane: &Lane,
+    told: &mut Told,
+    way: &Way,
+    request: &mut Option<Request<Body>>,
+) -> Result<Sent, Fault> {
     let start = told.ex.timings.start;
-    let timings = &mut told.ex.timings;
-    let upstream = &mut told.ex.upstream;
+    let road = told.road.clone();
+    let Exchange { timings, upstream, request: head, .. } = &mut told.ex;
     let mut chosen = |endpoint: &Rc<upstream::Endpoint>| {
         *upstream = Some(endpoint.label.clone());
         timings.sent = Some(Instant::now());
     };
-    let sending = upstream::send(&way.cluster, wire, start, &road.timeouts, &*lane.tell, &mut chosen);
+    let tell = &*lane.tell;
+    let sending =
+        upstream::send(&way.cluster, request, &head.authority, start, &road.timeouts, tell, &mut chosen);
     let sent = until(start + road.timeouts.answer, sending).await;
-    told.ex.timings.answered = sent.as_ref().ok().filter(|s| s.is_ok()).map(|_| Instant::now());
     match sent {
-        Ok(sent) => sent,
+        Ok(sent) => {
+            told.ex.timings.answered = sent.is_ok().then(Instant::now);
+            sent
+        }
         Err(Elapsed) => {
             let limit = road.timeouts.answer;
             Err(Fault::new(FaultKind::Timeout, format!("no answer within {limit:?} (timeouts.answer)")))

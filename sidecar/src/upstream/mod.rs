@@ -11,5 +11,5 @@ pub use check::{Check, keep_checking};
 pub use cluster::Cluster;
 pub use connect::{connect, resolve};
 pub use endpoint::{Endpoint, InFlight, Standing};
-pub use send::{Sent, Wire, send};
+pub use send::{Sent, send};
 pub use target::{Place, Scheme, Target};

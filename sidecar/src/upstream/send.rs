@@ -4,8 +4,7 @@ use super::{Cluster, Endpoint, InFlight};
 use crate::codec::client::{Cause, Http1, Http1Body, Received, SendError};
 use crate::exchange::deadline::{Elapsed, until};
 use crate::exchange::{Body, Fault, FaultKind, Retry, Tell, Timeouts};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Uri, Version, header};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,20 +12,6 @@ use std::time::{Duration, Instant};
 const UNSENT_MAX: u32 = 8;
 /// How long to wait before looking for an available instance again, when none says when it can be tried.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
-
-/// What is to be sent.
-pub struct Wire {
-    /// The method.
-    pub method: Method,
-    /// Path and query.
-    pub target: PathAndQuery,
-    /// The host it is for.
-    pub authority: String,
-    /// Header lines without hop-by-hop ones.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Body,
-}
 
 /// An answer's head, with the instance and connection that it came over.
 pub struct Sent {
@@ -88,26 +73,23 @@ fn shape(request: &mut Request<Body>, two: bool, authority: &str) -> Result<(), 
 }
 
 /// Sends one command; returns with the answer's head, or the fault. What cannot have run is sent again, to another
-/// instance where there is one.
+/// instance where there is one. The request stays in the caller's hands until it is written, since moving it through
+/// every future on the way costs more than it looks.
 pub async fn send(
     cluster: &Cluster,
-    wire: Wire,
+    request: &mut Option<Request<Body>>,
+    authority: &str,
     start: Instant,
     timeouts: &Timeouts,
     tell: &dyn Tell,
     chosen: &mut dyn FnMut(&Rc<Endpoint>),
 ) -> Result<Sent, Fault> {
-    let Wire { method, target, authority, headers, body } = wire;
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = Uri::from(target);
-    *request.headers_mut() = headers;
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     let mut unsent = 0;
     let mut last: Option<Fault> = None;
     loop {
         let Some(endpoint) = cluster.pick(Instant::now(), &tried) else {
-            wait_for_one(cluster, start, timeouts, last.take()).await?;
+            Box::pin(wait_for_one(cluster, start, timeouts, last.take())).await?;
             tried.clear();
             continue;
         };
@@ -115,37 +97,36 @@ pub async fn send(
             tell.retried("connect");
         }
         chosen(&endpoint);
-        let in_flight = InFlight::new(&endpoint);
-        shape(&mut request, endpoint.speaks_two(), &authority)?;
-        match once(&endpoint, request, timeouts, in_flight).await {
+        if let Some(request) = request {
+            shape(request, endpoint.speaks_two(), authority)?;
+        }
+        match once(&endpoint, request, timeouts).await {
             Ok(sent) => return Ok(sent),
-            Err(Failed::NotConnected(again, error)) => {
+            Err(Failed::NotConnected(error)) => {
                 endpoint.failed(Instant::now());
-                last =
-                    Some(Fault::new(FaultKind::Unreachable, format!("{}: {error}", endpoint.label)).retry(Retry::Safe));
+                let detail = format!("{}: {error}", endpoint.label);
+                last = Some(Fault::new(FaultKind::Unreachable, detail).retry(Retry::Safe));
                 tried.push(endpoint);
-                request = again;
             }
-            Err(Failed::Unsent(again)) if unsent < UNSENT_MAX => {
+            Err(Failed::Unsent) if unsent < UNSENT_MAX => {
                 unsent += 1;
                 tell.retried("stale");
-                request = again;
             }
-            Err(Failed::Unsent(_)) => {
+            Err(Failed::Unsent) => {
                 return Err(Fault::new(FaultKind::Unreachable, format!("{} closes every connection", endpoint.label)));
             }
-            Err(Failed::Fault(fault)) => return Err(fault),
+            Err(Failed::Fault(fault)) => return Err(*fault),
         }
     }
 }
 
 enum Failed {
     /// No connection; the request is whole.
-    NotConnected(Request<Body>, String),
-    /// The connection died before a byte was written.
-    Unsent(Request<Body>),
+    NotConnected(String),
+    /// The connection died before a byte was written; the request is whole.
+    Unsent,
     /// Final.
-    Fault(Fault),
+    Fault(Box<Fault>),
 }
 
 async fn wait_for_one(
@@ -182,48 +163,70 @@ fn copy(request: &Request<Body>) -> Request<Body> {
 
 async fn once(
     endpoint: &Rc<Endpoint>,
-    request: Request<Body>,
+    slot: &mut Option<Request<Body>>,
     timeouts: &Timeouts,
-    in_flight: InFlight,
 ) -> Result<Sent, Failed> {
+    let in_flight = InFlight::new(endpoint);
     let now = Instant::now();
     endpoint.reserve(now + timeouts.connect);
     if endpoint.speaks_two() {
-        let mut conn = match endpoint.shared() {
-            Some(conn) => conn,
-            None => match until(now + timeouts.connect, endpoint.fresh_shared()).await {
-                Ok(Ok(conn)) => conn,
-                Ok(Err(e)) => return Err(Failed::NotConnected(request, e.to_string())),
-                Err(Elapsed) => return Err(Failed::NotConnected(request, no_time(timeouts))),
-            },
-        };
-        endpoint.reached();
-        return match conn.send(request).await {
-            Ok(response) => Ok(Sent { response, endpoint: endpoint.clone(), conn: None, in_flight }),
-            Err(SendError { unsent: Some(again), .. }) => Err(Failed::Unsent(again)),
-            Err(SendError { cause, .. }) => Err(Failed::Fault(fault_of(endpoint, cause))),
-        };
+        return Box::pin(once_shared(endpoint, slot, timeouts, in_flight)).await;
     }
     let free = endpoint.free().await;
     let reused = free.is_some();
     let mut conn = match free {
         Some(conn) => conn,
-        None => match until(now + timeouts.connect, endpoint.fresh()).await {
-            Ok(Ok(conn)) => conn,
-            Ok(Err(e)) => return Err(Failed::NotConnected(request, e.to_string())),
-            Err(Elapsed) => return Err(Failed::NotConnected(request, no_time(timeouts))),
-        },
+        None => connected(until(now + timeouts.connect, Box::pin(endpoint.fresh())).await, timeouts)?,
     };
     endpoint.reached();
+    let Some(request) = slot.take() else { return Err(gone()) };
     // A kept connection may die under our hands; what may run twice and has no body is kept for one more try.
-    let spare = (reused && idempotent(request.method()) && request.body().is_empty()).then(|| copy(&request));
+    let spare = (reused && idempotent(request.method()) && request.body().is_empty()).then(|| Box::new(copy(&request)));
     match conn.send(request).await {
         Ok(response) => Ok(Sent { response, endpoint: endpoint.clone(), conn: Some(conn), in_flight }),
-        Err(SendError { unsent, cause }) => match unsent.or(if matches!(cause, Cause::Ended) { spare } else { None }) {
-            Some(again) => Err(Failed::Unsent(again)),
-            None => Err(Failed::Fault(fault_of(endpoint, cause))),
-        },
+        Err(e) => {
+            let SendError { unsent, cause } = *e;
+            *slot = unsent.or(if matches!(cause, Cause::Ended) { spare.map(|s| *s) } else { None });
+            if slot.is_some() { Err(Failed::Unsent) } else { Err(Failed::Fault(Box::new(fault_of(endpoint, cause)))) }
+        }
     }
+}
+
+async fn once_shared(
+    endpoint: &Rc<Endpoint>,
+    slot: &mut Option<Request<Body>>,
+    timeouts: &Timeouts,
+    in_flight: InFlight,
+) -> Result<Sent, Failed> {
+    let mut conn = match endpoint.shared() {
+        Some(conn) => conn,
+        None => {
+            let by = Instant::now() + timeouts.connect;
+            connected(until(by, endpoint.fresh_shared()).await, timeouts)?
+        }
+    };
+    endpoint.reached();
+    let Some(request) = slot.take() else { return Err(gone()) };
+    match conn.send(request).await {
+        Ok(response) => Ok(Sent { response, endpoint: endpoint.clone(), conn: None, in_flight }),
+        Err(e) => {
+            let SendError { unsent, cause } = *e;
+            *slot = unsent;
+            if slot.is_some() { Err(Failed::Unsent) } else { Err(Failed::Fault(Box::new(fault_of(endpoint, cause)))) }
+        }
+    }
+}
+
+fn connected<C>(result: Result<std::io::Result<C>, Elapsed>, timeouts: &Timeouts) -> Result<C, Failed> {
+    match result {
+        Ok(Ok(conn)) => Ok(conn),
+        Ok(Err(e)) => Err(Failed::NotConnected(e.to_string())),
+        Err(Elapsed) => Err(Failed::NotConnected(no_time(timeouts))),
+    }
+}
+
+fn gone() -> Failed {
+    Failed::Fault(Box::new(Fault::new(FaultKind::Internal, "the request was sent twice")))
 }
 
 fn no_time(timeouts: &Timeouts) -> String {
