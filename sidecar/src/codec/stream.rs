@@ -1,5 +1,6 @@
 //! A byte stream over TCP or a unix socket, with the bytes already read for telling protocols apart put back.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+/// Messages up to this size are written from one piece.
+const GATHERED: usize = 2048;
+
+thread_local! {
+    static GATHER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(GATHERED));
+}
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -76,6 +84,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // A head with a small body: copying it together is cheaper than having the kernel gather it.
+        let total: usize = bufs.iter().map(|b| b.len()).sum();
+        if bufs.len() > 1 && total <= GATHERED {
+            return GATHER.with_borrow_mut(|whole| {
+                whole.clear();
+                bufs.iter().for_each(|b| whole.extend_from_slice(b));
+                self.poll_write(cx, whole)
+            });
+        }
         match &mut self.socket {
             Socket::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
             Socket::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
