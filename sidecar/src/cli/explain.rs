@@ -114,6 +114,11 @@ fn place(plan: &Plan, out: &mut Explained) {
     }
 }
 
+/// A name as records will carry it.
+fn normal(raw: &str) -> String {
+    crate::command::normalized(raw).map_or_else(|| "(no name)".into(), |n| n.to_string())
+}
+
 /// The command's name, and what it comes from.
 fn name<'h>(
     plan: &Plan,
@@ -122,10 +127,10 @@ fn name<'h>(
     header: &impl Fn(&str) -> Option<&'h str>,
 ) -> (String, &'static str) {
     if let Some(name) = header(header::COMMAND) {
-        return (name.to_owned(), "the header Fourmi-Command, if the caller is trusted");
+        return (normal(name), "the header Fourmi-Command, if the caller is trusted");
     }
     if let Some(name) = header("ce-type") {
-        return (name.to_owned(), "the CloudEvent's type, if the caller is trusted");
+        return (normal(name), "the CloudEvent's type, if the caller is trusted");
     }
     if header("content-type").is_some_and(|v| v.starts_with("application/cloudevents")) {
         return ("the event's type".into(), "the CloudEvent in the body");
@@ -135,7 +140,7 @@ fn name<'h>(
     }
     match &plan.identify.name {
         Some(pointer) => (format!("what stands at {pointer} in the body"), "commands.identify.name"),
-        None => (format!("{method} {path}"), "the route"),
+        None => (crate::command::of_path(method, path).to_string(), "method and path"),
     }
 }
 

@@ -215,6 +215,9 @@ impl Http2 {
         if let Err(error) = self.sender.ready().await {
             return Err(Box::new(SendError::new(Some(request), &error)));
         }
-        self.sender.try_send_request(request).await.map_err(|mut e| Box::new(SendError::new(e.take_message(), e.error())))
+        self.sender
+            .try_send_request(request)
+            .await
+            .map_err(|mut e| Box::new(SendError::new(e.take_message(), e.error())))
     }
 }

@@ -24,6 +24,7 @@ pub mod trace;
 pub use body::from_body;
 pub use carry::{from_answer, give};
 pub use head::from_head;
+pub use name::{normalized, template as of_path};
 pub use settle::settle;
 
 /// The largest body, in bytes, that is read to identify a command; a larger one is left to the next rule.

@@ -35,7 +35,7 @@ pub(super) fn is_legal(b: u8) -> bool {
 
 /// A name in our alphabet: `\` and `/` become `.`, leading dots go, other characters become `_`, at most 128 bytes.
 /// None if nothing is left.
-pub(super) fn normalized(raw: &str) -> Option<Arc<str>> {
+pub fn normalized(raw: &str) -> Option<Arc<str>> {
     let raw = raw.trim_ascii().trim_start_matches(['.', '/', '\\']);
     if raw.is_empty() {
         return None;
@@ -56,7 +56,7 @@ pub(super) fn normalized(raw: &str) -> Option<Arc<str>> {
 
 /// The name of a command that nothing else names: the method and the path with what looks like an id left out,
 /// `GET.orders._`. Never the raw path: ids in names would make every command its own metric.
-pub(super) fn template(method: &str, path: &str) -> Arc<str> {
+pub fn template(method: &str, path: &str) -> Arc<str> {
     let mut name = String::with_capacity(64);
     push_legal(method, &mut name);
     for segment in path.split('/').filter(|s| !s.is_empty() && *s != "*") {

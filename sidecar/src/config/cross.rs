@@ -21,6 +21,7 @@ struct Listens {
 pub(crate) fn cross(root: &Node, problems: &mut Problems) {
     let listeners = listeners(root);
     ports(&listeners, problems);
+    open_proxies(&listeners, problems);
     loops(root, &listeners, problems);
     directories(&listeners, problems);
     services(root, problems);
@@ -45,6 +46,24 @@ pub(crate) fn cross(root: &Node, problems: &mut Problems) {
             "nothing would listen: no worker, no outbound, no admin",
             "add `worker:`",
         );
+    }
+}
+
+/// An outbound listener takes its callers wherever they name: beside the worker that is its use, for a whole network
+/// it is an open proxy.
+fn open_proxies(listeners: &[Listens], problems: &mut Problems) {
+    for listener in listeners.iter().filter(|l| l.direction == Some(Direction::Outbound)) {
+        if let Bind::Tcp(address) = &listener.bind
+            && !address.ip().is_loopback()
+        {
+            problems.warning(
+                listener.span,
+                "open-proxy",
+                &listener.what,
+                format!("`{address}` lets every host that reaches it send commands anywhere"),
+                "listen on 127.0.0.1 unless that is meant",
+            );
+        }
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Result<Request
         forwarded::extend(&mut headers, told.ex.trusted, peer.ip(), "http", &told.ex.request.authority, port);
     }
     command::give(&told.ex, &mut headers);
-    headers.set("via", "1.1 fourmi");
+    headers.append("via", "1.1 fourmi");
     let body = match body.size_hint().exact() {
         Some(length) => {
             told.ex.bytes_in = length;
@@ -113,17 +113,17 @@ pub(super) async fn send(
         timings.sent = Some(Instant::now());
     };
     let tell = &*lane.tell;
-    let sending =
-        upstream::send(&way.cluster, request, &head.authority, start, &road.timeouts, tell, &mut chosen);
-    let sent = until(start + road.timeouts.answer, sending).await;
+    let sending = upstream::send(&way.cluster, request, &head.authority, start, &road.timeouts, tell, &mut chosen);
+    let limit = road.timeouts.whole.map_or(road.timeouts.answer, |whole| whole.min(road.timeouts.answer));
+    let sent = until(start + limit, sending).await;
     match sent {
         Ok(sent) => {
             told.ex.timings.answered = sent.is_ok().then(Instant::now);
             sent
         }
         Err(Elapsed) => {
-            let limit = road.timeouts.answer;
-            Err(Fault::new(FaultKind::Timeout, format!("no answer within {limit:?} (timeouts.answer)")))
+            let key = if limit == road.timeouts.answer { "answer" } else { "whole" };
+            Err(Fault::new(FaultKind::Timeout, format!("no answer within {limit:?} (timeouts.{key})")))
         }
     }
 }

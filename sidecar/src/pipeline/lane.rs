@@ -32,12 +32,15 @@ pub struct Door {
 /// What one worker thread owns.
 pub struct Lane {
     road: RefCell<Rc<Road>>,
-    endpoints: RefCell<HashMap<Target, Rc<Endpoint>>>,
+    endpoints: Endpoints,
     named: RefCell<HashMap<String, Named>>,
     handled: Rc<Handled>,
     /// The sinks' side of this thread.
     pub tell: Rc<dyn Tell>,
 }
+
+/// By place and by standing: one address behind two services is two instances, each with its own check.
+type Endpoints = RefCell<HashMap<(Target, *const Standing), Rc<Endpoint>>>;
 
 pub(super) struct Named {
     pub(super) service: Arc<str>,
@@ -62,8 +65,8 @@ impl Lane {
     /// From now on, new exchanges take the road of this blueprint; those on their way keep theirs.
     pub fn follow(&self, blueprint: &Blueprint) {
         let road = Road::new(blueprint, |target, ready| keep(&self.endpoints, &self.tell, target, ready));
-        let used: Vec<Target> = road.targets().cloned().collect();
-        self.endpoints.borrow_mut().retain(|target, _| used.contains(target));
+        let used: Vec<Rc<Endpoint>> = road.endpoints().cloned().collect();
+        self.endpoints.borrow_mut().retain(|_, e| used.iter().any(|u| Rc::ptr_eq(u, e)));
         *self.road.borrow_mut() = Rc::new(road);
     }
 
@@ -124,13 +127,8 @@ impl Lane {
 }
 
 /// Instances keep their connections and their standing over a change of plan.
-fn keep(
-    endpoints: &RefCell<HashMap<Target, Rc<Endpoint>>>,
-    tell: &Rc<dyn Tell>,
-    target: &Target,
-    ready: &Arc<Standing>,
-) -> Rc<Endpoint> {
+fn keep(endpoints: &Endpoints, tell: &Rc<dyn Tell>, target: &Target, ready: &Arc<Standing>) -> Rc<Endpoint> {
     let mut endpoints = endpoints.borrow_mut();
     let made = || Endpoint::new(target.clone(), ready.clone(), tell.clone());
-    endpoints.entry(target.clone()).or_insert_with(made).clone()
+    endpoints.entry((target.clone(), Arc::as_ptr(ready))).or_insert_with(made).clone()
 }

@@ -97,8 +97,8 @@ impl Road {
     }
 
     /// Every configured instance.
-    pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.worker.iter().chain(self.services.values()).flat_map(|w| w.cluster.endpoints.iter().map(|e| &e.target))
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Rc<Endpoint>> {
+        self.worker.iter().chain(self.services.values()).flat_map(|w| w.cluster.endpoints.iter())
     }
 
     /// Where a command goes.

@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 /// What is known of each instance, kept over changes of plan.
 #[derive(Default)]
-pub(super) struct Standings(RefCell<HashMap<Target, (Arc<Standing>, Check)>>);
+pub(super) struct Standings(RefCell<HashMap<Key, (Arc<Standing>, Check)>>);
+
+/// An address may stand behind several services, each with a check of its own.
+pub(super) type Key = (Arc<str>, Target);
 
 impl Standings {
     /// Draws the plan; instances that stay keep their standing.
@@ -20,10 +23,10 @@ impl Standings {
                 Ready::Connect => Check::Connect,
                 Ready::Http { path, interval } => Check::Http { path: path.clone(), interval: *interval },
             };
-            self.places(&w.targets, &check)
+            self.places(&plan.identity.service, &w.targets, &check)
         });
         let services =
-            plan.outbound.iter().map(|s| (s.name.clone(), self.places(&s.targets, &Check::Connect))).collect();
+            plan.outbound.iter().map(|s| (s.name.clone(), self.places(&s.name, &s.targets, &Check::Connect))).collect();
         let ports = plan.listeners.iter().filter_map(|l| match &l.bind {
             Bind::Tcp(address) => Some(address.port()),
             Bind::Unix(_) => None,
@@ -42,11 +45,12 @@ impl Standings {
         }
     }
 
-    fn places(&self, targets: &[Target], check: &Check) -> Vec<Place> {
+    fn places(&self, service: &Arc<str>, targets: &[Target], check: &Check) -> Vec<Place> {
         let mut known = self.0.borrow_mut();
         let mut place = |target: &Target| {
-            let entry =
-                known.entry(target.clone()).or_insert_with(|| (Standing::new(*check == Check::Connect), check.clone()));
+            let entry = known
+                .entry((service.clone(), target.clone()))
+                .or_insert_with(|| (Standing::new(*check == Check::Connect), check.clone()));
             if entry.1 != *check {
                 // Another way of asking begins anew.
                 *entry = (Standing::new(*check == Check::Connect), check.clone());
@@ -57,12 +61,12 @@ impl Standings {
     }
 
     /// The standing of an instance.
-    pub(super) fn of(&self, target: &Target) -> Option<(Arc<Standing>, Check)> {
-        self.0.borrow().get(target).cloned()
+    pub(super) fn of(&self, key: &Key) -> Option<(Arc<Standing>, Check)> {
+        self.0.borrow().get(key).cloned()
     }
 
     /// Forgets instances that the plan does not name.
-    pub(super) fn retain(&self, wanted: &[&Target]) {
-        self.0.borrow_mut().retain(|t, _| wanted.contains(&t));
+    pub(super) fn retain(&self, wanted: &[Key]) {
+        self.0.borrow_mut().retain(|key, _| wanted.contains(key));
     }
 }

@@ -18,7 +18,8 @@ impl Child {
         let Some((program, arguments)) = command.split_first() else {
             return Ok(Child { process: None, code: None });
         };
-        match tokio::process::Command::new(program).args(arguments).kill_on_drop(true).spawn() {
+        // A group of its own: Ctrl-C in a terminal is for us, and reaches the worker when what it does has ended.
+        match tokio::process::Command::new(program).args(arguments).process_group(0).kill_on_drop(true).spawn() {
             Ok(process) => Ok(Child { process: Some(process), code: None }),
             Err(e) => {
                 let code = if e.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };

@@ -1,6 +1,7 @@
 //! What the control thread knows and can do: the running plan, reload, drain, readiness.
 
-use super::blueprint::Standings;
+use super::blueprint::{Key, Standings};
+use super::limits;
 use super::listen;
 use super::worker::{Order, Shared};
 use crate::admin::{Control, Part, Reloaded};
@@ -25,11 +26,13 @@ use tokio::task::JoinHandle;
 pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
     load: LoadOptions,
+    /// Descriptors that the process may have.
+    files: u64,
     loaded: RefCell<Loaded>,
     hub: Rc<Hub>,
     standings: Standings,
     orders: RefCell<Vec<mpsc::Sender<Order>>>,
-    checks: RefCell<HashMap<Target, JoinHandle<()>>>,
+    checks: RefCell<HashMap<Key, JoinHandle<()>>>,
     draining: Cell<bool>,
     stopping: Cell<bool>,
     stop: Notify,
@@ -40,10 +43,11 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(load: LoadOptions, loaded: Loaded, hub: Rc<Hub>) -> Self {
+    pub(super) fn new(load: LoadOptions, loaded: Loaded, hub: Rc<Hub>, files: u64) -> Self {
         Keeper {
             shared: Arc::default(),
             load,
+            files,
             loaded: RefCell::new(loaded),
             hub,
             standings: Standings::default(),
@@ -66,6 +70,11 @@ impl Keeper {
         self.standings.draw(plan)
     }
 
+    /// Sets how many connections there may be.
+    pub(super) fn allow_connections(&self, plan: &Plan) {
+        self.shared.connections_max.store(limits::connections(plan, self.files), Ordering::Relaxed);
+    }
+
     pub(super) fn begin(&self, orders: Vec<mpsc::Sender<Order>>) {
         *self.orders.borrow_mut() = orders;
     }
@@ -79,18 +88,16 @@ impl Keeper {
 
     /// Checks every instance of the plan, and no other.
     pub(super) fn check(self: &Rc<Self>, plan: &Plan) {
-        let wanted: Vec<(Arc<str>, &Target)> = plan
-            .worker
-            .iter()
-            .flat_map(|w| w.targets.iter().map(|t| (plan.identity.service.clone(), t)))
-            .chain(plan.outbound.iter().flat_map(|s| s.targets.iter().map(|t| (s.name.clone(), t))))
+        let wanted: Vec<Key> = services(plan)
+            .into_iter()
+            .flat_map(|(service, targets)| targets.iter().map(move |t| (service.clone(), t.clone())))
             .collect();
-        let targets: Vec<&Target> = wanted.iter().map(|(_, t)| *t).collect();
-        self.standings.retain(&targets);
+        self.standings.retain(&wanted);
         let mut checks = self.checks.borrow_mut();
         checks.drain().for_each(|(_, check)| check.abort());
-        for (service, target) in wanted {
-            let Some((standing, check)) = self.standings.of(target) else { continue };
+        for key in wanted {
+            let Some((standing, check)) = self.standings.of(&key) else { continue };
+            let (service, target) = key.clone();
             let keeper = self.clone();
             let shown = target.to_string();
             let changed = move |up: bool| {
@@ -102,8 +109,8 @@ impl Keeper {
                 keeper.count_instances();
             };
             let counted = || Counted::new(Rc::new(Silent), ConnectionSide::Upstream);
-            let task = keep_checking(target.clone(), check, standing, counted, changed);
-            checks.insert(target.clone(), tokio::task::spawn_local(task));
+            let task = keep_checking(target, check, standing, counted, changed);
+            checks.insert(key, tokio::task::spawn_local(task));
         }
         drop(checks);
         self.count_instances();
@@ -112,14 +119,14 @@ impl Keeper {
     fn count_instances(&self) {
         let plan = self.plan();
         for (service, targets) in services(&plan) {
-            let up = targets.iter().filter(|t| self.up(t)).count();
+            let up = targets.iter().filter(|t| self.up(&service, t)).count();
             self.hub.set_instances(&service, "passing", up as u64);
             self.hub.set_instances(&service, "critical", (targets.len() - up) as u64);
         }
     }
 
-    fn up(&self, target: &Target) -> bool {
-        self.standings.of(target).is_some_and(|(s, _)| s.up())
+    fn up(&self, service: &Arc<str>, target: &Target) -> bool {
+        self.standings.of(&(service.clone(), target.clone())).is_some_and(|(s, _)| s.up())
     }
 
     pub(super) fn stopping(&self) {
@@ -205,6 +212,7 @@ impl Keeper {
             let sockets = listen::bind(&listener.bind, old.threads).map_err(|e| listen::explain(&listener.bind, &e))?;
             opened.push((listener.clone(), sockets));
         }
+        self.allow_connections(&new);
         let blueprint = Arc::new(self.draw(&new));
         let tellers = self.hub.reload(&new.identity, &new.logs, &new.metrics);
         *self.loaded.borrow_mut() = loaded;
@@ -275,8 +283,9 @@ impl Control for Rc<Keeper> {
             detail: if self.draining.get() { "draining: no new commands, please".into() } else { "serving".into() },
         }];
         if let Some(worker) = &plan.worker {
-            let up = worker.targets.iter().filter(|t| self.up(t)).count();
-            let down: Vec<String> = worker.targets.iter().filter(|t| !self.up(t)).map(Target::to_string).collect();
+            let is_up = |t: &&Target| self.up(&plan.identity.service, t);
+            let up = worker.targets.iter().filter(is_up).count();
+            let down: Vec<String> = worker.targets.iter().filter(|t| !is_up(t)).map(Target::to_string).collect();
             let detail = match down.is_empty() {
                 true => format!("{up} of {up} ready"),
                 false => format!("{up} of {} ready; not: {}", worker.targets.len(), down.join(", ")),
@@ -311,7 +320,7 @@ impl Control for Rc<Keeper> {
         let plan = self.plan();
         let one = |(service, targets): (Arc<str>, &[Target])| {
             let instances: Vec<Value> =
-                targets.iter().map(|t| json!({"address": t.to_string(), "ready": self.up(t)})).collect();
+                targets.iter().map(|t| json!({"address": t.to_string(), "ready": self.up(&service, t)})).collect();
             json!({"service": &*service, "instances": instances})
         };
         Value::Array(services(&plan).into_iter().map(one).collect())

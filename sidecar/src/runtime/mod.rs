@@ -19,8 +19,7 @@ use keeper::Keeper;
 use std::ffi::OsString;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use worker::Order;
 
@@ -47,7 +46,11 @@ mod code {
 /// Orders a worker thread may have waiting.
 const ORDERS: usize = 16;
 /// How long the last records and sums may take to leave.
-const FLUSH: Duration = Duration::from_secs(3);
+const FLUSH: Duration = Duration::from_secs(2);
+/// What the last parts of a stop get at least, when the grace is used up.
+const LAST: Duration = Duration::from_secs(1);
+/// How long a worker gets to end after SIGQUIT.
+const QUIT: Duration = Duration::from_secs(1);
 
 /// Runs until a signal or the worker's end; returns the exit code.
 pub fn run(options: Options) -> u8 {
@@ -76,8 +79,8 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let plan = loaded.plan.clone();
     let (hub, tellers) = Hub::new(&plan.identity, &plan.logs, &plan.metrics, plan.threads);
     let hub = Rc::new(hub);
-    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone()));
-    keeper.shared.connections_max.store(limits::connections(&plan, files), Ordering::Relaxed);
+    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), files));
+    keeper.allow_connections(&plan);
 
     // Listen first: a port that is taken ends the start before anything else has begun.
     let mut bound = Vec::new();
@@ -86,8 +89,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
             Ok(sockets) => bound.push((listener.clone(), sockets)),
             Err(e) => {
                 tracing::error!("{}", listen::explain(&listener.bind, &e));
-                let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
-                return if denied { code::PERMISSION } else { code::CANNOT_LISTEN };
+                return cannot_listen(&e);
             }
         }
     }
@@ -99,7 +101,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
                 Ok(listener) => Some(listener),
                 Err(e) => {
                     tracing::error!("{} (admin.listen)", listen::explain(&bind, &e));
-                    return code::CANNOT_LISTEN;
+                    return cannot_listen(&e);
                 }
             }
         }
@@ -142,6 +144,10 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     code
 }
 
+fn cannot_listen(error: &std::io::Error) -> u8 {
+    if error.kind() == std::io::ErrorKind::PermissionDenied { code::PERMISSION } else { code::CANNOT_LISTEN }
+}
+
 /// Serves until a signal, a stop, or the end of the worker process.
 async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: Vec<oneshot::Receiver<std::io::Result<()>>>) -> u8 {
     let mut signals = match signals::Signals::new() {
@@ -170,7 +176,8 @@ async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: Vec<oneshot::Receiv
                 signals::Signal::User(n) => child.signal(n),
                 signals::Signal::Quit => {
                     child.signal(nix::libc::SIGTERM);
-                    return child.ended_or(code::OK);
+                    let code = tokio::time::timeout(QUIT, child.ended_if_any()).await;
+                    return code.ok().flatten().unwrap_or(code::OK);
                 }
                 signals::Signal::Stop(name) => {
                     tracing::info!("{name}: draining; a second signal stops at once");
@@ -183,7 +190,7 @@ async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: Vec<oneshot::Receiv
             }
             code = child.ended() => {
                 tracing::info!(code, "the worker ended");
-                drain(keeper, Direction::Outbound, Duration::from_secs(1)).await;
+                drain(keeper, Direction::Outbound, LAST).await;
                 return code;
             }
             result = &mut thread_ended => {
@@ -198,11 +205,20 @@ async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: Vec<oneshot::Receiv
     let grace = keeper.plan().timeouts.drain;
     let graceful = async {
         // What others send ends first; the worker may still need others while it finishes.
+        let by = Instant::now() + grace;
         drain(keeper, Direction::Inbound, grace).await;
         child.signal(nix::libc::SIGTERM);
-        let code = tokio::time::timeout(grace, child.ended_if_any()).await;
-        drain(keeper, Direction::Outbound, Duration::from_secs(1)).await;
-        code.ok().flatten()
+        let left = by.saturating_duration_since(Instant::now()).max(LAST);
+        let code = match tokio::time::timeout(left, child.ended_if_any()).await {
+            Ok(code) => code,
+            Err(_) => {
+                tracing::warn!("the worker did not end in time (timeouts.drain) and is killed");
+                child.signal(nix::libc::SIGKILL);
+                child.ended_if_any().await
+            }
+        };
+        drain(keeper, Direction::Outbound, LAST).await;
+        code
     };
     let second = async {
         loop {

@@ -9,7 +9,7 @@ use crate::exchange::{ConnectionSide, Counted, Direction, FaultKind, deadline};
 use crate::pipeline::{self, Blueprint, Door, Lane};
 use crate::sink::Teller;
 use slab::Slab;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -55,7 +55,6 @@ struct Worker {
     connections: RefCell<Slab<(Direction, Rc<Life>)>>,
     listeners: RefCell<Vec<(Listener, Rc<Notify>)>>,
     trusted: RefCell<Arc<[ipnet::IpNet]>>,
-    draining: Cell<Option<Direction>>,
 }
 
 /// Runs a worker thread until it is told to stop.
@@ -76,7 +75,6 @@ pub(super) fn run(
             connections: RefCell::default(),
             listeners: RefCell::default(),
             trusted: RefCell::new(blueprint.trusted.clone()),
-            draining: Cell::new(None),
         });
         tokio::task::spawn_local(deadline::tick());
         tokio::task::spawn_local(sweep(worker.clone()));
@@ -119,7 +117,6 @@ async fn sweep(worker: Rc<Worker>) {
 }
 
 async fn drain(worker: Rc<Worker>, direction: Direction, done: oneshot::Sender<()>) {
-    worker.draining.set(Some(direction));
     worker.close(|l| l.direction == direction);
     loop {
         let mut left = 0;
@@ -215,11 +212,16 @@ async fn accept(worker: Rc<Worker>, listener: Listener, open: Open, local: Optio
 }
 
 async fn turn_away(mut socket: Socket) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\nserver: fourmi\r\nconnection: close\r\ncontent-length: 123\r\n\r\n{\"type\":\"urn:fourmi:error:overloaded\",\"title\":\"Too much at once\",\"status\":503,\"detail\":\"limits.connections\",\"fault\":\"fourmi\"}";
+    let problem = r#"{"type":"urn:fourmi:error:overloaded","title":"Too much at once","status":503,"detail":"limits.connections","fault":"fourmi"}"#;
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+         server: fourmi\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{problem}",
+        problem.len()
+    );
     let answer = async {
         match &mut socket {
-            Socket::Tcp(s) => s.write_all(ANSWER).await,
-            Socket::Unix(s) => s.write_all(ANSWER).await,
+            Socket::Tcp(s) => s.write_all(answer.as_bytes()).await,
+            Socket::Unix(s) => s.write_all(answer.as_bytes()).await,
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;

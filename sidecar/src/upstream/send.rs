@@ -161,11 +161,7 @@ fn copy(request: &Request<Body>) -> Request<Body> {
     again
 }
 
-async fn once(
-    endpoint: &Rc<Endpoint>,
-    slot: &mut Option<Request<Body>>,
-    timeouts: &Timeouts,
-) -> Result<Sent, Failed> {
+async fn once(endpoint: &Rc<Endpoint>, slot: &mut Option<Request<Body>>, timeouts: &Timeouts) -> Result<Sent, Failed> {
     let in_flight = InFlight::new(endpoint);
     let now = Instant::now();
     endpoint.reserve(now + timeouts.connect);
