@@ -4,7 +4,7 @@ use super::answer::Ending;
 use super::told::Told;
 use crate::codec::problem;
 use crate::exchange::deadline::until;
-use crate::exchange::{Answer, Body, Fault, Outcome};
+use crate::exchange::{Answer, Body, Fault, FaultKind, Outcome, Protocol};
 use http_body::Body as _;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -16,7 +16,12 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Answers with a fault; what the caller still sends is read and thrown away, within bounds.
 pub(super) fn refuse(mut told: Box<Told>, fault: Fault, body: Body) -> Answer {
-    let answer = problem::answer(&fault, Some(&told.ex));
+    let mut answer = problem::answer(&fault, Some(&told.ex));
+    let one = matches!(told.ex.protocol, Protocol::Http10 | Protocol::Http11);
+    if one && fault.kind == FaultKind::BadRequest {
+        // Who misunderstands one message may misunderstand where the next begins.
+        answer.headers.set("connection", "close");
+    }
     told.ex.status = fault.kind.status();
     if answer.status == 200 {
         told.ex.grpc_status = Some(fault.kind.grpc_status());
