@@ -29,25 +29,19 @@ use told::Told;
 /// Takes one command along the road and returns its answer, whose body tells the sinks when it has ended.
 pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
     let road = lane.road();
-    let Incoming { head, mut body, protocol, absolute, upgrade } = incoming;
+    let Incoming { head, mut body, protocol, upgrade } = incoming;
 
     // read head
     let (head, unreadable) = match head {
         Ok(head) => (head, None),
         Err((head, fault)) => (head, Some(fault)),
     };
-    let mut told = Told::new(&lane, &road, &door, head, protocol);
-    if let Some(fault) = unreadable {
-        command::settle(&mut told.ex, None);
-        return refuse::refuse(told, fault, body);
-    }
-
     // route
-    let way = road.way(&lane, &door, &told.ex.request, absolute);
-    if let Ok(way) = &way {
-        told.ex.service = way.service.clone();
-        told.ex.route = way.route.clone();
-    }
+    let way = match unreadable {
+        None => road.way(&lane, &door, &head),
+        Some(fault) => Err(fault),
+    };
+    let mut told = Told::new(&lane, &road, &door, head, protocol, way.as_ref().ok());
 
     // identify from the head
     let step = command::from_head(&road.rules, &mut told.ex);
@@ -68,7 +62,7 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
 
     // collect the body and identify from it, only if the plan needs it
     if step == Step::NeedsBody {
-        let bytes = match Box::pin(forward::collect(body, command::BODY_MAX)).await {
+        let bytes = match Box::pin(forward::read(body, &told)).await {
             Ok(forward::Collected::All(bytes)) => bytes,
             Ok(forward::Collected::More(whole)) => {
                 command::settle(&mut told.ex, way.name());

@@ -48,7 +48,8 @@ fn a1_length_and_chunked_together() {
         assert!(seen.first.starts_with("POST /first ") && seen.header("content-length").is_none(), "{seen:?}");
     }
     assert!(worker.requests().iter().all(|r| !r.first.contains("/admin")));
-    let spaced = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\nContent-Length: 13\r\n\r\n{smuggled}");
+    let spaced =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\nContent-Length: 13\r\n\r\n{smuggled}");
     refused(&fourmi, &worker, &spaced, &[400]);
 }
 

@@ -11,6 +11,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// hyper's side of the connection; its type is not nameable once it may be upgraded.
@@ -42,8 +43,19 @@ pub enum Cause {
     CallerGone,
     /// What came back is not HTTP.
     Nonsense(String),
+    /// Its body is not what its head promised.
+    BadBody(String),
+    /// The instance says that it has not touched it (HTTP/2 REFUSED_STREAM; RFC 9113, 8.7).
+    Refused,
     /// The connection ended.
     Ended,
+}
+
+/// hyper tells a malformed chunk as an input error of the connection.
+fn chunk_error(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|e| e.downcast_ref::<std::io::Error>())
+        .is_some_and(|e| matches!(e.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData))
 }
 
 impl SendError {
@@ -53,8 +65,15 @@ impl SendError {
             match source {
                 Some(e) => match e.downcast_ref::<BodyError>() {
                     Some(BodyError::TooLarge(limit)) => break Cause::TooLarge(*limit),
+                    Some(BodyError::Codec(e)) if e.is_parse() || chunk_error(e) => break Cause::BadBody(e.to_string()),
                     Some(_) => break Cause::CallerGone,
-                    None => source = e.source(),
+                    None => {
+                        if e.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM)
+                        {
+                            break Cause::Refused;
+                        }
+                        source = e.source();
+                    }
                 },
                 None if error.is_parse() => break Cause::Nonsense(error.to_string()),
                 None => break Cause::Ended,
@@ -117,28 +136,65 @@ impl Http1 {
     }
 }
 
+/// Where a connection goes when it can take another request.
+pub trait Home {
+    /// Takes it.
+    fn give_back(&self, conn: Http1);
+}
+
 /// An answer's body that drives the connection it comes from and gives it back at its end.
 pub struct Http1Body {
     incoming: Incoming,
     conn: Option<Http1>,
-    home: Option<Box<dyn FnOnce(Http1)>>,
+    home: Rc<dyn Home>,
 }
 
 impl Http1Body {
-    /// `home` gets the connection when it can take another request.
-    pub fn new(incoming: Incoming, conn: Http1, home: Box<dyn FnOnce(Http1)>) -> Self {
-        Http1Body { incoming, conn: Some(conn), home: Some(home) }
+    /// `home` gets the connection at the end.
+    pub fn new(incoming: Incoming, conn: Http1, home: Rc<dyn Home>) -> Self {
+        Http1Body { incoming, conn: Some(conn), home }
     }
 
     /// Lets the connection see the end of the exchange, and gives it back if it is free again.
     fn give_back(&mut self, cx: &mut Context<'_>) {
         let Some(mut conn) = self.conn.take() else { return };
         conn.drive(cx);
-        if conn.driver.is_some()
-            && conn.sender.is_ready()
-            && let Some(home) = self.home.take()
-        {
-            home(conn);
+        if conn.driver.is_some() && conn.sender.is_ready() {
+            self.home.give_back(conn);
+        }
+    }
+}
+
+/// The body of an answer: of a connection of its own, or of a stream of a shared one.
+pub enum ReceivedBody {
+    /// HTTP/1.
+    Own(Http1Body),
+    /// HTTP/2.
+    Shared(Incoming),
+}
+
+impl HttpBody for ReceivedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            ReceivedBody::Own(body) => Pin::new(body).poll_frame(cx),
+            ReceivedBody::Shared(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ReceivedBody::Own(body) => body.is_end_stream(),
+            ReceivedBody::Shared(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ReceivedBody::Own(body) => body.size_hint(),
+            ReceivedBody::Shared(body) => body.size_hint(),
         }
     }
 }

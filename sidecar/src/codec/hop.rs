@@ -105,6 +105,38 @@ fn end_to_end(name: &str) -> bool {
         || name.starts_with(crate::names::header::PREFIX)
 }
 
+/// Names that say who calls, from where and which command it is: ours to write.
+fn ours(name: &str) -> bool {
+    ["fourmi-", "x-forwarded-", "ce-"].iter().any(|p| name.starts_with(p))
+        || matches!(name, "forwarded" | "traceparent" | "tracestate" | "x-real-ip")
+}
+
+/// Removes lines that CGI, WSGI and their kin cannot tell from ours: there `Fourmi_Id` and `Fourmi-Id` are one
+/// variable.
+pub fn look_alikes(headers: &mut Headers) {
+    if headers.iter().any(|(n, _)| n.contains('_') && ours(&n.replace('_', "-"))) {
+        headers.retain(|n| !(n.contains('_') && ours(&n.replace('_', "-"))));
+    }
+}
+
+/// Trailers carry neither framing nor what only the head may say (RFC 9110, 6.5.1).
+pub fn trailers(trailers: &mut http::HeaderMap) {
+    let head_only = |name: &str| {
+        matches!(
+            name,
+            "host" | "content-length" | "content-encoding" | "content-type" | "authorization" | "cookie" | "trailer"
+        )
+    };
+    let refused: Vec<http::HeaderName> = trailers
+        .keys()
+        .filter(|n| ours(&n.as_str().replace('_', "-")) || kind(n.as_str()) != 0 || head_only(n.as_str()))
+        .cloned()
+        .collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

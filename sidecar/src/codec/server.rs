@@ -29,6 +29,11 @@ pub struct Life {
     reads: Arc<AtomicU64>,
     seen: Cell<u64>,
     in_flight: Cell<u32>,
+    /// HTTP/2: a read may be a ping or a window update, and says nothing of a head.
+    multiplexed: Cell<bool>,
+    /// A second handle of the socket, only ever asked for its error: hyper does not read while it waits for an answer,
+    /// so a caller that has reset the connection would not be noticed.
+    errors: RefCell<Option<socket2::Socket>>,
     waiting_for_head: Cell<bool>,
     since: Cell<Instant>,
     end: Cell<End>,
@@ -51,6 +56,8 @@ impl Life {
             reads: Arc::new(AtomicU64::new(0)),
             seen: Cell::new(0),
             in_flight: Cell::new(0),
+            multiplexed: Cell::new(false),
+            errors: RefCell::default(),
             waiting_for_head: Cell::new(true),
             since: Cell::new(Instant::now()),
             end: Cell::new(End::No),
@@ -95,9 +102,45 @@ impl Life {
         }
     }
 
+    /// Gives or takes the handle that is asked for errors.
+    pub fn watch_errors(&self, socket: Option<socket2::Socket>) {
+        *self.errors.borrow_mut() = socket;
+    }
+
+    /// Whether nothing of it is being served.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0
+    }
+
+    /// Resolves when the connection is asked to end, before it is served.
+    pub async fn ending(&self) {
+        std::future::poll_fn(|cx| {
+            if self.end.get() != End::No {
+                return Poll::Ready(());
+            }
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Asked now and then: closes the connection when its caller takes too long for a head or for the next request.
     pub fn check(&self, now: Instant, head: Duration, idle: Duration) {
-        if self.in_flight.get() > 0 || self.end.get() == End::Now {
+        if self.end.get() == End::Now {
+            return;
+        }
+        if self.in_flight.get() > 0 {
+            let gone = self.errors.borrow().as_ref().is_some_and(|s| !matches!(s.take_error(), Ok(None)));
+            if gone {
+                self.close();
+            }
+            return;
+        }
+        if self.multiplexed.get() {
+            // Streams count, pings do not; GOAWAY tells the caller that nothing was lost.
+            if now.saturating_duration_since(self.since.get()) > idle {
+                self.drain();
+            }
             return;
         }
         if !self.waiting_for_head.get() && self.reads.load(Ordering::Relaxed) != self.seen.get() {
@@ -120,9 +163,7 @@ pub struct Incoming {
     pub body: Body,
     /// How it came.
     pub protocol: Protocol,
-    /// Whether its target is in absolute form (a forward proxy's) or a CONNECT's authority.
-    pub absolute: bool,
-    /// Port that the target names, for CONNECT and absolute form.
+    /// The way to the connection's bytes, when another protocol is asked for.
     pub upgrade: Option<Upgrade>,
 }
 
@@ -173,7 +214,6 @@ fn split(request: Request<hyper::body::Incoming>) -> Incoming {
         _ if parts.method == http::Method::CONNECT => Protocol::Tunnel,
         _ => Protocol::Http11,
     };
-    let absolute = parts.version != Version::HTTP_2 && parts.uri.authority().is_some();
     let body = if http_body::Body::is_end_stream(&body) { Body::Empty } else { Body::Incoming(body) };
     let mut head = Head {
         method: parts.method,
@@ -190,7 +230,7 @@ fn split(request: Request<hyper::body::Incoming>) -> Incoming {
         Ok(()) => Ok(head),
         Err(fault) => Err((head, fault)),
     };
-    Incoming { head, body, protocol, absolute, upgrade }
+    Incoming { head, body, protocol, upgrade }
 }
 
 /// HTTP/2 may send one cookie line in many fields (RFC 9113, 8.2.3); HTTP/1 has one.
@@ -207,6 +247,10 @@ fn join_cookies(headers: &mut Headers) {
 }
 
 fn fill(head: &mut Head, uri: &http::Uri, protocol: Protocol) -> Result<(), Fault> {
+    let one = !matches!(protocol, Protocol::Http2 | Protocol::Grpc);
+    if one && uri.scheme().is_some_and(|s| *s != http::uri::Scheme::HTTP) {
+        return Err(Fault::new(FaultKind::BadRequest, "only http:// is forwarded; other schemes go through CONNECT"));
+    }
     let raw = uri.path();
     if head.method == http::Method::CONNECT {
         head.path = "/".into();
@@ -288,6 +332,7 @@ where
         let answer = Box::pin(handle(split(request)));
         async move { Ok::<_, Infallible>(join(answer.await)) }
     });
+    life.multiplexed.set(two);
     let ended = if two {
         let mut conn = pin!(
             http2::Builder::new(LocalExecutor)

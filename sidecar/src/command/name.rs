@@ -10,7 +10,12 @@ pub(super) const NAME_MAX: usize = 128;
 /// Distinct texts that a thread keeps. Callers choose names, so the table has an end: when full, it starts again.
 const KEPT_MAX: usize = 1_024;
 
+/// Paths that a thread remembers with their names; each new one takes another's place.
+const LAST_MAX: usize = 16;
+
 thread_local! {
+    static LAST: RefCell<[(String, String, Arc<str>); LAST_MAX]> =
+        RefCell::new(std::array::from_fn(|_| (String::new(), String::new(), Arc::from(""))));
     static KEPT: RefCell<HashSet<Arc<str>, RandomState>> = RefCell::new(HashSet::default());
 }
 
@@ -57,6 +62,17 @@ pub fn normalized(raw: &str) -> Option<Arc<str>> {
 /// The name of a command that nothing else names: the method and the path with what looks like an id left out,
 /// `GET.orders._`. Never the raw path: ids in names would make every command its own metric.
 pub fn template(method: &str, path: &str) -> Arc<str> {
+    // Workers that take all their commands on a few paths are common: for those the work is done once.
+    LAST.with_borrow_mut(|last| {
+        let slot = &mut last[path.len() % LAST_MAX];
+        if slot.0 != method || slot.1 != path {
+            *slot = (method.to_owned(), path.to_owned(), fresh_template(method, path));
+        }
+        slot.2.clone()
+    })
+}
+
+fn fresh_template(method: &str, path: &str) -> Arc<str> {
     let mut name = String::with_capacity(64);
     push_legal(method, &mut name);
     for segment in path.split('/').filter(|s| !s.is_empty() && *s != "*") {

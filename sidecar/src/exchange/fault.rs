@@ -59,6 +59,8 @@ pub enum FaultKind {
     BadAnswer,
     /// The whole deadline passed.
     Timeout,
+    /// The caller did not finish its request in time.
+    SlowCaller,
     /// The caller left.
     ClientGone,
     /// A limit on connections or commands in flight.
@@ -83,6 +85,7 @@ impl FaultKind {
             FaultKind::Broken => "broken",
             FaultKind::BadAnswer => "bad-answer",
             FaultKind::Timeout => "timeout",
+            FaultKind::SlowCaller => "slow-caller",
             FaultKind::ClientGone => "client-gone",
             FaultKind::Overloaded => "overloaded",
             FaultKind::NotConfigured => "not-configured",
@@ -97,6 +100,7 @@ impl FaultKind {
             | FaultKind::BadPath
             | FaultKind::BodyTooLarge
             | FaultKind::HeadTooLarge
+            | FaultKind::SlowCaller
             | FaultKind::ClientGone => Side::Client,
             FaultKind::NoRoute | FaultKind::Overloaded | FaultKind::NotConfigured | FaultKind::Internal => Side::Fourmi,
             FaultKind::NotReady
@@ -117,6 +121,7 @@ impl FaultKind {
             FaultKind::NotReady | FaultKind::Overloaded => 503,
             FaultKind::Unreachable | FaultKind::Broken | FaultKind::BadAnswer => 502,
             FaultKind::Timeout => 504,
+            FaultKind::SlowCaller => 408,
             FaultKind::ClientGone => 499,
             FaultKind::NotConfigured | FaultKind::Internal => 500,
         }
@@ -129,7 +134,7 @@ impl FaultKind {
             FaultKind::NoRoute => 12,
             FaultKind::BodyTooLarge | FaultKind::HeadTooLarge | FaultKind::Overloaded => 8,
             FaultKind::NotReady | FaultKind::Unreachable | FaultKind::Broken => 14,
-            FaultKind::Timeout => 4,
+            FaultKind::Timeout | FaultKind::SlowCaller => 4,
             FaultKind::ClientGone => 1,
             FaultKind::BadAnswer | FaultKind::NotConfigured | FaultKind::Internal => 13,
         }
@@ -138,7 +143,7 @@ impl FaultKind {
     /// The outcome it counts as.
     pub fn outcome(self) -> Outcome {
         match self {
-            FaultKind::Timeout => Outcome::Timeout,
+            FaultKind::Timeout | FaultKind::SlowCaller => Outcome::Timeout,
             FaultKind::NotReady | FaultKind::Unreachable | FaultKind::Broken => Outcome::Unreachable,
             FaultKind::BadAnswer | FaultKind::Internal | FaultKind::NotConfigured => Outcome::ServerError,
             FaultKind::ClientGone => Outcome::Cancelled,
@@ -164,6 +169,7 @@ impl FaultKind {
             FaultKind::Broken => "The worker went away before it answered",
             FaultKind::BadAnswer => "The worker's answer cannot be understood",
             FaultKind::Timeout => "The worker did not answer in time",
+            FaultKind::SlowCaller => "The request did not come in time",
             FaultKind::ClientGone => "The caller left before the answer",
             FaultKind::Overloaded => "Too much at once",
             FaultKind::NotConfigured => "This side is not configured",

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 /// The caller's answer.
 pub(super) fn answer(mut told: Box<Told>, sent: Sent) -> Answer {
-    let (parts, body, in_flight) = sent.into_body();
+    let (parts, body, in_flight) = sent.into_parts();
     let mut headers = Headers::from_map(parts.headers);
     let status = parts.status.as_u16();
     told.ex.status = status;
@@ -30,22 +30,27 @@ pub(super) fn answer(mut told: Box<Told>, sent: Sent) -> Answer {
         Some(whole) if !streams => Some(Deadline::new(told.ex.timings.start + whole)),
         _ => None,
     };
-    let body = Body::Wrapped(Box::pin(Ending { body, told: Some(told), in_flight: Some(in_flight), deadline }));
+    let complete = body.is_end_stream();
+    let in_flight = Some(in_flight);
+    let body = Body::Wrapped(Box::pin(Ending { body: Some(body), told: Some(told), in_flight, deadline, complete }));
     Answer { status, headers, body }
 }
 
 /// An answer's body that ends its exchange.
-pub(super) struct Ending {
-    body: Body,
+pub(super) struct Ending<B> {
+    body: Option<B>,
     told: Option<Box<Told>>,
     in_flight: Option<InFlight>,
     deadline: Option<Deadline>,
+    /// Whether nothing more will come; asked when hyper drops the body without polling its end.
+    complete: bool,
 }
 
-impl Ending {
+impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> Ending<B> {
     /// A body of our own.
-    pub(super) fn ours(body: Body, told: Box<Told>) -> Self {
-        Ending { body, told: Some(told), in_flight: None, deadline: None }
+    pub(super) fn ours(body: B, told: Box<Told>) -> Self {
+        let complete = body.is_end_stream();
+        Ending { body: Some(body), told: Some(told), in_flight: None, deadline: None, complete }
     }
 
     fn end(&mut self, fault: Option<Fault>) {
@@ -60,13 +65,15 @@ impl Ending {
     }
 }
 
-impl HttpBody for Ending {
+impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Ending<B> {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        let last = body.is_end_stream();
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(told) = &mut this.told {
@@ -77,7 +84,7 @@ impl HttpBody for Ending {
                         told.ex.grpc_status = code.and_then(|v| v.parse().ok());
                     }
                 }
-                if this.body.is_end_stream() {
+                if last {
                     this.end(None);
                 }
             }
@@ -90,7 +97,7 @@ impl HttpBody for Ending {
                 if this.deadline.as_mut().is_some_and(|d| d.poll_passed(cx)) {
                     let fault = Fault::new(FaultKind::Timeout, "the answer was not complete in time (timeouts.whole)");
                     this.end(Some(fault));
-                    this.body = Body::Empty;
+                    this.body = None;
                     return Poll::Ready(Some(Err(BodyError::Timeout)));
                 }
             }
@@ -99,20 +106,22 @@ impl HttpBody for Ending {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 
-impl Drop for Ending {
+impl<B> Drop for Ending<B> {
     fn drop(&mut self) {
         // A body that is complete but was not asked for its end: none at all, or exactly as long as announced.
-        if self.body.is_end_stream() {
-            self.end(None);
-        }
         // Otherwise the exchange is dropped unfinished, which tells it as cancelled.
+        if self.complete
+            && let Some(mut told) = self.told.take()
+        {
+            told.finish();
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! of them.
 
 use super::deliver;
-use super::forward::{Collected, collect};
+use super::forward::{self, Collected, collect};
 use super::lane::Lane;
 use super::told::Told;
 use crate::command::{self, Batch, Element};
@@ -53,7 +53,12 @@ async fn one(lane: &Rc<Lane>, whole: &Told, way: &Way, event: Bytes) -> Value {
     let body = match collect(answer.body, ANSWER_MAX).await {
         Ok(Collected::All(bytes)) => serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
-        _ => Value::Null,
+        Ok(Collected::More(rest)) => {
+            // Read to its end, so that the command ends well; the list does not repeat it.
+            forward::discard(rest).await;
+            Value::Null
+        }
+        Err(_) => Value::Null,
     };
     json!({"id": id, "command": name, "status": answer.status, "body": body})
 }

@@ -5,7 +5,7 @@ use super::told::Told;
 use crate::codec::{forwarded, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, BodyError, Exchange, Fault, FaultKind};
+use crate::exchange::{Body, BodyError, Exchange, Fault, FaultKind, Protocol};
 use crate::route::Way;
 use crate::upstream::{self, Sent};
 use bytes::{Bytes, BytesMut};
@@ -30,7 +30,12 @@ impl HttpBody for Counting {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        let mut polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            hop::trailers(trailers);
+        }
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
@@ -61,18 +66,21 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Result<Request
     };
     let mut headers = std::mem::take(&mut told.ex.request.headers);
     hop::hop_by_hop(&mut headers, upgrade);
+    hop::look_alikes(&mut headers);
     let port = told.door().local.map_or(0, |l| l.port());
     if let Some(peer) = told.ex.peer {
         forwarded::extend(&mut headers, told.ex.trusted, peer.ip(), "http", &told.ex.request.authority, port);
     }
     command::give(&told.ex, &mut headers);
     headers.append("via", "1.1 fourmi");
+    // Only HTTP/2 has trailers behind a body of known length.
+    let plain = matches!(told.ex.protocol, Protocol::Http10 | Protocol::Http11);
     let body = match body.size_hint().exact() {
-        Some(length) => {
+        Some(length) if plain || length == 0 => {
             told.ex.bytes_in = length;
             body
         }
-        None => {
+        _ => {
             let count = Rc::new(Cell::new(0));
             told.body_in = Some(count.clone());
             Body::Wrapped(Box::pin(Counting { inner: body, count, most: told.road.limits.body }))
@@ -108,9 +116,9 @@ pub(super) async fn send(
     let start = told.ex.timings.start;
     let road = told.road.clone();
     let Exchange { timings, upstream, request: head, .. } = &mut told.ex;
-    let mut chosen = |endpoint: &Rc<upstream::Endpoint>| {
+    let mut chosen = |endpoint: &Rc<upstream::Endpoint>, now: Instant| {
         *upstream = Some(endpoint.label.clone());
-        timings.sent = Some(Instant::now());
+        timings.sent = Some(now);
     };
     let tell = &*lane.tell;
     let sending = upstream::send(&way.cluster, request, &head.authority, start, &road.timeouts, tell, &mut chosen);
@@ -136,6 +144,17 @@ pub(super) enum Collected {
     More(Body),
 }
 
+/// Reads what identification wants to see of a body, in the time that an answer may take.
+pub(super) async fn read(body: Body, told: &Told) -> Result<Collected, Fault> {
+    let road = &told.road;
+    let most = command::BODY_MAX.min(usize::try_from(road.limits.body).unwrap_or(usize::MAX));
+    let by = told.ex.timings.start + road.timeouts.answer;
+    until(by, collect(body, most)).await.unwrap_or_else(|Elapsed| {
+        let limit = road.timeouts.answer;
+        Err(Fault::new(FaultKind::SlowCaller, format!("no end of the body within {limit:?} (timeouts.answer)")))
+    })
+}
+
 /// Reads a body, up to a limit; a longer one is handed back whole.
 pub(super) async fn collect(mut body: Body, most: usize) -> Result<Collected, Fault> {
     let mut all = BytesMut::new();
@@ -155,6 +174,11 @@ pub(super) async fn collect(mut body: Body, most: usize) -> Result<Collected, Fa
             }
         }
     }
+}
+
+/// Reads a body to its end.
+pub(super) async fn discard(mut body: Body) {
+    while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
 }
 
 /// What was read already, then the rest.

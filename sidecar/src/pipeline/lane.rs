@@ -4,9 +4,10 @@ use super::handling::{Handled, Handling};
 use super::road::{Blueprint, Road};
 use crate::codec::server::Life;
 use crate::exchange::{Direction, Exchange, Tell};
+use crate::names::OTHER;
 use crate::upstream::{Cluster, Endpoint, Place, Scheme, Standing, Target};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Door {
     pub trusted: bool,
     /// The connection's keeper.
     pub life: Rc<Life>,
+    /// Counts the connection as long as it or a tunnel out of it stands.
+    pub _present: Box<dyn std::any::Any>,
 }
 
 /// What one worker thread owns.
@@ -34,6 +37,8 @@ pub struct Lane {
     road: RefCell<Rc<Road>>,
     endpoints: Endpoints,
     named: RefCell<HashMap<String, Named>>,
+    /// Hosts that have a label of their own, for the life of the thread.
+    labels: RefCell<HashSet<Arc<str>>>,
     handled: Rc<Handled>,
     /// The sinks' side of this thread.
     pub tell: Rc<dyn Tell>,
@@ -57,6 +62,7 @@ impl Lane {
             road: RefCell::new(Rc::new(road)),
             endpoints,
             named: RefCell::default(),
+            labels: RefCell::default(),
             handled: Rc::default(),
             tell,
         })
@@ -76,7 +82,7 @@ impl Lane {
     }
 
     /// The way to a host that no configuration names.
-    pub(super) fn named(&self, host: &str, port: u16) -> (Arc<str>, Rc<Cluster>) {
+    pub(super) fn named(&self, host: &str, port: u16, own: &Rc<[u16]>) -> (Arc<str>, Rc<Cluster>) {
         let key = format!("{host}:{port}");
         let mut named = self.named.borrow_mut();
         if let Some(known) = named.get_mut(&key) {
@@ -91,10 +97,24 @@ impl Lane {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let target = Target { scheme: Scheme::Http, place: Place::Tcp(bare.to_owned(), port) };
         let ready = Standing::new(true);
-        let cluster = Cluster::new(vec![Endpoint::new(target, ready, self.tell.clone())], false);
-        let service: Arc<str> = host.into();
+        let cluster = Cluster::new(vec![Endpoint::stranger(target, ready, self.tell.clone(), own.clone())], false);
+        let service = self.label(host);
         named.insert(key, Named { service: service.clone(), cluster: cluster.clone(), used: Instant::now() });
         (service, cluster)
+    }
+
+    /// The label of a host that a caller named: its name, as long as there are not too many.
+    fn label(&self, host: &str) -> Arc<str> {
+        let mut labels = self.labels.borrow_mut();
+        if let Some(known) = labels.get(host) {
+            return known.clone();
+        }
+        if labels.len() >= NAMED_MAX {
+            return OTHER.into();
+        }
+        let label: Arc<str> = host.into();
+        labels.insert(label.clone());
+        label
     }
 
     /// Closes connections to instances that were not used lately.

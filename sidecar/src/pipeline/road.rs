@@ -59,7 +59,7 @@ pub struct Road {
     pub(super) none: Arc<str>,
     worker: Option<Way>,
     services: HashMap<Arc<str>, Way>,
-    own_ports: Vec<u16>,
+    own_ports: Rc<[u16]>,
 }
 
 impl Road {
@@ -92,7 +92,7 @@ impl Road {
             none: "".into(),
             worker,
             services,
-            own_ports: blueprint.own_ports.clone(),
+            own_ports: blueprint.own_ports.as_slice().into(),
         }
     }
 
@@ -102,7 +102,7 @@ impl Road {
     }
 
     /// Where a command goes.
-    pub(super) fn way(&self, lane: &Lane, door: &Door, head: &Head, absolute: bool) -> Result<Way, Fault> {
+    pub(super) fn way(&self, lane: &Lane, door: &Door, head: &Head) -> Result<Way, Fault> {
         if door.direction == Direction::Inbound {
             let Some(worker) = &self.worker else {
                 return Err(Fault::new(FaultKind::NotConfigured, "commands come in, but there is no `worker:`"));
@@ -128,20 +128,13 @@ impl Road {
             }
             None => 80,
         };
-        // A command for our own address would come back to us for ever.
-        if !absolute && self.own_ports.contains(&port) && is_here(host) {
-            return Err(Fault::new(
-                FaultKind::NoRoute,
-                format!(
-                    "Host: {} is this listener itself; name a service in Host, or use it as http_proxy",
-                    head.authority
-                ),
-            ));
+        // A command for our own address would come back to us for ever, or reach the admin API as a neighbour would.
+        if self.own_ports.contains(&port) && is_here(host) {
+            let detail =
+                format!("{} is this Fourmi itself; name a service in Host, or use this as http_proxy", head.authority);
+            return Err(Fault::new(FaultKind::NoRoute, detail));
         }
-        if self.own_ports.contains(&port) && is_here(host) && door.local.is_some_and(|l| l.port() == port) {
-            return Err(Fault::new(FaultKind::NoRoute, "the target is this proxy itself"));
-        }
-        let (service, cluster) = lane.named(host, port);
+        let (service, cluster) = lane.named(host, port, &self.own_ports);
         Ok(Way { service: service.clone(), route: service, explicit: false, cluster })
     }
 }

@@ -4,6 +4,7 @@ use super::handling::Handling;
 use super::lane::{Door, Lane};
 use super::road::Road;
 use crate::exchange::{Command, Exchange, Fault, FaultKind, Head, Outcome, Protocol, Timings, Trace};
+use crate::route::Way;
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
@@ -23,7 +24,14 @@ pub(super) struct Told {
 
 impl Told {
     /// Begins an exchange whose head has just been read.
-    pub(super) fn new(lane: &Rc<Lane>, road: &Rc<Road>, door: &Rc<Door>, head: Head, protocol: Protocol) -> Box<Self> {
+    pub(super) fn new(
+        lane: &Rc<Lane>,
+        road: &Rc<Road>,
+        door: &Rc<Door>,
+        head: Head,
+        protocol: Protocol,
+        way: Option<&Way>,
+    ) -> Box<Self> {
         door.life.begin();
         lane.tell.in_flight(door.direction, 1);
         let mut told = Box::new(Told {
@@ -35,8 +43,8 @@ impl Told {
                 client: door.peer.map(|p| p.ip()),
                 trusted: door.trusted,
                 request: head,
-                service: road.identity.service.clone(),
-                route: road.none.clone(),
+                service: way.map_or(&road.identity.service, |w| &w.service).clone(),
+                route: way.map_or(&road.none, |w| &w.route).clone(),
                 consumer: None,
                 command: Command { name: road.none.clone(), ..Command::default() },
                 trace: Trace::default(),
@@ -73,7 +81,7 @@ impl Told {
 
     /// Another exchange of the same connection and road: an element of a batch.
     pub(super) fn sibling(&self, head: Head) -> Box<Self> {
-        let mut told = Told::new(&self.lane, &self.road, &self.door, head, self.ex.protocol);
+        let mut told = Told::new(&self.lane, &self.road, &self.door, head, self.ex.protocol, None);
         told.ex.service = self.ex.service.clone();
         told.ex.route = self.ex.route.clone();
         told

@@ -2,8 +2,9 @@
 
 use super::refuse;
 use super::told::Told;
-use crate::codec::Stream;
 use crate::codec::server::{Far, Upgrade, relay};
+use crate::codec::{Stream, hop};
+use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
 use crate::exchange::{Answer, Body, Fault, FaultKind, Head, Headers, Protocol};
 use crate::route::Way;
@@ -15,8 +16,9 @@ pub(super) fn asked(head: &Head) -> bool {
     head.headers.contains("upgrade")
         && head
             .headers
-            .get("connection")
-            .is_some_and(|c| c.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade")))
+            .get_all("connection")
+            .flat_map(|line| line.split(|b| *b == b','))
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// The instance has switched: answer 101 and relay bytes until both sides have ended.
@@ -31,7 +33,9 @@ pub(super) fn switch(mut told: Box<Told>, mut sent: Sent, upgrade: Option<Upgrad
     told.ex.protocol = Protocol::WebSocket;
     told.ex.status = 101;
     let far = Upgrade::of_answer(&mut sent.response);
-    let headers = Headers::from_map(std::mem::take(sent.response.headers_mut()));
+    let mut headers = Headers::from_map(std::mem::take(sent.response.headers_mut()));
+    command::from_answer(&mut told.ex, &mut headers);
+    hop::hop_by_hop(&mut headers, true);
     if let Some(conn) = sent.conn.take() {
         conn.detach();
     }

@@ -39,7 +39,7 @@ impl Standings {
             limits: plan.limits.clone(),
             worker: worker.unwrap_or_default(),
             services,
-            own_ports: ports.collect(),
+            own_ports: ports.chain(plan.admin.as_ref().map(|a| a.listen.port())).collect(),
             outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
             logs: !plan.logs.is_empty(),
         }

@@ -237,7 +237,12 @@ impl Keeper {
         }
         for listener in old.listeners.iter().filter(|l| !new.listeners.contains(l)) {
             notes.push(format!("no longer listening on {}", place(listener)));
-            self.order(|| Order::Close(listener.clone())).await;
+            for to in &orders {
+                let (done, wait) = oneshot::channel();
+                if to.send(Order::Close(listener.clone(), done)).await.is_ok() {
+                    let _ = wait.await;
+                }
+            }
         }
         self.check(&new);
         notes.insert(0, "the new configuration is in place".into());

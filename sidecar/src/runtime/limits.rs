@@ -12,9 +12,10 @@ pub(super) fn raise_descriptors() -> u64 {
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }
 
-/// Connections of callers at once: the configured limit, or what descriptors allow with one upstream connection each.
+/// Connections of callers at once: the configured limit, or what descriptors allow with two for each caller (one to
+/// ask for errors) and one upstream connection.
 pub(super) fn connections(plan: &Plan, files: u64) -> usize {
-    let possible = usize::try_from(files.saturating_sub(KEPT) / 2).unwrap_or(usize::MAX).max(8);
+    let possible = usize::try_from(files.saturating_sub(KEPT) / 3).unwrap_or(usize::MAX).max(8);
     if plan.limits.connections > possible {
         tracing::warn!(
             limit = plan.limits.connections,

@@ -72,7 +72,10 @@ pub fn run(options: Options) -> u8 {
             return code::FAILED;
         }
     };
-    runtime.block_on(live(options, loaded, files))
+    let code = runtime.block_on(live(options, loaded, files));
+    // A write to a pipe that nobody reads must not keep the process.
+    runtime.shutdown_background();
+    code
 }
 
 async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
@@ -136,8 +139,11 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     if !options.quiet {
         banner(&plan);
     }
-    let code = serve(&keeper, &options, ends).await;
+    let mut ends = ends;
+    let code = serve(&keeper, &options, &mut ends).await;
     keeper.order(|| Order::Stop).await;
+    // What is cut now is told as cancelled by the threads as they end; only then the sinks are emptied.
+    let _ = tokio::time::timeout(LAST, all(&mut ends)).await;
     hub.shutdown(FLUSH).await;
     keeper.remove_sockets();
     tracing::info!(code, "stopped");
@@ -149,7 +155,7 @@ fn cannot_listen(error: &std::io::Error) -> u8 {
 }
 
 /// Serves until a signal, a stop, or the end of the worker process.
-async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: Vec<oneshot::Receiver<std::io::Result<()>>>) -> u8 {
+async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: &mut Ends) -> u8 {
     let mut signals = match signals::Signals::new() {
         Ok(signals) => signals,
         Err(e) => {
@@ -217,7 +223,7 @@ async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: Vec<oneshot::Receiv
                 child.ended_if_any().await
             }
         };
-        drain(keeper, Direction::Outbound, LAST).await;
+        drain(keeper, Direction::Outbound, by.saturating_duration_since(Instant::now()).max(LAST)).await;
         code
     };
     let second = async {
@@ -251,11 +257,23 @@ async fn drain(keeper: &Keeper, direction: Direction, grace: Duration) {
     }
 }
 
+/// How each worker thread ended, once it has.
+type Ends = Vec<oneshot::Receiver<std::io::Result<()>>>;
+
+/// Waits for every thread.
+async fn all(ends: &mut Ends) {
+    for end in ends {
+        let _ = end.await;
+    }
+}
+
 /// The first of the threads to end.
-async fn any(mut ends: Vec<oneshot::Receiver<std::io::Result<()>>>) -> Option<std::io::Error> {
+async fn any(ends: &mut Ends) -> Option<std::io::Error> {
     std::future::poll_fn(|cx| {
-        for end in &mut ends {
-            if let std::task::Poll::Ready(result) = std::pin::Pin::new(end).poll(cx) {
+        for i in 0..ends.len() {
+            if let std::task::Poll::Ready(result) = std::pin::Pin::new(&mut ends[i]).poll(cx) {
+                // It must not be asked again.
+                ends.swap_remove(i);
                 return std::task::Poll::Ready(match result {
                     Ok(Err(e)) => Some(e),
                     Ok(Ok(())) => None,

@@ -9,6 +9,7 @@ use crate::exchange::{ConnectionSide, Counted, Direction, FaultKind, deadline};
 use crate::pipeline::{self, Blueprint, Door, Lane};
 use crate::sink::Teller;
 use slab::Slab;
+use socket2::{SockRef, TcpKeepalive};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -18,10 +19,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 /// How often connections are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
+/// How long a connection may be silent before its caller is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How long a draining connection may send nothing.
+const SILENT: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process is out of descriptors.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// Enough for either HTTP preface or a PROXY protocol header.
@@ -34,7 +40,7 @@ pub(super) enum Order {
     /// Listen there too.
     Listen(Listener, Bound),
     /// Stop listening there; connections stay.
-    Close(Listener),
+    Close(Listener, oneshot::Sender<()>),
     /// Stop listening and end connections of this direction when what runs has ended.
     Drain(Direction, oneshot::Sender<()>),
     /// End now.
@@ -53,7 +59,7 @@ struct Worker {
     teller: Rc<super::teller::Swap>,
     shared: Arc<Shared>,
     connections: RefCell<Slab<(Direction, Rc<Life>)>>,
-    listeners: RefCell<Vec<(Listener, Rc<Notify>)>>,
+    listeners: RefCell<Vec<(Listener, JoinHandle<()>)>>,
     trusted: RefCell<Arc<[ipnet::IpNet]>>,
 }
 
@@ -90,7 +96,10 @@ pub(super) fn run(
                     let _ = done.send(());
                 }
                 Order::Listen(listener, bound) => worker.listen(listener, bound)?,
-                Order::Close(listener) => worker.close(|l| *l == listener),
+                Order::Close(listener, done) => {
+                    worker.close(|l| *l == listener).await;
+                    let _ = done.send(());
+                }
                 Order::Drain(direction, done) => {
                     tokio::task::spawn_local(drain(worker.clone(), direction, done));
                 }
@@ -117,12 +126,17 @@ async fn sweep(worker: Rc<Worker>) {
 }
 
 async fn drain(worker: Rc<Worker>, direction: Direction, done: oneshot::Sender<()>) {
-    worker.close(|l| l.direction == direction);
+    worker.close(|l| l.direction == direction).await;
+    let began = Instant::now();
     loop {
         let mut left = 0;
         for (_, (d, life)) in worker.connections.borrow().iter() {
             if *d == direction {
                 life.drain();
+                // Half a head, or none at all, is nothing to wait for.
+                if life.is_idle() && began.elapsed() > SILENT {
+                    life.close();
+                }
                 left += 1;
             }
         }
@@ -136,25 +150,30 @@ async fn drain(worker: Rc<Worker>, direction: Direction, done: oneshot::Sender<(
 
 impl Worker {
     fn listen(self: &Rc<Self>, listener: Listener, bound: Bound) -> io::Result<()> {
-        let stop = Rc::new(Notify::new());
         let local = bound.local();
         let open = match bound {
             Bound::Tcp(l) => Open::Tcp(TcpListener::from_std(l)?),
             Bound::Unix(l) => Open::Unix(UnixListener::from_std(l)?),
         };
-        self.listeners.borrow_mut().push((listener.clone(), stop.clone()));
-        tokio::task::spawn_local(accept(self.clone(), listener, open, local, stop));
+        let accepting = tokio::task::spawn_local(accept(self.clone(), listener.clone(), open, local));
+        self.listeners.borrow_mut().push((listener, accepting));
         Ok(())
     }
 
-    fn close(&self, which: impl Fn(&Listener) -> bool) {
-        self.listeners.borrow_mut().retain(|(listener, stop)| {
+    /// Stops listening; resolves when the sockets are closed.
+    async fn close(&self, which: impl Fn(&Listener) -> bool) {
+        let mut ended = Vec::new();
+        self.listeners.borrow_mut().retain_mut(|(listener, accepting)| {
             let gone = which(listener);
             if gone {
-                stop.notify_one();
+                ended.push(std::mem::replace(accepting, tokio::task::spawn_local(async {})));
             }
             !gone
         });
+        for accepting in ended {
+            accepting.abort();
+            let _ = accepting.await;
+        }
     }
 }
 
@@ -169,6 +188,9 @@ impl Open {
             Open::Tcp(l) => {
                 let (stream, peer) = l.accept().await?;
                 stream.set_nodelay(true)?;
+                // A caller that vanished without a word is noticed in half a minute.
+                let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 Ok((Socket::Tcp(stream), Some(peer)))
             }
@@ -177,16 +199,11 @@ impl Open {
     }
 }
 
-async fn accept(worker: Rc<Worker>, listener: Listener, open: Open, local: Option<SocketAddr>, stop: Rc<Notify>) {
+async fn accept(worker: Rc<Worker>, listener: Listener, open: Open, local: Option<SocketAddr>) {
     // Kept to be given up when descriptors run out, so that a caller can be turned away rather than left hanging.
     let mut spare = std::fs::File::open("/dev/null").ok();
     loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = open.accept() => accepted,
-            () = stop.notified() => return,
-        };
-        match accepted {
+        match open.accept().await {
             Ok((socket, peer)) => {
                 let taken = worker.shared.connections.fetch_add(1, Ordering::Relaxed);
                 if taken >= worker.shared.connections_max.load(Ordering::Relaxed) {
@@ -227,7 +244,16 @@ async fn turn_away(mut socket: Socket) {
     let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
 }
 
-/// Takes itself out of every count when the connection ends, however it ends.
+/// Lets the connection's second handle go with it.
+struct Unwatched(Rc<Life>);
+
+impl Drop for Unwatched {
+    fn drop(&mut self) {
+        self.0.watch_errors(None);
+    }
+}
+
+/// Takes itself out of every count when the connection ends, however it ends; a tunnel holds it by its door.
 struct Present {
     worker: Rc<Worker>,
     key: usize,
@@ -249,15 +275,23 @@ async fn connection(
     mut peer: Option<SocketAddr>,
 ) {
     let life = Life::new();
+    if let Socket::Tcp(stream) = &socket {
+        life.watch_errors(SockRef::from(stream).try_clone().ok());
+    }
     let key = worker.connections.borrow_mut().insert((listener.direction, life.clone()));
     let counted = Counted::new(worker.lane.tell.clone(), ConnectionSide::Client);
-    let _present = Present { worker: worker.clone(), key, _counted: counted };
+    let present = Present { worker: worker.clone(), key, _counted: counted };
+    let _unwatched = Unwatched(life.clone());
     let trusted_net = worker.trusted.borrow().clone();
     // A unix socket's peer is on this machine.
     let mut trusted = peer.is_none_or(|p| forwarded::is_trusted(p.ip(), &trusted_net));
     let road = worker.lane.road();
     let begin = read_first(&mut socket, listener.proxy_protocol && trusted);
-    let first = match deadline::until(Instant::now() + road.timeouts.head, begin).await {
+    let begun = tokio::select! {
+        begun = deadline::until(Instant::now() + road.timeouts.head, begin) => begun,
+        () = life.ending() => return,
+    };
+    let first = match begun {
         Ok(Ok(First { bytes, source })) => {
             if let Some(source) = source {
                 peer = Some(source);
@@ -279,7 +313,14 @@ async fn connection(
     }
     let limits = road.limits.clone();
     drop(road);
-    let door = Rc::new(Door { direction: listener.direction, local, peer, trusted, life: life.clone() });
+    let door = Rc::new(Door {
+        direction: listener.direction,
+        local,
+        peer,
+        trusted,
+        life: life.clone(),
+        _present: Box::new(present),
+    });
     let lane = worker.lane.clone();
     let ended = server::serve(socket, first, &limits, life, move |incoming| {
         pipeline::travel(lane.clone(), door.clone(), incoming)

@@ -4,8 +4,8 @@
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-/// Bytes of one ring: about a thousand records. The memory is only touched as it fills.
-pub(crate) const RING_BYTES: usize = 1 << 20;
+/// Bytes of one ring: some five hundred records, few enough to stay in the cache. The memory is only touched as it fills.
+pub(crate) const RING_BYTES: usize = 256 << 10;
 /// Bytes of the length in front of a record.
 pub(crate) const PREFIX: usize = 4;
 

@@ -40,3 +40,17 @@ pub async fn connect(place: &Place, addresses: &[SocketAddr]) -> io::Result<Sock
         }
     }
 }
+
+/// Whether an address is one of this machine's, however it is written.
+pub(super) fn is_this_machine(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    if ip.is_loopback() || ip.is_unspecified() {
+        return true;
+    }
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return false };
+    interfaces.filter_map(|i| i.address).any(|a| {
+        let v4 = a.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        let v6 = a.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()));
+        v4.or(v6) == Some(ip)
+    })
+}

@@ -2,7 +2,7 @@
 
 use super::connect;
 use super::target::{Place, Scheme, Target};
-use crate::codec::client::{Http1, Http2};
+use crate::codec::client::{Home, Http1, Http2};
 use crate::codec::{Socket, Stream};
 use crate::exchange::{ConnectionSide, Counted, Tell};
 use std::cell::{Cell, RefCell};
@@ -62,26 +62,40 @@ pub struct Endpoint {
     pub label: Arc<str>,
     standing: Arc<Standing>,
     in_flight: Cell<u32>,
+    /// When it was last given a command; the age of free connections counts from there.
+    used: Cell<Instant>,
     idle: RefCell<Vec<(Http1, Instant)>>,
     two: RefCell<Option<Http2>>,
     down: Cell<Option<Down>>,
     addresses: RefCell<(Vec<SocketAddr>, Option<Instant>)>,
+    /// Ports of this process, which a host that a caller merely names may not turn out to be.
+    own: Rc<[u16]>,
+    /// One HTTP/2 connection at a time is being made; the others wait for it.
+    connecting: tokio::sync::Mutex<()>,
     tell: Rc<dyn Tell>,
 }
 
 impl Endpoint {
     /// `standing` is shared with the other threads and the checks.
     pub fn new(target: Target, standing: Arc<Standing>, tell: Rc<dyn Tell>) -> Rc<Self> {
+        Self::stranger(target, standing, tell, Rc::new([]))
+    }
+
+    /// A host that a caller named: it may be any but this process.
+    pub fn stranger(target: Target, standing: Arc<Standing>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
         let label: Arc<str> = target.to_string().into();
         Rc::new(Endpoint {
             target,
             label,
             standing,
             in_flight: Cell::new(0),
+            used: Cell::new(Instant::now()),
             idle: RefCell::default(),
             two: RefCell::default(),
             down: Cell::new(None),
             addresses: RefCell::default(),
+            own,
+            connecting: tokio::sync::Mutex::new(()),
             tell,
         })
     }
@@ -123,8 +137,9 @@ impl Endpoint {
         self.addresses.borrow_mut().1 = None;
     }
 
-    /// Lets one exchange try a suspect instance while the others keep away.
-    pub fn reserve(&self, until: Instant) {
+    /// It is given a command; lets one exchange try a suspect instance while the others keep away.
+    pub fn reserve(&self, now: Instant, until: Instant) {
+        self.used.set(now);
         if let Some(d) = self.down.get() {
             self.down.set(Some(Down { until, ..d }));
         }
@@ -164,6 +179,12 @@ impl Endpoint {
             }
         }
         let addresses = self.addresses.borrow().0.clone();
+        if let Place::Tcp(_, port) = place
+            && self.own.contains(port)
+            && addresses.iter().any(|a| connect::is_this_machine(a.ip()))
+        {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "that is this Fourmi itself"));
+        }
         connect::connect(place, &addresses).await
     }
 
@@ -177,19 +198,15 @@ impl Endpoint {
 
     /// A new HTTP/2 connection, shared from now on.
     pub async fn fresh_shared(&self) -> io::Result<Http2> {
+        let _one = self.connecting.lock().await;
+        if let Some(conn) = self.shared() {
+            return Ok(conn);
+        }
         let socket = self.open().await?;
         let conn =
             Http2::handshake(Stream::new(socket, Vec::new(), None), self.counted()).await.map_err(io::Error::other)?;
         *self.two.borrow_mut() = Some(conn.clone());
         Ok(conn)
-    }
-
-    /// Takes a free connection back.
-    pub fn give_back(&self, conn: Http1) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX {
-            idle.push((conn, Instant::now()));
-        }
     }
 
     fn counted(&self) -> Counted {
@@ -214,6 +231,15 @@ impl Endpoint {
     /// Whether it is spoken to in HTTP/2.
     pub fn speaks_two(&self) -> bool {
         self.target.scheme == Scheme::H2c
+    }
+}
+
+impl Home for Endpoint {
+    fn give_back(&self, conn: Http1) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < IDLE_MAX {
+            idle.push((conn, self.used.get()));
+        }
     }
 }
 

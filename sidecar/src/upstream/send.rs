@@ -1,7 +1,7 @@
 //! Pick an instance, send, and send again only what cannot have run.
 
 use super::{Cluster, Endpoint, InFlight};
-use crate::codec::client::{Cause, Http1, Http1Body, Received, SendError};
+use crate::codec::client::{Cause, Http1, Http1Body, Received, ReceivedBody, SendError};
 use crate::exchange::deadline::{Elapsed, until};
 use crate::exchange::{Body, Fault, FaultKind, Retry, Tell, Timeouts};
 use http::{HeaderValue, Method, Request, Uri, Version, header};
@@ -26,15 +26,12 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// The answer's body, giving the connection back at its end.
-    pub fn into_body(self) -> (http::response::Parts, Body, InFlight) {
+    /// The answer's head and its body, which gives the connection back at its end.
+    pub fn into_parts(self) -> (http::response::Parts, ReceivedBody, InFlight) {
         let (parts, incoming) = self.response.into_parts();
         let body = match self.conn {
-            Some(conn) => {
-                let home = self.endpoint;
-                Body::Wrapped(Box::pin(Http1Body::new(incoming, conn, Box::new(move |c| home.give_back(c)))))
-            }
-            None => Body::Incoming(incoming),
+            Some(conn) => ReceivedBody::Own(Http1Body::new(incoming, conn, self.endpoint)),
+            None => ReceivedBody::Shared(incoming),
         };
         (parts, body, self.in_flight)
     }
@@ -82,13 +79,14 @@ pub async fn send(
     start: Instant,
     timeouts: &Timeouts,
     tell: &dyn Tell,
-    chosen: &mut dyn FnMut(&Rc<Endpoint>),
+    chosen: &mut dyn FnMut(&Rc<Endpoint>, Instant),
 ) -> Result<Sent, Fault> {
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     let mut unsent = 0;
     let mut last: Option<Fault> = None;
     loop {
-        let Some(endpoint) = cluster.pick(Instant::now(), &tried) else {
+        let now = Instant::now();
+        let Some(endpoint) = cluster.pick(now, &tried) else {
             Box::pin(wait_for_one(cluster, start, timeouts, last.take())).await?;
             tried.clear();
             continue;
@@ -96,11 +94,11 @@ pub async fn send(
         if last.is_some() {
             tell.retried("connect");
         }
-        chosen(&endpoint);
+        chosen(&endpoint, now);
         if let Some(request) = request {
             shape(request, endpoint.speaks_two(), authority)?;
         }
-        match once(&endpoint, request, timeouts).await {
+        match once(&endpoint, request, timeouts, now).await {
             Ok(sent) => return Ok(sent),
             Err(Failed::NotConnected(error)) => {
                 endpoint.failed(Instant::now());
@@ -161,10 +159,14 @@ fn copy(request: &Request<Body>) -> Request<Body> {
     again
 }
 
-async fn once(endpoint: &Rc<Endpoint>, slot: &mut Option<Request<Body>>, timeouts: &Timeouts) -> Result<Sent, Failed> {
+async fn once(
+    endpoint: &Rc<Endpoint>,
+    slot: &mut Option<Request<Body>>,
+    timeouts: &Timeouts,
+    now: Instant,
+) -> Result<Sent, Failed> {
     let in_flight = InFlight::new(endpoint);
-    let now = Instant::now();
-    endpoint.reserve(now + timeouts.connect);
+    endpoint.reserve(now, now + timeouts.connect);
     if endpoint.speaks_two() {
         return Box::pin(once_shared(endpoint, slot, timeouts, in_flight)).await;
     }
@@ -203,11 +205,14 @@ async fn once_shared(
     };
     endpoint.reached();
     let Some(request) = slot.take() else { return Err(gone()) };
+    let again = request.body().is_empty().then(|| Box::new(copy(&request)));
+    let twice = idempotent(request.method());
     match conn.send(request).await {
         Ok(response) => Ok(Sent { response, endpoint: endpoint.clone(), conn: None, in_flight }),
         Err(e) => {
             let SendError { unsent, cause } = *e;
-            *slot = unsent;
+            let safe = matches!(cause, Cause::Refused) || (twice && matches!(cause, Cause::Ended));
+            *slot = unsent.or(if safe { again.map(|a| *a) } else { None });
             if slot.is_some() { Err(Failed::Unsent) } else { Err(Failed::Fault(Box::new(fault_of(endpoint, cause)))) }
         }
     }
@@ -234,6 +239,8 @@ fn fault_of(endpoint: &Endpoint, cause: Cause) -> Fault {
     match cause {
         Cause::TooLarge(limit) => Fault::new(FaultKind::BodyTooLarge, format!("more than {limit} bytes (limits.body)")),
         Cause::CallerGone => Fault::new(FaultKind::ClientGone, "the request's body broke off"),
+        Cause::BadBody(why) => Fault::new(FaultKind::BadRequest, format!("the request's body: {why}")),
+        Cause::Refused => Fault::new(FaultKind::Broken, format!("{label} refused the stream")).retry(Retry::Safe),
         Cause::Nonsense(why) => Fault::new(FaultKind::BadAnswer, format!("{label}: {why}")),
         Cause::Ended => Fault::new(FaultKind::Broken, format!("{label} closed the connection before its answer"))
             .retry(Retry::IfIdempotent),

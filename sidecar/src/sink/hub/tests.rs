@@ -161,4 +161,3 @@ fn the_text_of_metrics_is_escaped_and_in_order() {
         std::fs::write(path, &text).unwrap();
     }
 }
-
