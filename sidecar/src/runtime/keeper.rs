@@ -100,9 +100,13 @@ impl Keeper {
             let (service, target) = key.clone();
             let keeper = self.clone();
             let shown = target.to_string();
+            let first = Cell::new(true);
             let changed = move |up: bool| {
+                let first = first.replace(false);
                 if up {
                     tracing::info!(service = &*service, instance = shown, "an instance is ready");
+                } else if first {
+                    tracing::info!(service = &*service, instance = shown, "waiting for an instance");
                 } else {
                     tracing::warn!(service = &*service, instance = shown, "an instance is not ready");
                 }

@@ -1,6 +1,7 @@
 //! File descriptors: as many as we may have, and never more connections than they allow.
 
 use crate::config::Plan;
+use crate::exchange::Limits;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Descriptors kept for listeners, admin, sinks and files.
@@ -16,12 +17,11 @@ pub(super) fn raise_descriptors() -> u64 {
 /// ask for errors) and one upstream connection.
 pub(super) fn connections(plan: &Plan, files: u64) -> usize {
     let possible = usize::try_from(files.saturating_sub(KEPT) / 3).unwrap_or(usize::MAX).max(8);
-    if plan.limits.connections > possible {
-        tracing::warn!(
-            limit = plan.limits.connections,
-            possible,
-            "fewer connections than limits.connections: `ulimit -n` is {files}"
-        );
+    let (limit, by_default) = (plan.limits.connections, Limits::default().connections);
+    if limit > possible && limit != by_default {
+        tracing::warn!(limit, possible, "fewer connections than limits.connections: `ulimit -n` is {files}");
+    } else if limit > possible {
+        tracing::debug!(limit, possible, "connections are limited by `ulimit -n`, which is {files}");
     }
     plan.limits.connections.min(possible)
 }
