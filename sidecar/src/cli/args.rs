@@ -144,10 +144,10 @@ pub(crate) enum Command {
     Reload,
     /// Stop being ready but go on serving, so that callers look elsewhere
     Drain {
-        /// Until no command is in flight
-        #[arg(long)]
-        wait: bool,
-        /// How long to wait at most
+        /// For this long at least (5s without a value), so that balancers notice; then until no command is in flight
+        #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "5s")]
+        wait: Option<Duration>,
+        /// How long to wait for commands in flight at most
         #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
         timeout: Duration,
     },

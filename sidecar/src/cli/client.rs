@@ -36,7 +36,7 @@ const ANSWER_MAX: u64 = 1 << 20;
 /// Which Fourmi is asked, and how its answer is shown.
 #[derive(Debug)]
 pub struct Target {
-    /// `--admin`: a URL or `host:port`; None: `FOURMI_ADMIN`, then the configuration, then the default.
+    /// `--admin`: a URL or `host:port`; None: `FOURMI_ADMIN_URL`, then the configuration, then the default.
     pub admin: Option<String>,
     /// Where the configuration is looked for.
     pub load: crate::config::LoadOptions,
@@ -97,15 +97,15 @@ pub fn reload(target: &Target) -> u8 {
 }
 
 /// `fourmi drain`: not ready from now on. With `wait`, returns when no command is in flight, or 75 after `timeout`.
-pub fn drain(target: &Target, wait: bool, timeout: Duration) -> u8 {
-    let end = Instant::now() + timeout;
+pub fn drain(target: &Target, wait: Option<Duration>, timeout: Duration) -> u8 {
     let place = match change(target, "/api/v1/drain", PATIENCE) {
         Ok(place) => place,
         Err(code) => return code,
     };
-    if !wait {
-        return DONE;
-    }
+    let Some(at_least) = wait else { return DONE };
+    // Whoever balances load needs a moment to notice that /readyz says no; until then commands keep coming.
+    sleep(at_least);
+    let end = Instant::now() + timeout;
     // Between two commands there may be none for an instant, so quiet must last.
     let mut quiet = 0;
     loop {
@@ -149,7 +149,7 @@ fn change(target: &Target, path: &str, patience: Duration) -> Result<Place, u8> 
 
 /// The flag, the environment, the configuration, the default.
 fn find(target: &Target) -> Result<Place, String> {
-    let named = target.admin.clone().or_else(|| std::env::var("FOURMI_ADMIN").ok().filter(|v| !v.is_empty()));
+    let named = target.admin.clone().or_else(|| std::env::var("FOURMI_ADMIN_URL").ok().filter(|v| !v.is_empty()));
     if let Some(named) = named {
         return parse(&named);
     }
@@ -248,7 +248,7 @@ fn refused(target: &Target, place: &Place, path: &str, answer: &Answer) -> u8 {
 
 fn unreachable(place: &Place, path: &str, why: &str) -> u8 {
     tell(format_args!("http://{}{path}: {why}", place.authority));
-    tell("is Fourmi running? name another admin listener with --admin URL or FOURMI_ADMIN");
+    tell("is Fourmi running? name another admin listener with --admin URL or FOURMI_ADMIN_URL");
     UNREACHABLE
 }
 

@@ -1,5 +1,6 @@
 //! What would happen to a command, from the plan alone: nothing is asked and nothing is sent.
 
+use crate::codec::normalize;
 use crate::config::{Bind, Listener, Plan, Ready, duration_text};
 use crate::exchange::Direction;
 use crate::names::header;
@@ -46,9 +47,14 @@ pub(crate) fn explain(plan: &Plan, request: &[String], lines: &[String]) -> Resu
         (None, Some(host)) => host.to_ascii_lowercase(),
         (None, None) => String::new(),
     };
-    let path = match uri.path() {
-        "" => "/".to_owned(),
-        path => path.to_owned(),
+    // What is asked of one of our listeners by its address is for whom Host names.
+    let authority = match header("host") {
+        Some(host) if plan.listeners.iter().any(|l| at(&authority, l)) => host.to_ascii_lowercase(),
+        _ => authority,
+    };
+    let (path, refused) = match normalize::path(uri.path()) {
+        Ok(path) => (path.into_owned(), None),
+        Err(fault) => (uri.path().to_owned(), Some(fault)),
     };
     let mut out = Explained {
         command: name(plan, &method, &path, &header),
@@ -61,8 +67,26 @@ pub(crate) fn explain(plan: &Plan, request: &[String], lines: &[String]) -> Resu
         notes: Vec::new(),
         authority,
     };
-    place(plan, &mut out);
+    match refused {
+        None => place(plan, &mut out),
+        Some(fault) => {
+            out.notes.push(format!("{} {}: {}", fault.kind.status(), fault.kind.code(), fault.detail));
+        }
+    }
     Ok(out)
+}
+
+/// Whether an authority is a listener's own address.
+fn at(authority: &str, listener: &Listener) -> bool {
+    let (host, port) = split(authority);
+    match &listener.bind {
+        Bind::Tcp(address) => {
+            let ip = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+            let here = ip.is_none_or(|ip| ip == address.ip() || address.ip().is_unspecified());
+            port == Some(address.port()) && here
+        }
+        Bind::Unix(_) => false,
+    }
 }
 
 /// Host without port, and port.
@@ -76,16 +100,8 @@ fn split(authority: &str) -> (&str, Option<u16>) {
 
 fn place(plan: &Plan, out: &mut Explained) {
     let authority = out.authority.clone();
-    let (host, port) = split(&authority);
+    let (host, _) = split(&authority);
     let name = host.strip_suffix(".service.fourmi").unwrap_or(host);
-    let to_our_listener = |l: &&Listener| match &l.bind {
-        Bind::Tcp(address) => {
-            let ip = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
-            let here = ip.is_none_or(|ip| ip == address.ip() || address.ip().is_unspecified());
-            port == Some(address.port()) && here
-        }
-        Bind::Unix(_) => false,
-    };
     if let Some(service) = plan.outbound.iter().find(|s| *s.name == *name) {
         out.direction = Direction::Outbound;
         out.service = service.name.to_string();
@@ -93,7 +109,7 @@ fn place(plan: &Plan, out: &mut Explained) {
         out.listener = plan.listeners.iter().find(|l| l.direction == Direction::Outbound).cloned();
         return;
     }
-    let named = plan.listeners.iter().find(to_our_listener);
+    let named = plan.listeners.iter().find(|l| at(&authority, l));
     let inbound = plan.listeners.iter().find(|l| l.direction == Direction::Inbound);
     if host.ends_with(".service.fourmi") || named.is_some_and(|l| l.direction == Direction::Outbound) {
         out.direction = Direction::Outbound;

@@ -12,7 +12,17 @@ use std::collections::BTreeMap;
 pub(crate) type Env = BTreeMap<String, String>;
 
 /// Names with the prefix that are no keys: the file to read, and flags of the command line.
-pub(crate) const RESERVED: [&str; 4] = ["FOURMI_CONFIG", "FOURMI_ADMIN", "FOURMI_LOG_LEVEL", "FOURMI_LOG_FORMAT"];
+pub(crate) const RESERVED: [&str; 4] = ["FOURMI_CONFIG", "FOURMI_ADMIN_URL", "FOURMI_LOG_LEVEL", "FOURMI_LOG_FORMAT"];
+
+/// What Kubernetes sets in every container for a service named `fourmi…`: addresses, not keys of ours.
+fn service_link(rest: &str) -> bool {
+    !rest.contains("__")
+        && (rest.ends_with("SERVICE_HOST")
+            || rest.contains("SERVICE_PORT")
+            || rest == "PORT"
+            || rest.ends_with("_PORT")
+            || (rest.contains("PORT_") && (rest.contains("_TCP") || rest.contains("_UDP"))))
+}
 
 /// Replaces `${NAME}` and `${NAME:-default}` in every value; `$${` stands for `${`. Keys are left alone.
 pub(crate) fn interpolate(node: &mut Node, env: &Env, problems: &mut Problems) {
@@ -75,7 +85,7 @@ fn replaced(text: &str, env: &Env) -> Result<String, (String, String)> {
 pub(crate) fn overlay(root: &mut Node, env: &Env, problems: &mut Problems) {
     for (name, text) in env.range("FOURMI_".to_owned()..) {
         let Some(rest) = name.strip_prefix("FOURMI_") else { break };
-        if RESERVED.contains(&name.as_str()) {
+        if RESERVED.contains(&name.as_str()) || service_link(rest) {
             continue;
         }
         let path: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();

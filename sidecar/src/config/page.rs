@@ -52,7 +52,7 @@ fn name_words(key: &Key) -> String {
 fn reserved_words(name: &str) -> &'static str {
     match name {
         "FOURMI_CONFIG" => "the file to read, unless --config names one",
-        "FOURMI_ADMIN" => "the admin listener to ask, unless --admin names one",
+        "FOURMI_ADMIN_URL" => "the admin listener to ask, unless --admin names one",
         "FOURMI_LOG_LEVEL" => "as --log-level",
         _ => "as --log-format",
     }

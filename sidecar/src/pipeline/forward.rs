@@ -5,7 +5,7 @@ use super::told::Told;
 use crate::codec::{forwarded, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, BodyError, Exchange, Fault, FaultKind, Protocol};
+use crate::exchange::{Body, BodyError, Exchange, Fault, FaultKind, Protocol, Retry};
 use crate::route::Way;
 use crate::upstream::{self, Sent};
 use bytes::{Bytes, BytesMut};
@@ -127,6 +127,10 @@ pub(super) async fn send(
     match sent {
         Ok(sent) => {
             told.ex.timings.answered = sent.is_ok().then(Instant::now);
+            if sent.as_ref().is_err_and(|fault| fault.retry == Retry::Safe) {
+                // Nobody had it: the time was spent looking for somebody.
+                told.ex.timings.sent = None;
+            }
             sent
         }
         Err(Elapsed) => {

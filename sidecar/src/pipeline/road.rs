@@ -120,6 +120,11 @@ impl Road {
         if let Some(way) = self.services.get(name) {
             return Ok(way.clone());
         }
+        if host.ends_with(".service.fourmi") {
+            let known: Vec<&str> = self.services.keys().map(|k| &**k).collect();
+            let detail = format!("no service is called {name}; known: {}", known.join(", "));
+            return Err(Fault::new(FaultKind::NoRoute, detail));
+        }
         let given = head.authority[host.len()..].strip_prefix(':').and_then(|p| p.parse::<u16>().ok());
         let port = match given {
             Some(port) => port,

@@ -9,7 +9,7 @@ use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
 use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Identity, Tell};
 use crate::pipeline::Blueprint;
 use crate::sink::Hub;
-use crate::upstream::{Target, keep_checking};
+use crate::upstream::{Check, Target, keep_checking};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ pub(super) struct Keeper {
     hub: Rc<Hub>,
     standings: Standings,
     orders: RefCell<Vec<mpsc::Sender<Order>>>,
-    checks: RefCell<HashMap<Key, JoinHandle<()>>>,
+    checks: RefCell<HashMap<Key, (Check, JoinHandle<()>)>>,
     draining: Cell<bool>,
     stopping: Cell<bool>,
     stop: Notify,
@@ -94,10 +94,20 @@ impl Keeper {
             .collect();
         self.standings.retain(&wanted);
         let mut checks = self.checks.borrow_mut();
-        checks.drain().for_each(|(_, check)| check.abort());
+        checks.retain(|key, (asked, task)| {
+            let same = self.standings.of(key).is_some_and(|(_, check)| check == *asked);
+            if !same {
+                task.abort();
+            }
+            same
+        });
         for key in wanted {
             let Some((standing, check)) = self.standings.of(&key) else { continue };
+            if checks.contains_key(&key) {
+                continue;
+            }
             let (service, target) = key.clone();
+            let asked = check.clone();
             let keeper = self.clone();
             let shown = target.to_string();
             let first = Cell::new(true);
@@ -114,7 +124,7 @@ impl Keeper {
             };
             let counted = || Counted::new(Rc::new(Silent), ConnectionSide::Upstream);
             let task = keep_checking(target, check, standing, counted, changed);
-            checks.insert(key, tokio::task::spawn_local(task));
+            checks.insert(key, (asked, tokio::task::spawn_local(task)));
         }
         drop(checks);
         self.count_instances();
@@ -157,6 +167,17 @@ impl Keeper {
         }
     }
 
+    /// Says what never left, at the end.
+    pub(super) fn tell_losses(&self) {
+        for s in self.hub.stats() {
+            let lost = s.dropped_full + s.dropped_error + s.oversize;
+            if lost > 0 {
+                let error = s.last_error.as_deref().unwrap_or("too slow");
+                tracing::warn!(sink = %s.sink, target = %s.target, lost, "records were lost: {error}");
+            }
+        }
+    }
+
     /// Socket files end with us.
     pub(super) fn remove_sockets(&self) {
         for listener in &self.plan().listeners {
@@ -175,7 +196,7 @@ impl Keeper {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.started.elapsed().as_secs(),
             "threads": plan.threads,
-            "config": plan.origin.as_ref().map(|p| p.display().to_string()),
+            "config": super::origin(&plan, &self.load),
             "connections": self.shared.connections.load(Ordering::Relaxed),
             "in_flight": self.hub.in_flight(),
             "draining": self.draining.get(),
@@ -198,6 +219,9 @@ impl Keeper {
     }
 
     async fn try_reload(self: &Rc<Self>) -> Reloaded {
+        if self.load.path.as_deref().is_some_and(|p| p.as_os_str() == "-") {
+            return Err("the configuration came from standard input, which cannot be read twice; give a file".into());
+        }
         let loaded = config::load(&self.load).map_err(|report| report.to_string())?;
         let (old, new) = (self.plan(), loaded.plan.clone());
         let mut notes: Vec<String> = loaded.warnings.iter().map(|w| w.render(false).trim_end().to_owned()).collect();
@@ -251,6 +275,30 @@ impl Keeper {
         self.check(&new);
         notes.insert(0, "the new configuration is in place".into());
         Ok(notes.join("; "))
+    }
+}
+
+/// How often sinks are asked how they are.
+const SINK_WATCH: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Says once when a sink begins to lose, and once when it has stopped.
+pub(super) async fn watch_sinks(keeper: Rc<Keeper>) {
+    let mut known: HashMap<(String, String), (u64, bool)> = HashMap::new();
+    loop {
+        tokio::time::sleep(SINK_WATCH).await;
+        for s in keeper.hub.stats() {
+            let lost = s.dropped_full + s.dropped_error + s.oversize;
+            let (before, failing) = known.entry((s.sink.to_string(), s.target.to_string())).or_insert((0, false));
+            if lost > *before && !*failing {
+                let error = s.last_error.as_deref().unwrap_or("too slow");
+                tracing::warn!(sink = %s.sink, target = %s.target, lost, "records are being lost: {error}");
+                *failing = true;
+            } else if lost == *before && *failing {
+                tracing::info!(sink = %s.sink, target = %s.target, lost, "no more records are being lost");
+                *failing = false;
+            }
+            *before = lost;
+        }
     }
 }
 

@@ -133,11 +133,12 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let (orders, ends): (Vec<_>, Vec<_>) = threads.into_iter().unzip();
     keeper.begin(orders);
     keeper.check(&plan);
+    tokio::task::spawn_local(keeper::watch_sinks(keeper.clone()));
     if let Some(listener) = admin {
         tokio::task::spawn_local(crate::admin::serve(listener, Rc::new(keeper.clone())));
     }
     if !options.quiet {
-        banner(&plan);
+        banner(&plan, &options.load);
     }
     let mut ends = ends;
     let code = serve(&keeper, &options, &mut ends).await;
@@ -145,6 +146,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     // What is cut now is told as cancelled by the threads as they end; only then the sinks are emptied.
     let _ = tokio::time::timeout(LAST, all(&mut ends)).await;
     hub.shutdown(FLUSH).await;
+    keeper.tell_losses();
     keeper.remove_sockets();
     tracing::info!(code, "stopped");
     code
@@ -286,7 +288,16 @@ async fn any(ends: &mut Ends) -> Option<std::io::Error> {
     .await
 }
 
-fn banner(plan: &Plan) {
+/// Where the configuration came from, for people.
+fn origin(plan: &Plan, load: &LoadOptions) -> String {
+    match (&plan.origin, &load.path) {
+        (Some(file), _) => file.display().to_string(),
+        (None, Some(_)) => "standard input".into(),
+        (None, None) => "built-in defaults: no file was found".into(),
+    }
+}
+
+fn banner(plan: &Plan, load: &LoadOptions) {
     let listeners: Vec<String> = plan
         .listeners
         .iter()
@@ -295,7 +306,7 @@ fn banner(plan: &Plan) {
             config::Bind::Unix(p) => format!("{} unix:{}", l.direction.as_str(), p.display()),
         })
         .collect();
-    let origin = plan.origin.as_ref().map_or("built-in defaults".into(), |p| p.display().to_string());
+    let origin = origin(plan, load);
     let admin = plan.admin.as_ref().map_or("off".into(), |a| format!("http://{}/", a.listen));
     tracing::info!(
         service = &*plan.identity.service,
@@ -305,4 +316,7 @@ fn banner(plan: &Plan) {
         admin,
         "fourmi is up"
     );
+    if plan.listeners.is_empty() {
+        tracing::warn!("no `worker:` and no `outbound:`: nothing will be proxied");
+    }
 }

@@ -87,7 +87,7 @@ pub async fn send(
     loop {
         let now = Instant::now();
         let Some(endpoint) = cluster.pick(now, &tried) else {
-            Box::pin(wait_for_one(cluster, start, timeouts, last.take())).await?;
+            Box::pin(wait_for_one(cluster, start, timeouts, last.as_ref())).await?;
             tried.clear();
             continue;
         };
@@ -131,16 +131,19 @@ async fn wait_for_one(
     cluster: &Cluster,
     start: Instant,
     timeouts: &Timeouts,
-    last: Option<Fault>,
+    last: Option<&Fault>,
 ) -> Result<(), Fault> {
     let now = Instant::now();
     let give_up = start + timeouts.hold;
     if !cluster.holds || now >= give_up {
-        let why = last.map(|f| f.detail);
+        let why = last.map(|f| f.detail.clone());
         if !cluster.holds {
             return Err(Fault::new(FaultKind::Unreachable, why.unwrap_or("no instance".into())));
         }
-        let detail = why.unwrap_or("no instance is ready".into());
+        let detail = why.unwrap_or_else(|| {
+            let all: Vec<&str> = cluster.endpoints.iter().map(|e| &*e.label).collect();
+            format!("no instance is ready: {}", all.join(", ")).into()
+        });
         return Err(Fault::new(FaultKind::NotReady, detail).retry(Retry::Safe).retry_after(1));
     }
     let next = cluster.next_try().map_or(LOOK_AGAIN, |at| at.saturating_duration_since(now));

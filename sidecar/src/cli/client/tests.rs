@@ -69,12 +69,12 @@ fn drain_waits_for_the_last_command() {
     const BUSY: &str = "HTTP/1.1 200 OK\r\n\r\n{\"in_flight\": 2}";
     const QUIET: &str = "HTTP/1.1 200 OK\r\n\r\n{\"in_flight\": 0}";
     let (target, asked, thread) = server(&[OK, QUIET, BUSY, QUIET, QUIET, QUIET]);
-    assert_eq!(drain(&target, true, Duration::from_secs(10)), DONE);
+    assert_eq!(drain(&target, Some(Duration::ZERO), Duration::from_secs(10)), DONE);
     thread.join().unwrap();
     assert_eq!(asked.lock().unwrap().len(), 6, "one quiet moment between two commands is not the end");
 
     let (target, _, thread) = server(&[OK, BUSY]);
-    assert_eq!(drain(&target, true, Duration::ZERO), LATER);
+    assert_eq!(drain(&target, Some(Duration::ZERO), Duration::ZERO), LATER);
     thread.join().unwrap();
 }
 
