@@ -122,7 +122,12 @@ impl Wire {
 
     fn more(&mut self) -> io::Result<()> {
         let mut buf = [0; 16 << 10];
-        let n = self.stream.read(&mut buf)?;
+        let n = loop {
+            match self.stream.read(&mut buf) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

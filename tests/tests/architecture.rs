@@ -7,7 +7,13 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["admin", "command", "config", "control", "demo", "exchange", "pipeline", "runtime", "sink", "upstream"]),
+    (
+        "cli",
+        &[
+            "admin", "codec", "command", "config", "control", "demo", "exchange", "pipeline", "runtime", "sink",
+            "upstream",
+        ],
+    ),
     ("admin", &["config", "control", "exchange", "runtime", "sink"]),
     ("demo", &["cli", "config", "control", "exchange", "runtime", "sink"]),
     ("control", &["config", "exchange"]),

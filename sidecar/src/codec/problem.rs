@@ -102,7 +102,7 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(text(&a)).unwrap();
         assert_eq!(
             read,
-            serde_json::json!({"type": "urn:fourmi:error:not-ready", "title": "The worker is not ready", "status": 503,
+            serde_json::json!({"type": "urn:fourmi:error:not-ready", "title": "No instance is ready", "status": 503,
                 "detail": "127.0.0.1:8080: \"refused\"", "fault": "upstream", "id": "a\"b"})
         );
         assert_eq!(a.headers.get("content-type"), Some("application/problem+json"));
