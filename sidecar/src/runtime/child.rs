@@ -1,10 +1,12 @@
 //! The worker process of `fourmi run -- CMD`: started when the listeners are ready, its end is ours, its exit code too.
 
 use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The worker process, if there is one.
 pub(super) struct Child {
@@ -51,11 +53,31 @@ impl Child {
         self.code.unwrap_or(other)
     }
 
+    /// Its process id, while it runs.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.process.as_ref().and_then(tokio::process::Child::id)
+    }
+
     /// Passes a signal on.
     pub(super) fn signal(&self, number: i32) {
         let pid = self.process.as_ref().and_then(|p| p.id()).and_then(|id| i32::try_from(id).ok());
         if let (Some(pid), Ok(signal)) = (pid, Signal::try_from(number)) {
             let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
+        }
+    }
+}
+
+/// As the first process of a container we inherit every orphan, and nobody else takes their exit codes. The worker's
+/// own is looked at without taking it: that is [`Child::ended`]'s.
+pub(super) async fn reap_orphans(worker: Option<u32>) {
+    let Ok(mut ended) = signal(SignalKind::child()) else { return };
+    let worker = worker.and_then(|id| i32::try_from(id).ok());
+    while ended.recv().await.is_some() {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while let Some(pid) = waitid(Id::All, look).ok().and_then(|status| status.pid()) {
+            if Some(pid.as_raw()) == worker || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
+                break;
+            }
         }
     }
 }

@@ -172,6 +172,9 @@ async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: &mut Ends) -> u8 {
             return code;
         }
     };
+    if std::process::id() == 1 {
+        tokio::task::spawn_local(child::reap_orphans(child.id()));
+    }
     let mut thread_ended = std::pin::pin!(any(ends));
     loop {
         tokio::select! {
