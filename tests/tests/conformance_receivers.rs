@@ -112,7 +112,8 @@ fn conformance_promtool_takes_the_alert_rules() {
         std::process::Command::new(peers::program("promtool")).args(["check", "rules", rules]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // An alert on a name that nobody sends never fires.
-    let fourmi = Setup::beside("http://127.0.0.1:9").start();
+    let nginx = peers::nginx();
+    let fourmi = Setup::beside(&format!("http://127.0.0.1:{}", nginx.port)).start();
     fourmi.get("/");
     let (rules, metrics) = (std::fs::read_to_string(rules).unwrap(), fourmi.metrics().text());
     let names = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("fourmi_"));
