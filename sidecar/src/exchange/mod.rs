@@ -258,6 +258,40 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// A command whose head has just been read: nothing else is known of it. `unnamed` is an empty text, shared by the
+    /// thread so that beginning costs no allocation.
+    pub fn begin(
+        identity: &Arc<Identity>,
+        direction: Direction,
+        protocol: Protocol,
+        request: Head,
+        unnamed: &Arc<str>,
+    ) -> Self {
+        Exchange {
+            identity: identity.clone(),
+            direction,
+            protocol,
+            peer: None,
+            client: None,
+            trusted: false,
+            request,
+            service: identity.service.clone(),
+            route: unnamed.clone(),
+            consumer: None,
+            command: Command { name: unnamed.clone(), ..Command::default() },
+            trace: Trace::default(),
+            timings: Timings { wall: SystemTime::now(), start: Instant::now(), sent: None, answered: None, end: None },
+            attempt: 1,
+            status: 0,
+            grpc_status: None,
+            outcome: None,
+            fault: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            upstream: None,
+        }
+    }
+
     /// The outcome that a status stands for when the worker gave it.
     pub fn outcome_of_status(status: u16, grpc_status: Option<u16>) -> Outcome {
         if let Some(g) = grpc_status {

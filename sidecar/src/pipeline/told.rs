@@ -3,12 +3,12 @@
 use super::handling::Handling;
 use super::lane::{Door, Lane};
 use super::road::Road;
-use crate::exchange::{Command, Exchange, Fault, FaultKind, Head, Outcome, Protocol, Timings, Trace};
+use crate::exchange::{Exchange, Fault, FaultKind, Head, Outcome, Protocol};
 use crate::route::Way;
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// An exchange with its way to the sinks. Dropping it before [`Told::finish`] tells it as cancelled: the caller left.
 pub(super) struct Told {
@@ -34,36 +34,16 @@ impl Told {
     ) -> Box<Self> {
         door.life.begin();
         lane.tell.in_flight(door.direction, 1);
+        let mut ex = Exchange::begin(&road.identity, door.direction, protocol, head, &road.none);
+        ex.peer = door.peer;
+        ex.client = door.peer.map(|p| p.ip());
+        ex.trusted = door.trusted;
+        if let Some(way) = way {
+            ex.service = way.service.clone();
+            ex.route = way.route.clone();
+        }
         let mut told = Box::new(Told {
-            ex: Exchange {
-                identity: road.identity.clone(),
-                direction: door.direction,
-                protocol,
-                peer: door.peer,
-                client: door.peer.map(|p| p.ip()),
-                trusted: door.trusted,
-                request: head,
-                service: way.map_or(&road.identity.service, |w| &w.service).clone(),
-                route: way.map_or(&road.none, |w| &w.route).clone(),
-                consumer: None,
-                command: Command { name: road.none.clone(), ..Command::default() },
-                trace: Trace::default(),
-                timings: Timings {
-                    wall: SystemTime::now(),
-                    start: Instant::now(),
-                    sent: None,
-                    answered: None,
-                    end: None,
-                },
-                attempt: 1,
-                status: 0,
-                grpc_status: None,
-                outcome: None,
-                fault: None,
-                bytes_in: 0,
-                bytes_out: 0,
-                upstream: None,
-            },
+            ex,
             road: road.clone(),
             lane: lane.clone(),
             door: door.clone(),
