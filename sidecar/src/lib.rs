@@ -15,5 +15,6 @@ pub mod names;
 pub mod pipeline;
 pub mod route;
 pub mod runtime;
+mod section;
 pub mod sink;
 pub mod upstream;

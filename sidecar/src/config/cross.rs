@@ -2,11 +2,13 @@
 
 use super::plan::Bind;
 use super::problem::Problems;
+use super::read;
 use super::source::Span;
 use super::tree::{Node, Value};
 use super::value;
 use crate::exchange::Direction;
 use crate::names::port;
+use crate::sink::LOG_KEYS;
 use crate::upstream::{Place, Target};
 use std::net::{IpAddr, SocketAddr};
 
@@ -184,8 +186,29 @@ fn services(root: &Node, problems: &mut Problems) {
             }
         }
     }
+    sinks(root, problems);
+}
+
+/// What a sink itself finds wrong with its section.
+fn sinks(root: &Node, problems: &mut Problems) {
+    for (i, node) in root.get("logs").map(Node::items).unwrap_or_default().iter().enumerate() {
+        let Some(entry) = node.entries().first().filter(|e| e.value.value != Value::Bad) else { continue };
+        // What is bad in it has been reported.
+        if problems.mentions(&format!("logs[{i}]")) {
+            continue;
+        }
+        if let Some(Err(wrong)) = read::log(node) {
+            let place = wrong.key.and_then(|k| entry.value.get(k)).map_or(entry.key_span, |n| n.span);
+            let path = match wrong.key {
+                Some(key) => format!("logs[{i}].{}.{key}", entry.key),
+                None => format!("logs[{i}].{}", entry.key),
+            };
+            problems.error(place, wrong.code, &path, format!("`{path}`: {}", wrong.message), wrong.fix);
+        }
+    }
     // Two sinks of one kind and address would count everything twice.
-    for (section, key) in [("logs", "graylog"), ("logs", "stdout"), ("metrics", "statsd"), ("metrics", "prometheus")] {
+    let logs = LOG_KEYS.iter().map(|k| ("logs", k.name));
+    for (section, key) in logs.chain([("metrics", "statsd"), ("metrics", "prometheus")]) {
         let list = match section {
             "logs" => root.get("logs"),
             _ => root.get("metrics").and_then(|m| m.get("sinks")),
@@ -196,7 +219,7 @@ fn services(root: &Node, problems: &mut Problems) {
             if entry.value.value == Value::Bad {
                 continue;
             }
-            let to = entry.value.get("to").and_then(Node::text);
+            let to = ["to", "url", "path"].iter().find_map(|k| entry.value.get(k)).and_then(Node::text);
             if seen.contains(&to) {
                 problems.error(
                     entry.key_span,

@@ -3,9 +3,9 @@
 use super::keys::ROOT;
 use super::problem::Problems;
 use super::source::{BUILT_IN, Origin, Span};
-use super::table::{Fallback, Key, Kind};
 use super::tree::{self, Node, Value};
 use crate::names::port;
+use crate::section::{Fallback, Key, Kind};
 
 pub(crate) fn fill(root: &mut Node, hostname: &str, problems: &mut Problems) {
     if !matches!(root.value, Value::Map(_)) {

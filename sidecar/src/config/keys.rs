@@ -1,8 +1,9 @@
 //! The whole configuration, once. The check, the defaults, the schema, the environment names, the starter file
 //! and the documentation all come from here.
 
-use super::table::{Key, Kind, Shape, Word, key, later, later_word, word};
 use crate::names::port;
+use crate::section::{Key, Kind, Shape, Word, key, later, later_word, word};
+use crate::sink::LOG_KEYS;
 use std::time::Duration;
 
 const TEXT: Kind = Kind::Text(Shape::Free);
@@ -53,7 +54,8 @@ pub(crate) const ROOT: &[Key] = &[
     key("timeouts", Kind::Section(TIMEOUTS), "How long each part of the road may take."),
     key("limits", Kind::Section(LIMITS), "How much of each thing there may be."),
     later("spool", "The durable store of accepted commands."),
-    key("logs", Kind::List(&Kind::Choice(LOGS)), "Where records go; `[]` for nowhere.").or("[stdout: {format: auto}]"),
+    key("logs", Kind::List(&Kind::Choice(LOG_KEYS)), "Where records go; `[]` for nowhere.")
+        .or("[stdout: {format: auto}]"),
     key("metrics", Kind::Section(METRICS), "Which labels there are and where numbers go."),
     later("traces", "Where traces go."),
     later("discovery", "Registry, DNS, Consul's API."),
@@ -156,35 +158,6 @@ const LIMITS: &[Key] = &[
     .or("10000"),
 ];
 
-const LOGS: &[Key] = &[
-    key("stdout", Kind::Section(STDOUT), "Lines on standard output."),
-    key("graylog", Kind::Section(GRAYLOG), "GELF to Graylog."),
-    later("loggly", "Loggly."),
-    later("splunk", "Splunk's HTTP event collector."),
-    later("datadog", "Datadog."),
-    later("otlp", "OpenTelemetry."),
-    later("syslog", "RFC 5424."),
-];
-
-const STDOUT: &[Key] = &[key(
-    "format",
-    Kind::Word(&[word("auto"), word("text"), word("json")]),
-    "`auto`: text on a terminal, JSON elsewhere.",
-)
-.or("auto")];
-
-const GRAYLOG: &[Key] = &[
-    key("to", Kind::Text(Shape::Udp(port::GRAYLOG)), "The receiver, `udp://HOST[:PORT]`, port 12201 by default.")
-        .required(),
-    key("compress", Kind::Word(&[word("none"), word("gzip"), word("zlib")]), "How messages are packed.").or("gzip"),
-    key(
-        "chunk",
-        Kind::Count { min: 512, max: 65_507, word: None },
-        "Largest datagram in bytes; longer messages are cut in up to 128 of them.",
-    )
-    .or("1420"),
-];
-
 const METRICS: &[Key] = &[
     key("labels", Kind::List(&Kind::Text(Shape::TagKey)), "Tag keys that become labels and are counted by value.")
         .or("[]"),
@@ -198,8 +171,12 @@ const SINKS: &[Key] = &[
 ];
 
 const STATSD: &[Key] = &[
-    key("to", Kind::Text(Shape::Udp(port::STATSD)), "The receiver, `udp://HOST[:PORT]`, port 8125 by default.")
-        .required(),
+    key(
+        "to",
+        Kind::Text(Shape::Receiver(&["udp"], port::STATSD)),
+        "The receiver, `udp://HOST[:PORT]`, port 8125 by default.",
+    )
+    .required(),
     key(
         "dialect",
         Kind::Word(&[word("plain"), word("datadog"), later_word("influx"), later_word("graphite")]),

@@ -4,8 +4,8 @@ use super::keys::ROOT;
 use super::near::nearest;
 use super::problem::Problems;
 use super::source::{Origin, Span};
-use super::table::{Key, Kind};
 use super::tree::{self, Node, Value};
+use crate::section::{Key, Kind};
 use std::collections::BTreeMap;
 
 /// Names and values, usually the process's.

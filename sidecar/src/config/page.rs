@@ -3,7 +3,7 @@
 use super::keys::ROOT;
 use super::overlay::{self, RESERVED};
 use super::problem::CODES;
-use super::table::{Fallback, Key, Kind};
+use crate::section::{Fallback, Key, Kind};
 use serde_json::{Value as Json, json};
 use std::fmt::Write as _;
 

@@ -231,6 +231,11 @@ impl Problems {
         });
     }
 
+    /// Whether something was found under a path.
+    pub(crate) fn mentions(&self, path: &str) -> bool {
+        self.list.iter().any(|p| p.key.starts_with(path))
+    }
+
     pub(crate) fn failed(&self) -> bool {
         self.list.iter().any(|p| p.severity == Severity::Error)
     }

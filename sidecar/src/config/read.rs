@@ -2,13 +2,16 @@
 //! default, and stays unused, because the check has reported it.
 
 use super::plan::{Admin, Listener, Plan, Ready, Service, Worker};
+use super::raw;
 use super::tree::Node;
 use super::value;
 use crate::command::{Codec, Rules};
 use crate::exchange::{Direction, Identity};
 use crate::names::port;
 use crate::pipeline::{Limits, Timeouts};
-use crate::sink::{Compress, Dialect, LogSettings, MetricSettings, StatsdSettings, StdoutFormat};
+use crate::section::Wrong;
+use crate::section::address::Receiver;
+use crate::sink::{Dialect, LOG_KEYS, LogSettings, MetricSettings, StatsdSettings};
 use crate::upstream::Target;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +39,7 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
         identify: rules(root),
         timeouts: timeouts(root.get("timeouts")),
         limits: limits(root.get("limits")),
-        logs: items(root, "logs").filter_map(log).collect(),
+        logs: items(root, "logs").filter_map(log).filter_map(Result::ok).collect(),
         metrics: metrics(root.get("metrics")),
         admin: root
             .get("admin")
@@ -144,28 +147,11 @@ fn limits(node: Option<&Node>) -> Limits {
     }
 }
 
-fn log(node: &Node) -> Option<LogSettings> {
+/// An entry of `logs:`, or why it can't be.
+pub(crate) fn log(node: &Node) -> Option<Result<LogSettings, Wrong>> {
     let entry = node.entries().first()?;
-    let node = &entry.value;
-    Some(match entry.key.as_str() {
-        "stdout" => LogSettings::Stdout {
-            format: match text(node, "format") {
-                "text" => StdoutFormat::Text,
-                "json" => StdoutFormat::Json,
-                _ => StdoutFormat::Auto,
-            },
-        },
-        "graylog" => {
-            let (host, port) = value::udp(text(node, "to"), port::GRAYLOG).ok()?;
-            let compress = match text(node, "compress") {
-                "none" => Compress::None,
-                "zlib" => Compress::Zlib,
-                _ => Compress::Gzip,
-            };
-            LogSettings::Graylog { host, port, compress, chunk: number(node, "chunk")? }
-        }
-        _ => return None,
-    })
+    let key = LOG_KEYS.iter().find(|k| k.name == entry.key)?;
+    Some(LogSettings::new(key.name, raw::section(&entry.value, key.kind.keys()?)))
 }
 
 fn metrics(node: Option<&Node>) -> MetricSettings {
@@ -187,7 +173,9 @@ fn metrics(node: Option<&Node>) -> MetricSettings {
 }
 
 fn statsd(node: &Node) -> Option<StatsdSettings> {
-    let (host, port) = value::udp(text(node, "to"), port::STATSD).ok()?;
+    let Receiver::Net { host, port, .. } = Receiver::parse(text(node, "to"), &["udp"], port::STATSD).ok()? else {
+        return None;
+    };
     Some(StatsdSettings {
         host,
         port,

@@ -1,9 +1,9 @@
 //! The table as a JSON Schema (draft 2020-12), for editors and checkers.
 
 use super::keys::ROOT;
-use super::table::{Fallback, Key, Kind, Shape};
 use super::tree::{self, Node, Value};
 use super::{problem::Problems, source::Origin};
+use crate::section::{Fallback, Key, Kind, Shape};
 use serde_json::{Map, Value as Json, json};
 
 /// The schema of the whole configuration.
@@ -69,6 +69,7 @@ fn kind(kind: &Kind) -> Json {
             let unit = r"^([0-9]+ *([KMGTkmgt][iI]?)?[bB]?|.*\$\{.*)$";
             json!({ "anyOf": [{ "type": "integer", "minimum": min, "maximum": max }, { "type": "string", "pattern": unit }] })
         }
+        Kind::Share => json!({ "anyOf": [{ "type": "number", "minimum": 0, "maximum": 1 }, variable()] }),
         Kind::Word(words) => {
             let known: Vec<&str> = words.iter().filter(|w| w.supported).map(|w| w.name).collect();
             json!({ "anyOf": [{ "enum": known }, variable()] })
@@ -113,7 +114,16 @@ fn text(shape: Shape) -> Json {
         Shape::Target => r"^((http|h2c)://|unix:|h2c\+unix:|.*\$\{)",
         Shape::Listen(_) => r"^(http://|unix:|.*\$\{)",
         Shape::Socket => r":[0-9]+/?$|\$\{",
-        Shape::Udp(_) => r"^(udp://|.*\$\{)",
+        Shape::Receiver(schemes, _) => {
+            let all: Vec<String> = schemes
+                .iter()
+                .map(|s| if s.starts_with("unix") { format!("{s}:") } else { format!("{s}://") })
+                .collect();
+            return json!({ "type": "string", "pattern": format!(r"^({}|.*\$\{{)", all.join("|")) });
+        }
+        Shape::Header => r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+        Shape::File | Shape::Secret => return json!({ "type": ["string", "number", "boolean"] }),
+        Shape::Field => r"^[A-Za-z0-9_.-]{1,128}$",
         Shape::Network => r"^[0-9a-fA-F:.]+(/[0-9]+)?$|\$\{",
         Shape::Pointer | Shape::Path => r"^/|\$\{",
         Shape::TagKey => r"^[A-Za-z0-9_.-]{1,64}$",

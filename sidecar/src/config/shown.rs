@@ -13,8 +13,30 @@ pub struct Shown {
     sources: Sources,
 }
 
+/// What stands in place of a secret.
+const HIDDEN: &str = "(hidden)";
+
+/// Keys whose values are shown to nobody, wherever they stand.
+const SECRETS: [&str; 4] = ["token", "api_key", "password", "secret"];
+
+/// Replaces secrets, so that nothing that shows the configuration can show them.
+fn hide(node: &mut Node, secret: bool) {
+    match &mut node.value {
+        Value::Scalar { text, plain } if secret => (*text, *plain) = (HIDDEN.to_owned(), false),
+        Value::Map(entries) => entries.iter_mut().for_each(|e| {
+            // What is sent in headers may be one.
+            let headers = e.key == "headers" && matches!(e.value.value, Value::Map(_));
+            let hidden = secret || headers || SECRETS.contains(&e.key.as_str());
+            hide(&mut e.value, hidden);
+        }),
+        Value::List(items) => items.iter_mut().for_each(|n| hide(n, secret)),
+        _ => {}
+    }
+}
+
 impl Shown {
-    pub(crate) fn new(root: Node, sources: Sources) -> Self {
+    pub(crate) fn new(mut root: Node, sources: Sources) -> Self {
+        hide(&mut root, false);
         Shown { root, sources }
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::command::Codec;
 use crate::exchange::Direction;
 use crate::pipeline::{Limits, Timeouts};
-use crate::sink::{Compress, Dialect, LogSettings, StdoutFormat};
+use crate::sink::Dialect;
 use crate::upstream::{Place, Scheme};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn nothing_at_all_is_a_configuration() {
     assert_eq!(plan.threads, 1);
     assert_eq!(&*plan.identity.service, &*plan.identity.hostname);
     assert_eq!(&*plan.identity.env, "development");
-    assert_eq!(plan.logs, vec![LogSettings::Stdout { format: StdoutFormat::Auto }]);
+    assert_eq!(plan.logs.iter().map(|l| l.name()).collect::<Vec<_>>(), ["stdout"]);
     assert!(plan.metrics.prometheus && plan.metrics.statsd.is_empty());
     assert!(plan.listeners.is_empty() && plan.worker.is_none());
     assert_eq!(plan.admin.as_ref().map(|a| a.listen.to_string()).as_deref(), Some("127.0.0.1:9901"));
@@ -105,8 +105,9 @@ admin: {listen: 127.0.0.1:1234}
     assert_eq!(plan.timeouts.whole, Some(Duration::from_secs(120)));
     assert_eq!((plan.timeouts.idle, plan.timeouts.drain), (Duration::from_secs(90), Duration::ZERO));
     assert_eq!((plan.limits.head, plan.limits.body), (8192, 10_000_000));
-    let graylog = LogSettings::Graylog { host: "graylog".into(), port: 12201, compress: Compress::Zlib, chunk: 8192 };
-    assert_eq!(plan.logs[1], graylog);
+    let graylog = &plan.logs[1];
+    assert_eq!((graylog.name(), graylog.value("chunk")), ("graylog", Some(&8192.into())));
+    assert_eq!((graylog.value("compress"), graylog.value("sample")), (Some(&"zlib".into()), Some(&1.0.into())));
     assert_eq!(plan.metrics.labels, ["team", "shop"]);
     assert_eq!((plan.metrics.statsd[0].port, plan.metrics.statsd[0].dialect), (9125, Dialect::Datadog));
     assert!(!plan.metrics.prometheus);
@@ -182,8 +183,10 @@ fn every_kind_of_problem_has_its_place() {
         ("commands: {identify: {name: command}}\n", "1:29 bad-value"),
         ("commands: {identify: {codec: symphony}}\n", "1:30 bad-value"),
         ("logs: [{stdout: {}, graylog: {}}]\n", "1:8 wrong-type"),
-        ("logs: [syslog: {to: x}]\n", "1:8 not-supported"),
-        ("logs: [graylog: {to: 'tcp://a'}]\n", "1:22 not-supported"),
+        ("logs: [kafka: {to: x}]\n", "1:8 unknown-key"),
+        ("logs: [graylog: {to: 'ftp://a'}]\n", "1:22 bad-value"),
+        ("logs: [stdout: {sample: 2}]\n", "1:25 bad-value"),
+        ("logs: [stdout: {rename: {client: id}}]\n", "1:34 bad-value"),
         ("metrics: {sinks: [statsd: {to: 'udp://a', dialect: influx}]}\n", "1:52 not-supported"),
         ("metrics: {sinks: [prometheus, prometheus: {}]}\n", "1:31 conflict"),
         ("admin: {listen: 9901}\n", "1:17 bad-value"),

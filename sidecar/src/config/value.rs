@@ -1,26 +1,83 @@
 //! Scalars: durations, sizes, addresses. Each function says what is wrong and what to write instead.
 
 use super::plan::Bind;
+use crate::section::address::{Receiver, authority, no_path, scheme, unix_path};
+use crate::section::{Shape, Wrong};
 use crate::upstream::{Place, Scheme, Target};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a value can't be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wrong {
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
-    pub(crate) fix: String,
-}
-
 fn wrong<T>(message: impl Into<String>, fix: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { code: "bad-value", message: message.into(), fix: fix.into() })
+    Err(Wrong::new(message, fix))
 }
 
 fn later<T>(what: &str, fix: &str) -> Result<T, Wrong> {
-    Err(Wrong { code: "not-supported", message: format!("{what} is not supported yet"), fix: fix.to_owned() })
+    Err(Wrong::later(what, fix))
+}
+
+/// Whether a text has its shape.
+pub(crate) fn check(shape: Shape, text: &str) -> Result<(), Wrong> {
+    match shape {
+        Shape::Free => free(text).map(drop),
+        Shape::Target => target(text).map(drop),
+        Shape::Listen(port) => listen(text, port).map(drop),
+        Shape::Socket => socket(text).map(drop),
+        Shape::Receiver(schemes, port) => Receiver::parse(text, schemes, port).map(drop),
+        Shape::Network => network(text).map(drop),
+        Shape::Pointer => pointer(text).map(drop),
+        Shape::Path => http_path(text).map(drop),
+        Shape::TagKey => tag_key(text).map(drop),
+        Shape::ServiceName => service_name(text).map(drop),
+        Shape::File => file(text).map(drop),
+        Shape::Field => field(text).map(drop),
+        Shape::Secret => secret(text),
+        Shape::Header => header(text).map(drop),
+    }
+}
+
+/// A file's path.
+pub(crate) fn file(text: &str) -> Result<PathBuf, Wrong> {
+    match text.is_empty() || text.contains('\0') || text.len() > 4096 {
+        true => wrong(format!("`{text}` is no path of a file"), "write a path"),
+        false => Ok(PathBuf::from(text)),
+    }
+}
+
+/// A token or password.
+fn secret(text: &str) -> Result<(), Wrong> {
+    match text.trim() {
+        "" => wrong("the text is empty", "write the secret, or name a file that holds it"),
+        t if t.len() > 8192 => wrong("the secret is longer than 8192 bytes", "is it the right one?"),
+        t if !t.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
+            wrong("the secret has characters that no header can carry", "use plain ASCII without line breaks")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A header's name.
+fn header(text: &str) -> Result<http::HeaderName, Wrong> {
+    http::HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
+        let shown: String = text.chars().take(60).collect();
+        Wrong::new(format!("`{shown}` is no header's name"), "use letters, digits and `-`")
+    })
+}
+
+/// The name of a record's field, without GELF's underscore.
+pub(crate) fn field(text: &str) -> Result<String, Wrong> {
+    let fits = !text.is_empty()
+        && text.len() <= 128
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    match (fits, text) {
+        (false, _) => wrong(
+            format!("`{text}` is no field's name"),
+            "use letters, digits, `_`, `-` and `.`, without the underscore in front that GELF writes",
+        ),
+        (true, "id") => wrong("no field may be called `id`: GELF keeps `_id` for itself", "choose another name"),
+        (true, _) => Ok(text.to_owned()),
+    }
 }
 
 /// `1h30m`, `10s`, `250ms`, `5us`; a number alone only when it is 0.
@@ -100,84 +157,6 @@ pub(crate) fn bytes(text: &str) -> Result<u64, Wrong> {
     }
 }
 
-/// The scheme and the rest of `scheme://rest`.
-fn scheme(text: &str) -> Option<(String, &str)> {
-    text.split_once("://").map(|(s, rest)| (s.to_ascii_lowercase(), rest))
-}
-
-fn host(text: &str) -> Result<String, Wrong> {
-    let fits = !text.is_empty()
-        && text.len() <= 253
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-    match fits {
-        true => Ok(text.to_ascii_lowercase()),
-        false => {
-            wrong(format!("`{text}` is no host name or address"), "write a name, an IPv4 address or [an IPv6 address]")
-        }
-    }
-}
-
-/// Host and port; IPv6 in brackets.
-fn authority(text: &str, default: Option<u16>) -> Result<(String, u16), Wrong> {
-    let (name, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let Some((inside, after)) = rest.split_once(']') else {
-                return wrong(format!("`{text}` lacks a closing bracket"), "write [::1]:8080");
-            };
-            if !matches!(inside.parse::<IpAddr>(), Ok(IpAddr::V6(_))) {
-                return wrong(format!("`{inside}` is no IPv6 address"), "write [::1]:8080");
-            }
-            match after {
-                "" => (inside.to_owned(), None),
-                _ => match after.strip_prefix(':') {
-                    Some(port) => (inside.to_owned(), Some(port)),
-                    None => return wrong(format!("`{text}` is no address"), "write [::1]:8080"),
-                },
-            }
-        }
-        None if text.matches(':').count() > 1 => {
-            return wrong(format!("`{text}` is an IPv6 address without brackets"), format!("write [{text}]:PORT"));
-        }
-        None => match text.split_once(':') {
-            Some((name, port)) => (host(name)?, Some(port)),
-            None => (host(text)?, None),
-        },
-    };
-    match (port, default) {
-        (None, Some(port)) => Ok((name, port)),
-        (None, None) => wrong(format!("`{text}` has no port"), format!("write {text}:PORT")),
-        (Some(port), _) => match port.parse::<u16>() {
-            Ok(port) if !port.to_string().is_empty() => Ok((name, port)),
-            _ => wrong(format!("`{port}` is no port"), "a port is a number from 1 to 65535"),
-        },
-    }
-}
-
-/// Nothing may follow host and port.
-fn no_path(rest: &str) -> Result<&str, Wrong> {
-    let bare = rest.strip_suffix('/').unwrap_or(rest);
-    match bare.find(['/', '?', '#', '@']) {
-        None => Ok(bare),
-        Some(at) if bare[at..].starts_with('@') => {
-            wrong("an address takes no user and password", "remove everything up to the `@`")
-        }
-        Some(at) => wrong(
-            format!("the address has a path, `{}`", &bare[at..]),
-            format!("remove it; commands keep their own paths: {}", &bare[..at]),
-        ),
-    }
-}
-
-fn unix_path(text: &str) -> Result<PathBuf, Wrong> {
-    // sun_path holds 108 bytes with the closing zero.
-    match text.strip_prefix("//").unwrap_or(text) {
-        "" => wrong("the socket has no path", "write unix:/run/worker.sock"),
-        path if path.len() > 107 => wrong("a socket's path has at most 107 bytes", "use a shorter directory"),
-        path if path.contains('\0') => wrong("a path has no zero byte", "remove it"),
-        path => Ok(PathBuf::from(path)),
-    }
-}
-
 /// Where a worker or an instance of a service is.
 pub(crate) fn target(text: &str) -> Result<Target, Wrong> {
     const SCHEMES: &str = "use http://HOST:PORT, h2c://HOST:PORT, unix:/PATH or h2c+unix:/PATH";
@@ -240,24 +219,6 @@ pub(crate) fn socket(text: &str) -> Result<SocketAddr, Wrong> {
     let bare = no_path(text.strip_prefix("http://").unwrap_or(text))?;
     let (host, port) = authority(bare, None)?;
     socket_of(&host, port)
-}
-
-/// `udp://HOST[:PORT]`.
-pub(crate) fn udp(text: &str, default_port: u16) -> Result<(String, u16), Wrong> {
-    let Some((word, rest)) = scheme(text) else {
-        return wrong(format!("`{text}` has no scheme"), format!("write udp://{text}"));
-    };
-    match word.as_str() {
-        "udp" => {
-            let (host, port) = authority(no_path(rest)?, Some(default_port))?;
-            match port {
-                0 => wrong("nobody listens on port 0", "write the receiver's port"),
-                _ => Ok((host, port)),
-            }
-        }
-        "tcp" | "tls" | "http" | "https" => later(&format!("the scheme `{word}`"), "use udp://"),
-        _ => wrong(format!("unknown scheme `{word}`"), "use udp://"),
-    }
 }
 
 /// A network, or an address that stands for itself.

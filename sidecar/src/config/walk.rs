@@ -5,9 +5,9 @@ use super::keys::OFF;
 use super::near::nearest;
 use super::problem::Problems;
 use super::source::Span;
-use super::table::{Key, Kind, Shape, Word};
 use super::tree::{Entry, Node, Value};
 use super::value;
+use crate::section::{Key, Kind, Shape, Word};
 
 pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
@@ -167,7 +167,7 @@ fn named(node: &mut Node, shape: Shape, of: &Kind, kind: &Kind, path: &str, prob
     let Value::Map(entries) = &mut node.value else { return mistyped(node, kind, path, problems) };
     for entry in entries.iter_mut() {
         let here = join(path, &entry.key);
-        if let Err(wrong) = shape.check(&entry.key) {
+        if let Err(wrong) = value::check(shape, &entry.key) {
             problems.error(entry.key_span, wrong.code, &here, wrong.message, wrong.fix);
         }
         match (&entry.value.value, of) {
@@ -214,7 +214,9 @@ fn scalar(node: &mut Node, kind: &Kind, path: &str, problems: &mut Problems) {
     let text = text.clone();
     let bad = |message: String, fix: String| Some(("bad-value", message, fix));
     let problem = match kind {
-        Kind::Text(shape) => shape.check(&text).err().map(|w| (w.code, format!("`{path}`: {}", w.message), w.fix)),
+        Kind::Text(shape) => {
+            value::check(*shape, &text).err().map(|w| (w.code, format!("`{path}`: {}", w.message), w.fix))
+        }
         Kind::Flag if matches!(text.as_str(), "true" | "false") => None,
         Kind::Count { word: Some(word), .. } if text == *word => None,
         Kind::Count { min, max, .. } => match text.parse::<u64>() {
@@ -240,6 +242,10 @@ fn scalar(node: &mut Node, kind: &Kind, path: &str, problems: &mut Problems) {
             Ok(n) if n > *max => bad(format!("`{path}` must be at most {max} bytes"), format!("write {max} or less")),
             Ok(_) => None,
             Err(w) => Some((w.code, format!("`{path}`: {}", w.message), w.fix)),
+        },
+        Kind::Share => match text.parse::<f64>() {
+            Ok(n) if (0.0..=1.0).contains(&n) => None,
+            _ => bad(format!("`{path}` must be a number from 0 to 1"), "write 0.1 for a tenth".into()),
         },
         Kind::Word(words) => one_of(&text, words, path),
         _ => return mistyped(node, kind, path, problems),

@@ -16,6 +16,7 @@ pub use fault::{Fault, FaultKind, Retry, Side};
 pub use head::{Answer, Head, Headers};
 pub use tell::{ConnectionSide, Counted, Tell};
 
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -34,7 +35,7 @@ pub struct Identity {
 }
 
 /// Which way a command goes, seen from the worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Direction {
     /// Others to the worker.
     Inbound,
@@ -53,7 +54,7 @@ impl Direction {
 }
 
 /// How the command came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Protocol {
     /// HTTP/1.0.
     Http10,
@@ -84,7 +85,7 @@ impl Protocol {
 }
 
 /// How a command ended. Exactly one per command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Outcome {
     /// 1xx to 3xx, or grpc-status 0.
     Success,
@@ -249,6 +250,8 @@ pub struct Exchange {
     pub outcome: Option<Outcome>,
     /// What went wrong, when something did.
     pub fault: Option<Fault>,
+    /// What else of the request the records show, as the configuration asks: field and value, redacted already.
+    pub shown: Vec<(Arc<str>, String)>,
     /// Request body bytes.
     pub bytes_in: u64,
     /// Answer body bytes.
@@ -286,6 +289,7 @@ impl Exchange {
             grpc_status: None,
             outcome: None,
             fault: None,
+            shown: Vec::new(),
             bytes_in: 0,
             bytes_out: 0,
             upstream: None,

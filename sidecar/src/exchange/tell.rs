@@ -7,6 +7,8 @@ use std::rc::Rc;
 pub trait Tell {
     /// Commands on their way: one more (+1), one less (-1).
     fn in_flight(&self, direction: Direction, delta: i64);
+    /// The worker is given a command: its own log lines may be about it.
+    fn begun(&self, exchange: &Exchange);
     /// Writes its record to every log sink.
     fn log(&self, exchange: &Exchange);
     /// Counts its end.

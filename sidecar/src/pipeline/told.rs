@@ -3,7 +3,7 @@
 use super::handling::Handling;
 use super::lane::{Door, Lane};
 use super::road::Road;
-use crate::exchange::{Exchange, Fault, FaultKind, Head, Outcome, Protocol};
+use crate::exchange::{Direction, Exchange, Fault, FaultKind, Head, Outcome, Protocol};
 use crate::route::Way;
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -70,6 +70,9 @@ impl Told {
     /// It is in the worker's hands: what the worker sends meanwhile may be its doing.
     pub(super) fn handling(&mut self) {
         self.handling = self.lane.handle(&self.road, &self.ex);
+        if self.ex.direction == Direction::Inbound {
+            self.lane.tell.begun(&self.ex);
+        }
     }
 
     /// Counts its refusal.

@@ -327,6 +327,7 @@ struct Silent;
 
 impl Tell for Silent {
     fn in_flight(&self, _: Direction, _: i64) {}
+    fn begun(&self, _: &Exchange) {}
     fn log(&self, _: &Exchange) {}
     fn count(&self, _: &Exchange) {}
     fn rejected(&self, _: &'static str) {}
@@ -374,8 +375,9 @@ impl Control for Rc<Keeper> {
             stats
                 .iter()
                 .map(|s| json!({
-                    "sink": s.sink, "target": s.target, "sent": s.sent, "dropped_full": s.dropped_full,
-                    "dropped_error": s.dropped_error, "oversize": s.oversize, "last_error": s.last_error,
+                    "sink": s.sink, "target": s.target, "state": s.state, "sent": s.sent,
+                    "dropped_full": s.dropped_full, "dropped_error": s.dropped_error, "oversize": s.oversize,
+                    "last_error": s.last_error, "last_error_age_seconds": s.last_error_age.map(|d| d.as_secs()),
                 }))
                 .collect::<Vec<_>>()
         )

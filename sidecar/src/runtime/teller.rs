@@ -22,6 +22,9 @@ impl Tell for Swap {
     fn in_flight(&self, direction: Direction, delta: i64) {
         self.0.borrow_mut().in_flight(direction, delta);
     }
+    fn begun(&self, exchange: &Exchange) {
+        self.0.borrow_mut().begun(exchange);
+    }
     fn log(&self, exchange: &Exchange) {
         self.0.borrow_mut().log(exchange);
     }

@@ -1,7 +1,8 @@
 //! What became of the records of one sink.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Results of one sink, counted by whoever sees them.
 #[derive(Default)]
@@ -10,7 +11,9 @@ pub(crate) struct Counts {
     full: AtomicU64,
     error: AtomicU64,
     oversize: AtomicU64,
-    last_error: Mutex<Option<String>>,
+    /// Whether the last thing that happened was a success.
+    well: AtomicBool,
+    last_error: Mutex<Option<(String, Instant)>>,
 }
 
 /// The numbers of one sink at one moment.
@@ -43,11 +46,18 @@ impl Totals {
 impl Counts {
     /// Records that left.
     pub(crate) fn sent(&self, n: u64) {
-        self.sent.fetch_add(n, Relaxed);
+        if n > 0 {
+            self.sent.fetch_add(n, Relaxed);
+            self.well.store(true, Relaxed);
+        }
     }
-    /// A record without room.
-    pub(crate) fn full(&self) {
-        self.full.fetch_add(1, Relaxed);
+    /// Records without room.
+    pub(crate) fn full(&self, n: u64) {
+        self.full.fetch_add(n, Relaxed);
+    }
+    /// Whether what was sent last was taken.
+    pub(crate) fn is_well(&self) -> bool {
+        self.well.load(Relaxed)
     }
     /// Records that could not leave, and why.
     pub(crate) fn error(&self, n: u64, why: &dyn std::fmt::Display) {
@@ -60,7 +70,9 @@ impl Counts {
     }
     /// Keeps an error for people; nothing is counted.
     pub(crate) fn note(&self, why: &dyn std::fmt::Display) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_string());
+        self.well.store(false, Relaxed);
+        let why = why.to_string();
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((why, Instant::now()));
     }
     /// The numbers now.
     pub(crate) fn totals(&self) -> Totals {
@@ -73,6 +85,10 @@ impl Counts {
     }
     /// The last error that was noted.
     pub(crate) fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(why, _)| why.clone())
+    }
+    /// How long ago that was.
+    pub(crate) fn last_error_age(&self) -> Option<Duration> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, at)| at.elapsed())
     }
 }

@@ -1,9 +1,11 @@
-//! What stands between the workers' rings and one sink's sender, and how the sender sleeps.
+//! What stands between rings and the one who empties them, and how that one sleeps.
 //!
-//! A sender that finds its rings empty says so in a flag and sleeps; the first worker that writes then wakes it,
-//! once. It waits a moment before it reads, so that many records share one wake and one system call.
+//! A reader that finds its rings empty says so in a flag and sleeps; the first writer then wakes it, once. Behind
+//! the data threads' rings it waits a moment before it reads, so that many records share one wake and one system
+//! call.
 
 use super::counts::Counts;
+use super::generation::Generation;
 use super::ring::{Reader, Writer, ring};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +23,10 @@ const RUNNING: u8 = 0;
 const RETIRED: u8 = 1;
 const STOPPING: u8 = 2;
 
-/// The shared side of one sink: tellers put rings in, the sender takes them out.
+/// A ring, and the sinks that what comes through it is for.
+type Tagged = (Reader, Arc<Generation>);
+
+/// The shared side of one sink, or of the way to all of them: writers put rings in, the reader takes them out.
 pub(crate) struct Outlet {
     /// The configuration's key of the sink.
     pub(crate) sink: &'static str,
@@ -29,7 +34,7 @@ pub(crate) struct Outlet {
     pub(crate) target: String,
     /// What became of its records.
     pub(crate) counts: Counts,
-    arriving: Mutex<Vec<Reader>>,
+    arriving: Mutex<Vec<Tagged>>,
     asleep: AtomicBool,
     bell: Notify,
     state: AtomicU8,
@@ -51,10 +56,10 @@ impl Outlet {
         })
     }
 
-    /// A new ring into this sink.
-    pub(crate) fn connect(&self, bytes: usize) -> Writer {
+    /// A new ring.
+    pub(crate) fn connect(&self, bytes: usize, generation: &Arc<Generation>) -> Writer {
         let (writer, reader) = ring(bytes);
-        self.arriving.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner).push((reader, generation.clone()));
         self.ring();
         writer
     }
@@ -91,6 +96,11 @@ impl Outlet {
         self.state.load(Ordering::Acquire) != RUNNING
     }
 
+    /// Whether what was sent last was taken.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.counts.is_well()
+    }
+
     /// Whether there is no time left.
     pub(crate) fn is_late(&self) -> bool {
         self.is_stopping()
@@ -110,37 +120,61 @@ impl Outlet {
 /// The sender's side: every worker's ring of one sink.
 pub(crate) struct Inbox {
     outlet: Arc<Outlet>,
-    rings: Vec<Reader>,
+    rings: Vec<Tagged>,
     next: usize,
+    /// How long records may gather before they are read.
+    coalesce: Duration,
 }
 
 impl Inbox {
-    /// The one reader of this outlet.
+    /// The one reader of this sink's outlet.
     pub(crate) fn new(outlet: Arc<Outlet>) -> Inbox {
-        Inbox { outlet, rings: Vec::new(), next: 0 }
+        Inbox { outlet, rings: Vec::new(), next: 0, coalesce: Duration::ZERO }
+    }
+
+    /// The one reader behind the data threads.
+    pub(crate) fn of_threads(outlet: Arc<Outlet>) -> Inbox {
+        Inbox { coalesce: COALESCE, ..Inbox::new(outlet) }
     }
 
     /// Appends the next record of any ring to `out`.
     pub(crate) fn pop(&mut self, out: &mut Vec<u8>) -> Option<usize> {
-        for _ in 0..self.rings.len() {
-            if let Some(length) = self.rings[self.next].pop(out) {
-                return Some(length);
+        self.pop_from(out).map(|(length, _)| length)
+    }
+
+    /// The same, and whom it is for.
+    pub(crate) fn pop_from(&mut self, out: &mut Vec<u8>) -> Option<(usize, &Arc<Generation>)> {
+        let n = self.rings.len();
+        for _ in 0..n {
+            let at = self.next;
+            if let Some(length) = self.rings[at].0.pop(out) {
+                return Some((length, &self.rings[at].1));
             }
-            self.next = (self.next + 1) % self.rings.len();
+            self.next = (at + 1) % n;
         }
         None
     }
 
     /// Bytes that wait in the fullest ring.
     pub(crate) fn backlog(&self) -> usize {
-        self.rings.iter().map(Reader::backlog).max().unwrap_or(0)
+        self.rings.iter().map(|(r, _)| r.backlog()).max().unwrap_or(0)
+    }
+
+    /// Whether a ring is about to overflow.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.rings.iter().any(|(r, _)| r.is_nearly_full())
+    }
+
+    /// The other side.
+    pub(crate) fn outlet(&self) -> &Arc<Outlet> {
+        &self.outlet
     }
 
     /// Waits for records; false when the sink is to end. What cannot be sent before the deadline is counted as lost.
     pub(crate) async fn wait(&mut self) -> bool {
         loop {
-            if !self.outlet.is_stopping() {
-                tokio::time::sleep(COALESCE).await;
+            if !self.outlet.is_stopping() && !self.coalesce.is_zero() {
+                tokio::time::sleep(self.coalesce).await;
             }
             self.tidy();
             if self.outlet.is_late() {
@@ -176,7 +210,7 @@ impl Inbox {
     fn tidy(&mut self) {
         self.rings.append(&mut self.outlet.arriving.lock().unwrap_or_else(PoisonError::into_inner));
         // Abandonment is asked first: after it nothing more can come.
-        self.rings.retain(|ring| !(ring.is_abandoned() && ring.backlog() == 0));
+        self.rings.retain(|(ring, _)| !(ring.is_abandoned() && ring.backlog() == 0));
         self.next = 0;
     }
 
@@ -184,7 +218,9 @@ impl Inbox {
     pub(crate) fn discard(&mut self, why: &dyn std::fmt::Display) {
         let mut lost = 0;
         let mut bytes = Vec::new();
-        while self.pop(&mut bytes).is_some() {
+        // What is still on the way to the sinks is lost to each of them; a sink's own ring is for nobody else.
+        while let Some((_, generation)) = self.pop_from(&mut bytes) {
+            generation.lost(1);
             bytes.clear();
             lost += 1;
         }

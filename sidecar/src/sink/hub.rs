@@ -2,18 +2,17 @@
 
 use super::counts::Totals;
 use super::drain::{Inbox, Outlet};
-use super::gelf::{Gelf, record_max};
+use super::fields::Who;
+use super::filter::Filter;
+use super::generation::{Branch, Generation, tell_all};
+use super::logs::{LogSettings, Sending};
 use super::metric::{Label, Labels, Registry, WorkerSeries};
-use super::record::{Form, RecordEncoder};
 use super::ring::RING_BYTES;
 use super::statsd::{Handover, Statsd, Told};
-use super::teller::{Encoder, Log, Teller};
-use super::text::TextEncoder;
-use super::{LogSettings, MetricSettings, StatsdSettings, StdoutFormat, process, prometheus, stdout};
+use super::teller::{Teller, Voice};
+use super::{MetricSettings, StatsdSettings, process, prometheus};
 use crate::exchange::Identity;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -37,6 +36,10 @@ pub struct SinkStat {
     pub oversize: u64,
     /// The last error, for people.
     pub last_error: Option<String>,
+    /// How long ago that was.
+    pub last_error_age: Option<Duration>,
+    /// `ok`, `failing`, or `unused` when there was nothing to send yet.
+    pub state: &'static str,
 }
 
 /// All sinks of the process. Clones are the same hub.
@@ -47,13 +50,19 @@ struct Shared {
     registry: Arc<Registry>,
     workers: usize,
     start_time: f64,
+    /// What the data threads' rings lead to.
+    intake: Arc<Outlet>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     runtime: Option<Handle>,
-    logs: Vec<(LogSettings, Running)>,
+    /// Tells the sinks what the data threads bring.
+    telling: Option<JoinHandle<()>>,
+    /// The sinks of now.
+    generation: Arc<Generation>,
+    logs: Vec<(LogSettings, Arc<Branch>, Running)>,
     statsd: Vec<(StatsdSettings, Arc<Identity>, u64, Handover, Running)>,
     /// Sinks that left the configuration and still send.
     leaving: Vec<Running>,
@@ -65,25 +74,15 @@ struct State {
 struct Running {
     outlet: Arc<Outlet>,
     /// What waits for the start.
-    sender: Option<Sender>,
+    sending: Option<Box<dyn FnOnce() -> Sending + Send>>,
     task: Option<JoinHandle<()>>,
-}
-
-enum Sender {
-    Gelf(Box<Gelf>, Inbox),
-    Stdout(io::Result<File>, Inbox),
-    Statsd(Box<Statsd>),
 }
 
 impl Running {
     fn start(&mut self, runtime: &Handle) {
-        let outlet = self.outlet.clone();
-        self.task = match self.sender.take() {
-            None => return,
-            Some(Sender::Gelf(gelf, inbox)) => Some(runtime.spawn(gelf.run(inbox))),
-            Some(Sender::Stdout(file, inbox)) => Some(runtime.spawn(stdout::run(outlet, inbox, file))),
-            Some(Sender::Statsd(statsd)) => Some(runtime.spawn(statsd.run())),
-        };
+        if let Some(sending) = self.sending.take() {
+            self.task = Some(runtime.spawn(sending()));
+        }
     }
 }
 
@@ -100,6 +99,7 @@ impl Hub {
             registry: Arc::new(Registry::default()),
             workers,
             start_time: process::start_time(),
+            intake: Outlet::new("intake", String::new()),
             state: Mutex::new(State::default()),
         }));
         let tellers = hub.reload(identity, logs, metrics);
@@ -115,8 +115,12 @@ impl Hub {
     pub fn start(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut state = self.state();
+        if state.telling.is_none() {
+            let intake = self.0.intake.clone();
+            state.telling = Some(runtime.spawn(tell_all(intake.clone(), Inbox::of_threads(intake))));
+        }
         let State { logs, statsd, .. } = &mut *state;
-        logs.iter_mut().map(|(_, r)| r).chain(statsd.iter_mut().map(|(.., r)| r)).for_each(|r| r.start(&runtime));
+        logs.iter_mut().map(|(.., r)| r).chain(statsd.iter_mut().map(|(.., r)| r)).for_each(|r| r.start(&runtime));
         state.runtime = Some(runtime);
     }
 
@@ -124,36 +128,41 @@ impl Hub {
     /// tellers still bring. Sums go on. The worker count stays.
     pub fn reload(&self, identity: &Arc<Identity>, logs: &[LogSettings], metrics: &MetricSettings) -> Vec<Teller> {
         let mut state = self.state();
-        self.reload_logs(&mut state, logs);
+        self.reload_logs(&mut state, identity, logs);
         self.reload_statsd(&mut state, identity, &metrics.statsd);
         let labels = Label::all(&metrics.labels);
         let ids: Arc<[u64]> = state.statsd.iter().map(|(_, _, id, ..)| *id).collect();
-        let encoders: Vec<_> = state.logs.iter().map(|(s, r)| (encoder(s, identity), r.outlet.clone())).collect();
-        (0..self.0.workers).map(|_| self.teller(&encoders, &labels, &ids)).collect()
+        let generation = state.generation.clone();
+        (0..self.0.workers).map(|_| self.teller(&generation, &labels, &ids)).collect()
     }
 
-    fn teller(&self, encoders: &[(Encoder, Arc<Outlet>)], labels: &Labels, statsd: &Arc<[u64]>) -> Teller {
+    fn teller(&self, generation: &Arc<Generation>, labels: &Labels, statsd: &Arc<[u64]>) -> Teller {
         let registry = &self.0.registry;
-        let logs = encoders
-            .iter()
-            .map(|(encoder, outlet)| Log {
-                encoder: encoder.clone(),
-                ring: outlet.connect(RING_BYTES),
-                outlet: outlet.clone(),
-            })
-            .collect();
+        let voice = (!generation.branches.is_empty()).then(|| Voice {
+            ring: self.0.intake.connect(RING_BYTES, generation),
+            outlet: self.0.intake.clone(),
+            generation: generation.clone(),
+            begun: false,
+        });
         let series = WorkerSeries::new(registry.clone(), labels.clone(), statsd.clone());
-        Teller::new(registry.clone(), series, logs)
+        Teller::new(registry.clone(), series, voice)
     }
 
-    fn reload_logs(&self, state: &mut State, logs: &[LogSettings]) {
+    fn reload_logs(&self, state: &mut State, identity: &Identity, logs: &[LogSettings]) {
         let mut old = std::mem::take(&mut state.logs);
         for settings in logs {
-            let kept = old.iter().position(|(s, _)| s == settings).map(|i| old.swap_remove(i).1);
-            let running = kept.unwrap_or_else(|| launched(log_sink(settings), state.runtime.as_ref()));
-            state.logs.push((settings.clone(), running));
+            let kept = old.iter().position(|(s, ..)| s == settings).map(|i| old.swap_remove(i));
+            state.logs.extend(kept.or_else(|| {
+                let (branch, mut running) = log_sink(settings)?;
+                if let Some(runtime) = &state.runtime {
+                    running.start(runtime);
+                }
+                Some((settings.clone(), branch, running))
+            }));
         }
-        for (_, running) in old {
+        let branches = state.logs.iter().map(|(_, branch, _)| branch.clone()).collect();
+        state.generation = Arc::new(Generation { who: Some(Who::new(identity)), branches });
+        for (_, _, running) in old {
             leave(state, running);
         }
     }
@@ -187,8 +196,10 @@ impl Hub {
                 border.clone(),
                 handover.clone(),
             );
-            let running = Running { outlet, sender: Some(Sender::Statsd(Box::new(statsd))), task: None };
-            let running = launched(running, state.runtime.as_ref());
+            let mut running = Running { outlet, sending: Some(Box::new(move || Box::pin(statsd.run()))), task: None };
+            if let Some(runtime) = &state.runtime {
+                running.start(runtime);
+            }
             state.statsd.push((settings.clone(), identity.clone(), id, handover, running));
         }
         for (_, _, _, handover, running) in old {
@@ -235,6 +246,12 @@ impl Hub {
                     dropped_error: error,
                     oversize,
                     last_error: running.outlet.counts.last_error(),
+                    last_error_age: running.outlet.counts.last_error_age(),
+                    state: match (running.outlet.counts.is_well(), running.outlet.counts.last_error()) {
+                        (true, _) => "ok",
+                        (false, Some(_)) => "failing",
+                        (false, None) => "unused",
+                    },
                 }
             })
             .collect()
@@ -244,18 +261,22 @@ impl Hub {
     /// To be called when the workers have ended.
     pub async fn shutdown(&self, deadline: Duration) {
         let until = Instant::now() + deadline;
+        // First what the data threads still bring, then what the sinks still have.
+        let telling = {
+            let mut state = self.state();
+            self.0.intake.stop(until);
+            state.telling.take()
+        };
+        end(telling, until).await;
         let tasks: Vec<JoinHandle<()>> = {
             let mut state = self.state();
             state.running().for_each(|r| r.outlet.stop(until));
             let State { logs, statsd, leaving, .. } = &mut *state;
-            let all = logs.iter_mut().map(|(_, r)| r).chain(statsd.iter_mut().map(|(.., r)| r));
+            let all = logs.iter_mut().map(|(.., r)| r).chain(statsd.iter_mut().map(|(.., r)| r));
             all.chain(leaving).filter_map(|r| r.task.take()).collect()
         };
-        for mut task in tasks {
-            // A sink that keeps to the deadline itself needs a moment more to count what it could not send.
-            if tokio::time::timeout_at(until + Duration::from_millis(50), &mut task).await.is_err() {
-                task.abort();
-            }
+        for task in tasks {
+            end(Some(task), until).await;
         }
     }
 
@@ -272,7 +293,7 @@ impl Hub {
 
 impl State {
     fn running(&self) -> impl Iterator<Item = &Running> {
-        self.logs.iter().map(|(_, r)| r).chain(self.statsd.iter().map(|(.., r)| r)).chain(&self.leaving)
+        self.logs.iter().map(|(.., r)| r).chain(self.statsd.iter().map(|(.., r)| r)).chain(&self.leaving)
     }
 
     /// Keeps the numbers of sinks that have ended, and forgets the sinks.
@@ -288,11 +309,12 @@ impl State {
     }
 }
 
-fn launched(mut running: Running, runtime: Option<&Handle>) -> Running {
-    if let Some(runtime) = runtime {
-        running.start(runtime);
+/// Waits for a task. One that keeps to the deadline itself needs a moment more to count what it could not send.
+async fn end(task: Option<JoinHandle<()>>, until: Instant) {
+    let Some(mut task) = task else { return };
+    if tokio::time::timeout_at(until + Duration::from_millis(50), &mut task).await.is_err() {
+        task.abort();
     }
-    running
 }
 
 fn leave(state: &mut State, running: Running) {
@@ -301,44 +323,17 @@ fn leave(state: &mut State, running: Running) {
     state.leaving.push(running);
 }
 
-fn log_sink(settings: &LogSettings) -> Running {
-    let (outlet, sender) = match settings {
-        LogSettings::Stdout { .. } => {
-            let outlet = Outlet::new("stdout", "stdout".to_owned());
-            let sender = Sender::Stdout(stdout::standard_output(), Inbox::new(outlet.clone()));
-            (outlet, Some(sender))
-        }
-        LogSettings::Graylog { host, port, .. } => {
-            let outlet = Outlet::new("graylog", format!("udp://{host}:{port}"));
-            let inbox = Inbox::new(outlet.clone());
-            let sender = Gelf::new(outlet.clone(), settings).map(|gelf| Sender::Gelf(Box::new(gelf), inbox));
-            (outlet, sender)
-        }
-    };
-    Running { outlet, sender, task: None }
-}
-
-fn encoder(settings: &LogSettings, identity: &Identity) -> Encoder {
-    match settings {
-        LogSettings::Graylog { chunk, .. } => {
-            Encoder::Gelf(Arc::new(RecordEncoder::new(Form::Gelf, identity, record_max(*chunk))))
-        }
-        LogSettings::Stdout { format } => {
-            let terminal = io::stdout().is_terminal();
-            let text = match format {
-                StdoutFormat::Auto => terminal,
-                StdoutFormat::Text => true,
-                StdoutFormat::Json => false,
-            };
-            if text {
-                // https://no-color.org: any value but an empty one.
-                let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-                Encoder::Text(TextEncoder::new(terminal && !plain))
-            } else {
-                Encoder::Json(Arc::new(RecordEncoder::new(Form::Json, identity, RING_BYTES / 4)))
-            }
-        }
-    }
+/// None only for settings that the configuration's check would not have let through.
+fn log_sink(settings: &LogSettings) -> Option<(Arc<Branch>, Running)> {
+    let (common, sink) = (settings.common().ok()?, settings.build().ok()?);
+    let outlet = Outlet::new(settings.name(), sink.target);
+    let branch = Arc::new(Branch::new(outlet.clone(), Filter::new(&common), sink.encode, common.buffer));
+    let (send, at) = (sink.send, outlet.clone());
+    let sending: Box<dyn FnOnce() -> Sending + Send> = Box::new(move || {
+        let inbox = Inbox::new(at.clone());
+        send(at, inbox)
+    });
+    Some((branch, Running { outlet, sending: Some(sending), task: None }))
 }
 
 #[cfg(test)]

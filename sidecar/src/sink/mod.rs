@@ -1,15 +1,20 @@
 //! Where finished exchanges are told.
 //!
-//! A worker thread has a [`Teller`]. It encodes a record once, puts the bytes into a bounded lossy ring per sink
-//! and counts in cells that only it writes. The control thread's [`Hub`] empties the rings, sends, and sums the
-//! cells up: for `/metrics` when asked, for StatsD by the clock. A full ring drops the record and counts it; a
-//! command never waits for a sink.
+//! A worker thread has a [`Teller`]. It writes an entry once, in no sink's format, puts the bytes into a bounded lossy
+//! ring, and counts in cells that only it writes. On the control thread the entry becomes each sink's own record
+//! (`generation`), filtered and renamed, in a bounded ring of that sink, whose sender sends at its own pace. The
+//! [`Hub`] holds all that, and sums the cells up: for `/metrics` when asked, for StatsD by the clock. A full ring
+//! drops the record and counts it; neither a command nor another sink ever waits for a sink.
 
 mod counts;
 mod drain;
-mod gelf;
+mod entry;
+mod fields;
+mod filter;
+mod generation;
 mod hub;
 mod json;
+mod logs;
 mod metric;
 mod process;
 mod prometheus;
@@ -17,58 +22,16 @@ mod record;
 mod ring;
 pub(crate) mod scrape;
 mod statsd;
-mod stdout;
 mod teller;
 mod text;
 mod udp;
 
 pub use hub::{Hub, SinkStat};
+pub(crate) use logs::KEYS as LOG_KEYS;
+pub use logs::LogSettings;
 pub use teller::Teller;
 
 use std::time::Duration;
-
-/// One entry of `logs:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogSettings {
-    /// Lines on standard output.
-    Stdout {
-        /// How they look.
-        format: StdoutFormat,
-    },
-    /// GELF to Graylog.
-    Graylog {
-        /// Host name or address.
-        host: String,
-        /// Port.
-        port: u16,
-        /// How messages are packed.
-        compress: Compress,
-        /// Largest datagram, the chunk's 12 header bytes included (RFC-less; GELF 1.1).
-        chunk: usize,
-    },
-}
-
-/// How lines on standard output look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StdoutFormat {
-    /// Text on a terminal, JSON lines elsewhere.
-    Auto,
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// How a GELF message is packed before it is cut in chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compress {
-    /// As it is.
-    None,
-    /// RFC 1952.
-    Gzip,
-    /// RFC 1950.
-    Zlib,
-}
 
 /// The section `metrics:`.
 #[derive(Debug, Clone, PartialEq, Eq)]

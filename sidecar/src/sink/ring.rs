@@ -1,4 +1,4 @@
-//! One worker's way to one sink: a bounded ring of bytes with one writer and one reader.
+//! A data thread's way to the sinks, and the way from there to each of them: a bounded ring of bytes with one writer and one reader.
 //!
 //! A record is written with its length in front in a single step, so the reader sees all of it or nothing.
 
@@ -34,6 +34,11 @@ impl Writer {
         framed[..PREFIX].copy_from_slice(&length.to_le_bytes());
         self.0.push_entire_slice(framed).is_ok()
     }
+
+    /// Whether less than a quarter is free.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.0.slots() < self.0.buffer().capacity() / 4
+    }
 }
 
 impl Reader {
@@ -56,6 +61,11 @@ impl Reader {
     /// Bytes that wait.
     pub(crate) fn backlog(&self) -> usize {
         self.0.slots()
+    }
+
+    /// Whether less than a quarter is free.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.0.slots() > self.0.buffer().capacity() / 4 * 3
     }
 
     /// Whether the worker's end is gone.

@@ -1,10 +1,10 @@
 //! One worker's voice: counts and records what ends, without lock, channel or allocation.
 
 use super::drain::Outlet;
+use super::entry::{Entry, What};
+use super::generation::Generation;
 use super::metric::{WorkerCells, WorkerSeries};
-use super::record::RecordEncoder;
 use super::ring::{self, Writer};
-use super::text::TextEncoder;
 use crate::exchange::{ConnectionSide, Direction, Exchange};
 use crate::names::metric;
 use std::cell::RefCell;
@@ -14,35 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// A worker's scratch buffer that grew beyond this is let go.
 const SCRATCH_MAX: usize = 64 << 10;
 
-/// How a sink's records are encoded.
-#[derive(Clone)]
-pub(super) enum Encoder {
-    /// A GELF message.
-    Gelf(Arc<RecordEncoder>),
-    /// A JSON object and a line feed.
-    Json(Arc<RecordEncoder>),
-    /// A line for people.
-    Text(TextEncoder),
-}
-
-impl Encoder {
-    fn encode(&self, out: &mut Vec<u8>, x: &Exchange) {
-        match self {
-            Encoder::Gelf(record) => record.encode(out, x),
-            Encoder::Json(record) => {
-                record.encode(out, x);
-                out.push(b'\n');
-            }
-            Encoder::Text(text) => text.encode(out, x),
-        }
-    }
-}
-
-/// One sink as one worker sees it.
-pub(super) struct Log {
-    pub(super) encoder: Encoder,
+/// One worker's way to the log sinks.
+pub(super) struct Voice {
     pub(super) ring: Writer,
     pub(super) outlet: Arc<Outlet>,
+    pub(super) generation: Arc<Generation>,
+    /// Whether somebody wants to know which commands the worker has in its hands.
+    pub(super) begun: bool,
 }
 
 /// What one worker thread tells its exchanges to. It may be moved to the worker's thread and stays there; after a
@@ -54,17 +32,18 @@ pub struct Teller {
 
 struct Inner {
     series: WorkerSeries,
-    logs: Vec<Log>,
+    /// None when no sink listens.
+    voice: Option<Voice>,
     scratch: Vec<u8>,
     registry: Arc<super::metric::Registry>,
     reasons: Vec<(&'static str, &'static str, Arc<AtomicU64>)>,
 }
 
 impl Teller {
-    pub(super) fn new(registry: Arc<super::metric::Registry>, series: WorkerSeries, logs: Vec<Log>) -> Teller {
+    pub(super) fn new(registry: Arc<super::metric::Registry>, series: WorkerSeries, voice: Option<Voice>) -> Teller {
         Teller {
             cells: registry.worker(),
-            inner: RefCell::new(Inner { series, logs, scratch: Vec::new(), registry, reasons: Vec::new() }),
+            inner: RefCell::new(Inner { series, voice, scratch: Vec::new(), registry, reasons: Vec::new() }),
         }
     }
 
@@ -78,18 +57,27 @@ impl Teller {
         self.inner.borrow_mut().series.record(x);
     }
 
-    /// A command has ended: writes its record to every log sink.
+    /// A command has ended: tells every log sink.
     pub fn log(&self, x: &Exchange) {
+        self.tell(What::Command, x);
+    }
+
+    /// The worker is given a command: its own lines may be about it.
+    pub fn begun(&self, x: &Exchange) {
+        if self.inner.borrow().voice.as_ref().is_some_and(|v| v.begun) {
+            self.tell(What::Begun, x);
+        }
+    }
+
+    fn tell(&self, what: What, x: &Exchange) {
         let mut inner = self.inner.borrow_mut();
-        let Inner { logs, scratch, .. } = &mut *inner;
-        for log in logs {
-            ring::begin(scratch);
-            log.encoder.encode(scratch, x);
-            if log.ring.push(scratch) {
-                log.outlet.ring();
-            } else {
-                log.outlet.counts.full();
-            }
+        let Inner { voice: Some(voice), scratch, .. } = &mut *inner else { return };
+        ring::begin(scratch);
+        Entry::of(what, x).write(scratch);
+        if voice.ring.push(scratch) {
+            voice.outlet.ring();
+        } else if what == What::Command {
+            voice.generation.lost(1);
         }
         if scratch.capacity() > SCRATCH_MAX {
             *scratch = Vec::new();
@@ -126,7 +114,7 @@ impl Teller {
 #[cfg(test)]
 impl Teller {
     /// As the road begins a command.
-    pub(super) fn begun(&self, x: &Exchange) {
+    pub(super) fn beginning(&self, x: &Exchange) {
         self.in_flight(x.direction, 1);
     }
 

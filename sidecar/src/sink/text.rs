@@ -1,12 +1,13 @@
-//! One exchange as one line for people.
+//! One entry as one line for people.
 
+use super::entry::{Entry, What};
 use super::json::{cut, millis, number, padded};
-use super::record::{level, name_of};
-use crate::exchange::Exchange;
-use std::time::UNIX_EPOCH;
+use crate::exchange::Direction;
 
 /// Bytes that one value may take in a line.
 const VALUE_MAX: usize = 200;
+/// Bytes that a worker's own line may take.
+const MESSAGE_MAX: usize = 8 << 10;
 /// Width of the column of names.
 const NAME_WIDTH: usize = 24;
 
@@ -23,10 +24,9 @@ impl TextEncoder {
     }
 
     /// Appends the line, its end included.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>, x: &Exchange) {
+    pub(crate) fn line(&self, out: &mut Vec<u8>, entry: &Entry<'_>) {
         // The time of the day, UTC.
-        let since = x.timings.wall.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let second = since.as_secs() % 86_400;
+        let second = entry.wall / 1_000_000 % 86_400;
         self.paint(out, "2");
         padded(out, second / 3600, 2);
         out.push(b':');
@@ -34,58 +34,77 @@ impl TextEncoder {
         out.push(b':');
         padded(out, second % 60, 2);
         out.push(b'.');
-        padded(out, u64::from(since.subsec_millis()), 3);
+        padded(out, entry.wall / 1000 % 1000, 3);
         self.paint(out, "0");
         out.push(b' ');
         self.paint(
             out,
-            match level(x) {
+            match entry.level {
                 0..=3 => "31",
                 4 => "33",
                 5 => "36",
                 _ => "32",
             },
         );
-        match x.status {
-            0 => out.extend_from_slice(b"---"),
-            status => padded(out, u64::from(status), 3),
+        match (entry.what, entry.status) {
+            (What::Line, _) => out.extend_from_slice(b"log"),
+            (_, 0) => out.extend_from_slice(b"---"),
+            (_, status) => padded(out, u64::from(status), 3),
         }
         self.paint(out, "0");
-        out.extend_from_slice(if x.direction.as_str() == "inbound" { b" in  " } else { b" out " });
+        out.extend_from_slice(match entry.direction {
+            Some(Direction::Outbound) => b" out ",
+            Some(Direction::Inbound) => b" in  ",
+            None => b"     ",
+        });
         self.paint(out, "1");
-        column(out, NAME_WIDTH, |out| value(out, name_of(x)));
+        let name = if entry.what == What::Line && entry.command.is_empty() { "" } else { entry.name() };
+        column(out, NAME_WIDTH, |out| value(out, name, VALUE_MAX));
         self.paint(out, "0");
+        if entry.what == What::Line {
+            value(out, entry.message, MESSAGE_MAX);
+            if entry.id.is_empty() {
+                return out.push(b'\n');
+            }
+            out.push(b' ');
+        } else {
+            self.end(out, entry);
+        }
+        out.extend_from_slice(b"id=");
+        value(out, entry.id, VALUE_MAX);
+        for (key, tag) in entry.tags.iter().filter(|(_, v)| !v.is_empty()) {
+            out.push(b' ');
+            value(out, key, VALUE_MAX);
+            out.push(b'=');
+            value(out, tag, VALUE_MAX);
+        }
+        if !entry.fault.is_empty() {
+            out.push(b' ');
+            self.paint(out, "31");
+            out.extend_from_slice(entry.fault.as_bytes());
+            out.extend_from_slice(b": ");
+            value(out, entry.detail, VALUE_MAX);
+            self.paint(out, "0");
+        }
+        out.push(b'\n');
+    }
+
+    /// How a command ended.
+    fn end(&self, out: &mut Vec<u8>, entry: &Entry<'_>) {
         let start = out.len();
-        millis(out, x.timings.total());
+        millis(out, entry.total.duration());
         out.extend_from_slice(b" ms");
         // Right-aligned: the padding goes in front.
         let missing = 12usize.saturating_sub(out.len() - start);
         out.splice(start..start, std::iter::repeat_n(b' ', missing));
         out.push(b' ');
-        column(out, 12, |out| value(out, x.outcome().as_str()));
-        column(out, 16, |out| value(out, &x.service));
-        if x.attempt > 1 {
+        column(out, 12, |out| value(out, entry.outcome(), VALUE_MAX));
+        column(out, 16, |out| value(out, entry.service, VALUE_MAX));
+        if entry.attempt > 1 {
             out.extend_from_slice(b"attempt=");
-            number(out, u64::from(x.attempt));
+            number(out, u64::from(entry.attempt));
             out.push(b' ');
         }
-        out.extend_from_slice(b"id=");
-        value(out, &x.command.id);
-        for (key, tag) in x.command.tags.iter().filter(|(_, v)| !v.is_empty()) {
-            out.push(b' ');
-            value(out, key);
-            out.push(b'=');
-            value(out, tag);
-        }
-        if let Some(fault) = &x.fault {
-            out.push(b' ');
-            self.paint(out, "31");
-            out.extend_from_slice(fault.kind.code().as_bytes());
-            out.extend_from_slice(b": ");
-            value(out, &fault.detail);
-            self.paint(out, "0");
-        }
-        out.push(b'\n');
     }
 
     fn paint(&self, out: &mut Vec<u8>, code: &str) {
@@ -98,9 +117,9 @@ impl TextEncoder {
 }
 
 /// A value of the outside: control characters could end the line or command the terminal.
-fn value(out: &mut Vec<u8>, text: &str) {
+fn value(out: &mut Vec<u8>, text: &str, max: usize) {
     let mut buffer = [0; 4];
-    for c in cut(text, VALUE_MAX).0.chars() {
+    for c in cut(text, max).0.chars() {
         let c = if c.is_control() { '?' } else { c };
         out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
     }
@@ -124,13 +143,13 @@ mod tests {
         let mut x = sample(&identity(&[("team", "orders")]));
         x.command.tags.push(("evil".into(), "a\nb\u{1b}[31m".into()));
         let mut out = Vec::new();
-        TextEncoder::new(false).encode(&mut out, &x);
+        TextEncoder::new(false).line(&mut out, &Entry::of(What::Command, &x));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "22:13:20.125 200 in  CreateOrder                  12.34 ms success      order            id=42 shop=7 evil=a?b?[31m\n"
         );
         let mut out = Vec::new();
-        TextEncoder::new(true).encode(&mut out, &x);
+        TextEncoder::new(true).line(&mut out, &Entry::of(What::Command, &x));
         assert!(String::from_utf8(out).unwrap().contains("\u{1b}[32m200\u{1b}[0m"));
     }
 }

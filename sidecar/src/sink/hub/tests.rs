@@ -1,6 +1,8 @@
 use super::*;
+use crate::sink::Dialect;
+use crate::sink::logs::tests::values;
 use crate::sink::record::tests::{identity, sample};
-use crate::sink::{Compress, Dialect};
+use serde_json::json;
 use std::net::UdpSocket;
 
 fn receiver() -> UdpSocket {
@@ -24,7 +26,8 @@ fn counted(lines: &[String], name: &str) -> u64 {
 
 fn graylog(socket: &UdpSocket) -> LogSettings {
     let port = socket.local_addr().unwrap().port();
-    LogSettings::Graylog { host: "127.0.0.1".into(), port, compress: Compress::None, chunk: 1420 }
+    let to = format!("udp://127.0.0.1:{port}");
+    LogSettings::new("graylog", values(json!({"to": to, "compress": "none", "chunk": 1420}))).unwrap()
 }
 
 fn metrics(socket: &UdpSocket, interval: Duration) -> MetricSettings {
@@ -53,12 +56,12 @@ async fn sums_add_up_over_reloads_and_the_end() {
                 std::thread::spawn(move || {
                     let x = sample(&who);
                     for _ in 0..50 {
-                        teller.begun(&x);
+                        teller.beginning(&x);
                         teller.told(&x);
                     }
                     teller.rejected("overloaded");
                     teller.connection(crate::exchange::ConnectionSide::Upstream, 1);
-                    teller.begun(&x);
+                    teller.beginning(&x);
                     teller
                 })
             })
@@ -124,15 +127,17 @@ async fn a_full_ring_drops_and_counts() {
     // Not started: nobody empties the ring.
     let (hub, tellers) = Hub::new(&who, &[graylog(&socket)], &settings, 1);
     let x = sample(&who);
-    for _ in 0..5000 {
+    for _ in 0..20_000 {
         tellers[0].told(&x);
     }
     let lost = hub.stats()[0].dropped_full;
-    assert!(lost > 0 && lost < 5000, "{lost}");
+    assert!(lost > 0 && lost < 20_000, "{lost}");
     hub.start();
     drop(tellers);
     hub.shutdown(Duration::from_secs(5)).await;
-    assert_eq!(hub.stats()[0].sent + lost, 5000);
+    // In the burst that follows the sink's own ring may overflow as well; every record is counted once.
+    let s = &hub.stats()[0];
+    assert_eq!((s.sent + s.dropped_full, s.dropped_error), (20_000, 0));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 use super::*;
-use crate::exchange::{Command, Direction, Fault, FaultKind, Head, Headers, Protocol, Timings, Trace};
+use crate::exchange::{
+    Command, Direction, Exchange, Fault, FaultKind, Head, Headers, Identity, Outcome, Protocol, Timings, Trace,
+};
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// An exchange as the road leaves it, for the tests of every sink.
 pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
@@ -45,6 +47,7 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
         grpc_status: None,
         outcome: Some(Outcome::Success),
         fault: None,
+        shown: Vec::new(),
         bytes_in: 10,
         bytes_out: 20,
         upstream: Some("127.0.0.1:8080".into()),
@@ -61,9 +64,18 @@ pub(crate) fn identity(tags: &[(&str, &str)]) -> Arc<Identity> {
     })
 }
 
-fn gelf(x: &Exchange) -> (Value, String) {
+/// The record of an exchange, by the way that it goes: as an entry, written and read.
+fn record(form: Form, x: &Exchange) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Entry::of(What::Command, x).write(&mut bytes);
     let mut out = Vec::new();
-    RecordEncoder::new(Form::Gelf, &x.identity, 180_224).encode(&mut out, x);
+    let entry = Entry::read(&bytes).unwrap();
+    RecordEncoder::new(form, Names::all(), 180_224).encode(&mut out, &entry, &Who::new(&x.identity));
+    out
+}
+
+fn gelf(x: &Exchange) -> (Value, String) {
+    let out = record(Form::Gelf, x);
     let text = String::from_utf8(out).unwrap();
     let value: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
     let keys = text.matches("\":").count();
@@ -92,8 +104,7 @@ fn a_record_has_the_documented_fields_and_types() {
     for absent in ["_id", "facility", "_consumer", "_error", "_truncated"] {
         assert!(v.get(absent).is_none(), "{absent}");
     }
-    let mut json = Vec::new();
-    RecordEncoder::new(Form::Json, &x.identity, 180_224).encode(&mut json, &x);
+    let json = record(Form::Json, &x);
     let plain: Value = serde_json::from_slice(&json).unwrap();
     for (key, value) in v.as_object().unwrap() {
         assert_eq!(plain.get(key.strip_prefix('_').unwrap_or(key)), Some(value), "{key}");
@@ -176,4 +187,31 @@ fn what_is_too_long_is_cut_and_marked() {
     assert!(text.len() <= 180_224, "{}", text.len());
     assert_eq!(v["_truncated"], "true");
     assert_eq!(v["_tag_t15"].as_str().unwrap().len(), 256);
+}
+
+#[test]
+fn lines_of_the_worker_are_records_too() {
+    let who = Who::new(&identity(&[("team", "orders")]));
+    let mut encoder = RecordEncoder::new(Form::Gelf, Names::all(), 180_224);
+    let mut show = |entry: &Entry<'_>| {
+        let mut out = Vec::new();
+        encoder.encode(&mut out, entry, &who);
+        serde_json::from_slice::<Value>(&out).unwrap()
+    };
+    let shown = vec![("channel", "app"), ("level", "9"), ("command", "evil"), ("id", "5"), ("tag_team", "evil")];
+    let v = show(&Entry::line(4, 1_700_000_000_125_000, "disk is \"full\"", shown));
+    assert_eq!((v["short_message"].as_str(), v["level"].as_u64()), (Some("disk is \"full\""), Some(4)));
+    assert_eq!((v["_channel"].as_str(), v["_line_command"].as_str()), (Some("app"), Some("evil")));
+    assert_eq!((v["_line_id"].as_str(), v["_line_tag_team"].as_str()), (Some("5"), Some("evil")));
+    assert_eq!((v["_tag_team"].as_str(), v["_service"].as_str()), (Some("orders"), Some("order")));
+    for absent in ["_command", "_duration_ms", "_attempt", "_bytes_in", "_outcome", "_id", "full_message"] {
+        assert!(v.get(absent).is_none(), "{absent}");
+    }
+    // A long one keeps its beginning where it is searched for, and all of it behind.
+    let long = "x\n".repeat(30_000);
+    let v = show(&Entry::line(6, 1, &long, Vec::new()));
+    assert!(v["short_message"].as_str().unwrap().len() <= 32_000);
+    assert_eq!(v["full_message"].as_str().unwrap(), long);
+    let v = show(&Entry::line(6, 1, &"\u{1}".repeat(500_000), Vec::new()));
+    assert_eq!(v["_truncated"], "true");
 }

@@ -1,11 +1,17 @@
-use super::*;
-use crate::sink::drain::Inbox;
+use super::pack::Packing;
+use super::udp::Gelf;
+use crate::sink::drain::{Inbox, Outlet};
+use crate::sink::entry::{Entry, What};
+use crate::sink::fields::Who;
+use crate::sink::filter::Names;
 use crate::sink::record::tests::{identity, sample};
 use crate::sink::record::{Form, RecordEncoder};
-use crate::sink::ring::{Writer, begin};
+use crate::sink::ring::{RING_BYTES, Writer, begin};
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 struct Rig {
@@ -14,11 +20,10 @@ struct Rig {
     task: tokio::task::JoinHandle<()>,
 }
 
-fn rig(host: &str, port: u16, compress: Compress, chunk: usize) -> Rig {
+fn rig(host: &str, port: u16, compress: Packing, chunk: usize) -> Rig {
     let outlet = Outlet::new("graylog", String::new());
-    let ring = outlet.connect(RING_BYTES);
-    let settings = LogSettings::Graylog { host: host.into(), port, compress, chunk };
-    let gelf = Gelf::new(outlet.clone(), &settings).unwrap();
+    let ring = outlet.connect(RING_BYTES, &Arc::default());
+    let gelf = Gelf::new(outlet.clone(), host, port, compress, chunk);
     let task = tokio::spawn(gelf.run(Inbox::new(outlet.clone())));
     Rig { outlet, ring, task }
 }
@@ -64,13 +69,14 @@ fn datagrams(socket: &UdpSocket) -> Vec<Vec<u8>> {
 #[tokio::test]
 async fn plain_records_leave_in_equal_segments_and_lose_nothing() {
     let socket = receiver("127.0.0.1:0");
-    let mut rig = rig("127.0.0.1", socket.local_addr().unwrap().port(), Compress::None, 8192);
-    let encoder = RecordEncoder::new(Form::Gelf, &identity(&[]), 1 << 20);
+    let mut rig = rig("127.0.0.1", socket.local_addr().unwrap().port(), Packing::None, 8192);
+    let mut encoder = RecordEncoder::new(Form::Gelf, Names::all(), 1 << 20);
+    let who = Who::new(&identity(&[]));
     let mut x = sample(&identity(&[]));
     for n in 0..40 {
         x.command.id = format!("{}{n}", "i".repeat(n % 13));
         let mut record = Vec::new();
-        encoder.encode(&mut record, &x);
+        encoder.encode(&mut record, &Entry::of(What::Command, &x), &who);
         rig.push(&record);
     }
     // One that is exactly as large as a datagram may be.
@@ -87,7 +93,7 @@ async fn plain_records_leave_in_equal_segments_and_lose_nothing() {
 #[tokio::test]
 async fn large_records_are_packed_and_cut() {
     for (compress, size, repeats) in
-        [(Compress::None, 1420, 30), (Compress::Gzip, 600, 600), (Compress::Zlib, 600, 600)]
+        [(Packing::None, 1420, 30), (Packing::Gzip, 600, 600), (Packing::Zlib, 600, 600)]
     {
         let socket = receiver("127.0.0.1:0");
         let mut rig = rig("127.0.0.1", socket.local_addr().unwrap().port(), compress, size);
@@ -117,12 +123,12 @@ async fn large_records_are_packed_and_cut() {
             let joined: Vec<u8> = pieces.iter().flat_map(|p| p[12..].to_vec()).collect();
             let mut back = Vec::new();
             match compress {
-                Compress::None => back = joined,
-                Compress::Gzip => {
+                Packing::None => back = joined,
+                Packing::Gzip => {
                     assert!(joined.starts_with(&[0x1f, 0x8b]));
                     flate2::read::GzDecoder::new(&joined[..]).read_to_end(&mut back).map(|_| ()).unwrap();
                 }
-                Compress::Zlib => {
+                Packing::Zlib => {
                     flate2::read::ZlibDecoder::new(&joined[..]).read_to_end(&mut back).map(|_| ()).unwrap()
                 }
             }
@@ -141,7 +147,7 @@ async fn nobody_listening_is_counted_and_goes_on() {
     let address = socket.local_addr().unwrap().to_string();
     drop(socket);
     let port = address.rsplit_once(':').unwrap().1.parse().unwrap();
-    let mut rig = rig("127.0.0.1", port, Compress::None, 1420);
+    let mut rig = rig("127.0.0.1", port, Packing::None, 1420);
     for n in 1..=5 {
         rig.push(b"{}");
         rig.push(b"{\"a\":1}");
@@ -159,7 +165,7 @@ async fn nobody_listening_is_counted_and_goes_on() {
 #[tokio::test]
 async fn a_name_is_resolved_and_each_of_its_addresses_tried() {
     let socket = receiver("127.0.0.1:0");
-    let mut rig = rig("localhost", socket.local_addr().unwrap().port(), Compress::None, 1420);
+    let mut rig = rig("localhost", socket.local_addr().unwrap().port(), Packing::None, 1420);
     // With an address of each family the first may refuse; the next one is tried then.
     let end = Instant::now() + Duration::from_secs(5);
     while rig.outlet.counts.totals().sent == 0 {
@@ -173,7 +179,7 @@ async fn a_name_is_resolved_and_each_of_its_addresses_tried() {
 
 #[tokio::test]
 async fn without_an_address_records_wait_and_are_counted_at_the_end() {
-    let mut rig = rig("no-such-host.invalid", 12201, Compress::None, 1420);
+    let mut rig = rig("no-such-host.invalid", 12201, Packing::None, 1420);
     rig.push(b"{}");
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(rig.outlet.counts.totals().error, 0);
@@ -185,7 +191,7 @@ async fn without_an_address_records_wait_and_are_counted_at_the_end() {
 
 #[tokio::test]
 async fn a_sink_that_is_no_longer_configured_ends_without_an_address() {
-    let mut rig = rig("no-such-host.invalid", 12201, Compress::None, 1420);
+    let mut rig = rig("no-such-host.invalid", 12201, Packing::None, 1420);
     rig.push(b"{}");
     rig.outlet.retire();
     drop(rig.ring);

@@ -1,7 +1,19 @@
 //! Packing a message before it is cut.
 
-use crate::sink::Compress as Kind;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use serde::Deserialize;
+
+/// How a message is packed before it is cut in chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Packing {
+    /// As it is.
+    None,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950.
+    Zlib,
+}
 
 /// Shorter messages are sent as they are: packing would hardly make them shorter.
 const PACK_MIN: usize = 256;
@@ -10,28 +22,28 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 
 /// Packs one message after the other with the same memory.
 pub(crate) struct Packer {
-    kind: Kind,
+    kind: Packing,
     deflate: Option<Compress>,
     out: Vec<u8>,
 }
 
 impl Packer {
     /// A packer; it takes its memory with the first message.
-    pub(crate) fn new(kind: Kind) -> Packer {
+    pub(crate) fn new(kind: Packing) -> Packer {
         Packer { kind, deflate: None, out: Vec::new() }
     }
 
     /// How it packs.
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Packing {
         self.kind
     }
 
     /// The message packed, or as it is when it is short, packing is off, or it fails.
     pub(crate) fn pack<'a>(&'a mut self, message: &'a [u8]) -> &'a [u8] {
-        if self.kind == Kind::None || message.len() < PACK_MIN {
+        if self.kind == Packing::None || message.len() < PACK_MIN {
             return message;
         }
-        let zlib = self.kind == Kind::Zlib;
+        let zlib = self.kind == Packing::Zlib;
         let deflate = self.deflate.get_or_insert_with(|| Compress::new(Compression::fast(), zlib));
         deflate.reset();
         self.out.clear();
@@ -62,8 +74,8 @@ mod tests {
     fn what_is_packed_comes_back() {
         let message: Vec<u8> = (0..30_000u32).map(|n| (n * n % 97) as u8 + b' ').collect();
         for _ in 0..2 {
-            let mut gzip = Packer::new(Kind::Gzip);
-            let mut zlib = Packer::new(Kind::Zlib);
+            let mut gzip = Packer::new(Packing::Gzip);
+            let mut zlib = Packer::new(Packing::Zlib);
             for n in [256, 300, 30_000] {
                 let packed = gzip.pack(&message[..n]);
                 assert_eq!(packed[..2], [0x1f, 0x8b]);
@@ -78,6 +90,6 @@ mod tests {
             }
             assert_eq!(gzip.pack(&message[..255]), &message[..255]);
         }
-        assert_eq!(Packer::new(Kind::None).pack(&message), message);
+        assert_eq!(Packer::new(Packing::None).pack(&message), message);
     }
 }

@@ -3,15 +3,10 @@
 //! UDP gives no receipt: "sent" means that the system took the datagram and nobody said at once that no one
 //! listens. Nothing that happens here ends the sender.
 
-mod chunk;
-mod pack;
-
-use super::drain::{Inbox, Outlet};
-use super::ring::RING_BYTES;
-use super::udp::UdpOut;
-use super::{Compress, LogSettings};
-use chunk::{CHUNKS_MAX, HEADER, chunks};
-use pack::Packer;
+use super::chunk::{CHUNKS_MAX, HEADER, chunks};
+use super::pack::{Packing, Packer};
+use crate::sink::drain::{Inbox, Outlet};
+use crate::sink::udp::UdpOut;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,12 +28,12 @@ const CHUNK_MIN: usize = 512;
 const AWAY: Duration = Duration::from_millis(250);
 
 /// Bytes of one record that the chunks can carry, uncompressed.
-pub(crate) fn record_max(chunk: usize) -> usize {
-    (chunk.saturating_sub(HEADER) * CHUNKS_MAX).min(RING_BYTES / 4)
+pub(super) fn record_max(chunk: usize) -> usize {
+    chunk.saturating_sub(HEADER) * CHUNKS_MAX
 }
 
 /// The sender of one `graylog` entry.
-pub(crate) struct Gelf {
+pub(super) struct Gelf {
     outlet: Arc<Outlet>,
     udp: UdpOut,
     packer: Packer,
@@ -52,24 +47,23 @@ pub(crate) struct Gelf {
 }
 
 impl Gelf {
-    /// The sender; none if the settings are of another sink.
-    pub(crate) fn new(outlet: Arc<Outlet>, settings: &LogSettings) -> Option<Gelf> {
-        let LogSettings::Graylog { host, port, compress, chunk } = settings else { return None };
-        Some(Gelf {
+    /// The sender.
+    pub(super) fn new(outlet: Arc<Outlet>, host: &str, port: u16, packing: Packing, chunk: usize) -> Gelf {
+        Gelf {
             outlet,
-            udp: UdpOut::new(host, *port),
-            packer: Packer::new(*compress),
-            chunk: (*chunk).clamp(CHUNK_MIN, 65_507),
+            udp: UdpOut::new(host, port),
+            packer: Packer::new(packing),
+            chunk: chunk.clamp(CHUNK_MIN, 65_507),
             batch: Vec::new(),
             lengths: Vec::new(),
             longest: 0,
             padded: Vec::new(),
             burst: 0,
-        })
+        }
     }
 
     /// Sends until the outlet ends.
-    pub(crate) async fn run(mut self, mut inbox: Inbox) {
+    pub(super) async fn run(mut self, mut inbox: Inbox) {
         let mut record = Vec::new();
         while inbox.wait().await {
             if !self.udp.ready(false, &self.outlet.counts).await {
@@ -88,7 +82,7 @@ impl Gelf {
                 let Some(length) = inbox.pop(&mut record) else { break };
                 self.take(&record).await;
                 if self.burst >= BURST {
-                    self.pause(inbox.backlog()).await;
+                    self.pause(inbox.is_nearly_full()).await;
                 }
                 // A message of the largest kind should not keep its memory for ever.
                 if length > 1 << 16 {
@@ -100,9 +94,9 @@ impl Gelf {
     }
 
     /// Lets the receiver read, unless our own rings are about to overflow.
-    async fn pause(&mut self, backlog: usize) {
+    async fn pause(&mut self, nearly_full: bool) {
         self.burst = 0;
-        if backlog < RING_BYTES / 2 || self.outlet.is_stopping() {
+        if !nearly_full || self.outlet.is_stopping() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         } else {
             tokio::task::yield_now().await;
@@ -111,7 +105,7 @@ impl Gelf {
 
     /// Sends a record, or puts it with others that leave together.
     async fn take(&mut self, record: &[u8]) {
-        if self.packer.kind() != Compress::None || record.len() > self.chunk || !self.udp.segments {
+        if self.packer.kind() != Packing::None || record.len() > self.chunk || !self.udp.segments {
             self.flush().await;
             return self.send_one(record).await;
         }
@@ -211,6 +205,3 @@ async fn send_message(udp: &mut UdpOut, message: &[u8], chunk: usize, burst: &mu
     }
     Ok(true)
 }
-
-#[cfg(test)]
-mod tests;

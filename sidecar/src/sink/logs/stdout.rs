@@ -1,12 +1,87 @@
 //! Lines on standard output, written in batches by a helper thread of the runtime: a reader that does not read
 //! stops neither the commands nor the other sinks.
 
-use super::drain::{Inbox, Outlet};
+use super::{COMMON, Json, Sink, keys, read};
+use crate::section::{Key, Kind, Wrong, key, word};
+use crate::sink::drain::{Inbox, Outlet};
+use crate::sink::entry::Entry;
+use crate::sink::fields::Who;
+use crate::sink::filter::{Common, Names};
+use crate::sink::generation::Encode;
+use crate::sink::record::{Form, RecordEncoder};
+use crate::sink::text::TextEncoder;
+use serde::Deserialize;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) const KEY: Key = key(
+    "stdout",
+    Kind::Section(keys![
+        key(
+            "format",
+            Kind::Word(&[word("auto"), word("text"), word("json")]),
+            "`auto`: text on a terminal, JSON elsewhere.",
+        )
+        .or("auto"),
+    ]),
+    "Lines on standard output.",
+);
+
+/// The longest line.
+const LINE_MAX: usize = 256 << 10;
+
+#[derive(Deserialize)]
+struct Raw {
+    format: String,
+}
+
+pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
+    let Raw { format } = read(values)?;
+    let terminal = io::stdout().is_terminal();
+    let encode: Box<dyn Encode> = match format.as_str() {
+        "json" => Box::new(JsonLines::new(values)?),
+        "auto" if !terminal => Box::new(JsonLines::new(values)?),
+        _ => {
+            // https://no-color.org: any value but an empty one.
+            let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+            Box::new(TextEncoder::new(terminal && !plain))
+        }
+    };
+    Ok(Sink {
+        target: "stdout".into(),
+        encode,
+        send: Box::new(|outlet, inbox| Box::pin(run(outlet, inbox, standard_output()))),
+    })
+}
+
+/// One JSON object a line.
+pub(super) struct JsonLines(RecordEncoder);
+
+impl JsonLines {
+    /// With the section's names of fields.
+    pub(super) fn new(values: &Json) -> Result<JsonLines, Wrong> {
+        let names = Names::new(&read::<Common>(values)?);
+        Ok(JsonLines(RecordEncoder::new(Form::Json, names, LINE_MAX)))
+    }
+}
+
+impl Encode for JsonLines {
+    fn encode(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>, who: &Who) -> bool {
+        self.0.encode(out, entry, who);
+        out.push(b'\n');
+        true
+    }
+}
+
+impl Encode for TextEncoder {
+    fn encode(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>, _: &Who) -> bool {
+        self.line(out, entry);
+        true
+    }
+}
 
 /// Bytes that are written at once.
 const BATCH_BYTES: usize = 256 << 10;
@@ -101,7 +176,7 @@ mod tests {
     async fn lines_are_written_and_a_broken_pipe_is_only_counted() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
         let outlet = Outlet::new("stdout", String::new());
-        let mut ring = outlet.connect(4096);
+        let mut ring = outlet.connect(4096, &Arc::default());
         let task = tokio::spawn(run(outlet.clone(), Inbox::new(outlet.clone()), Ok(File::from(writer))));
         let mut lines = BufReader::new(File::from(reader)).lines();
         push(&outlet, &mut ring, "one\n");

@@ -1,10 +1,43 @@
-//! How the configuration is described: sections, keys, kinds. [`super::keys`] is the description itself.
+//! How a section of the configuration is described: keys and kinds. A part that has a section of its own describes
+//! it with these words; the configuration checks, fills, shows and documents it, and hands it back.
 
-use super::value::{self, Wrong};
+pub(crate) mod address;
+
 use std::time::Duration;
 
+/// Why a value can't be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// The code of the problem.
+    pub(crate) code: &'static str,
+    /// The key inside the section, when it is not the section as a whole.
+    pub(crate) key: Option<&'static str>,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to write instead.
+    pub(crate) fix: String,
+}
+
+impl Wrong {
+    /// A value that can't be.
+    pub(crate) fn new(message: impl Into<String>, fix: impl Into<String>) -> Wrong {
+        Wrong { code: "bad-value", key: None, message: message.into(), fix: fix.into() }
+    }
+
+    /// Something that Fourmi will do one day.
+    pub(crate) fn later(what: &str, fix: impl Into<String>) -> Wrong {
+        Wrong { code: "not-supported", key: None, message: format!("{what} is not supported yet"), fix: fix.into() }
+    }
+
+    /// The same, of this key.
+    pub(crate) fn of(mut self, key: &'static str) -> Wrong {
+        self.key = Some(key);
+        self
+    }
+}
+
 /// One key of a section.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
@@ -16,7 +49,7 @@ pub(crate) struct Key {
 }
 
 /// What holds when a key is not there.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Fallback {
     /// Nothing.
     None,
@@ -50,7 +83,7 @@ impl Key {
 }
 
 /// A word of a closed list.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Word {
     pub(crate) name: &'static str,
     pub(crate) supported: bool,
@@ -65,7 +98,7 @@ pub(crate) const fn later_word(name: &'static str) -> Word {
 }
 
 /// What a value may be.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     /// Anything; only for keys that are not supported yet.
     Any,
@@ -79,6 +112,8 @@ pub(crate) enum Kind {
     Duration { min: Duration, off: bool },
     /// A size.
     Bytes { min: u64, max: u64 },
+    /// A number from 0 to 1.
+    Share,
     /// One word of a list.
     Word(&'static [Word]),
     /// A list.
@@ -104,7 +139,13 @@ pub(crate) enum Shape {
     Target,
     Listen(u16),
     Socket,
-    Udp(u16),
+    /// Schemes and the default port.
+    Receiver(&'static [&'static str], u16),
+    File,
+    Field,
+    /// Longer than other texts may be, and shown to nobody.
+    Secret,
+    Header,
     Network,
     Pointer,
     Path,
@@ -113,28 +154,17 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    pub(crate) fn check(self, text: &str) -> Result<(), Wrong> {
-        match self {
-            Shape::Free => value::free(text).map(drop),
-            Shape::Target => value::target(text).map(drop),
-            Shape::Listen(port) => value::listen(text, port).map(drop),
-            Shape::Socket => value::socket(text).map(drop),
-            Shape::Udp(port) => value::udp(text, port).map(drop),
-            Shape::Network => value::network(text).map(drop),
-            Shape::Pointer => value::pointer(text).map(drop),
-            Shape::Path => value::http_path(text).map(drop),
-            Shape::TagKey => value::tag_key(text).map(drop),
-            Shape::ServiceName => value::service_name(text).map(drop),
-        }
-    }
-
     pub(crate) fn words(self) -> &'static str {
         match self {
             Shape::Free => "text",
             Shape::Target => "an address such as http://127.0.0.1:8080, h2c://…, unix:/run/w.sock",
             Shape::Listen(_) => "where to listen, such as http://0.0.0.0:25001 or unix:/run/f.sock",
             Shape::Socket => "an address and port such as 127.0.0.1:9901",
-            Shape::Udp(_) => "a receiver such as udp://host:port",
+            Shape::Receiver(..) => "a receiver such as udp://host:port",
+            Shape::File => "a file's path",
+            Shape::Field => "a field's name",
+            Shape::Secret => "a secret text",
+            Shape::Header => "a header's name",
             Shape::Network => "a network such as 10.0.0.0/8",
             Shape::Pointer => "a JSON pointer such as /command",
             Shape::Path => "a path such as /healthz",
@@ -156,6 +186,7 @@ impl Kind {
             Kind::Duration { off: false, .. } => "a duration such as 10s".into(),
             Kind::Duration { off: true, .. } => "a duration such as 10s, or `off`".into(),
             Kind::Bytes { .. } => "a size such as 64KiB".into(),
+            Kind::Share => "a number from 0 to 1".into(),
             Kind::Word(words) => {
                 let known: Vec<String> =
                     words.iter().filter(|w| w.supported).map(|w| format!("`{}`", w.name)).collect();

@@ -1,0 +1,294 @@
+//! What the sinks are told of one command, in the form in which it crosses from the data threads: everything that
+//! changes from command to command, nothing that is the same for all, and no sink's own format. A data thread pays
+//! for one encoding, however many sinks there are.
+
+use crate::exchange::{Direction, Exchange, Outcome, Protocol};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// What is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum What {
+    /// The worker has been given a command. No record: it only lets the worker's own lines find their command.
+    Begun,
+    /// A command has ended.
+    Command,
+    /// The worker wrote a line.
+    Line,
+}
+
+/// One thing to tell.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry<'a> {
+    /// What it is.
+    pub(crate) what: What,
+    /// Syslog's severity (RFC 5424, 6.2.1).
+    pub(crate) level: u8,
+    /// Microseconds since 1970; 0 when there is no telling.
+    pub(crate) wall: u64,
+    /// A line's text; a command's is made of its name, status and duration.
+    pub(crate) message: &'a str,
+    /// Name of the command; empty when unknown.
+    pub(crate) command: &'a str,
+    /// Its id.
+    pub(crate) id: &'a str,
+    /// Its own tags.
+    #[serde(borrow)]
+    pub(crate) tags: Pairs<'a>,
+    /// Which way it went; none for a line that belongs to no command.
+    pub(crate) direction: Option<Direction>,
+    /// How it came.
+    pub(crate) protocol: Option<Protocol>,
+    /// Service that it went to.
+    pub(crate) service: &'a str,
+    /// Name of the route.
+    pub(crate) route: &'a str,
+    /// Name of the consumer.
+    pub(crate) consumer: &'a str,
+    /// How it ended.
+    pub(crate) outcome: Option<Outcome>,
+    /// HTTP status; 0 when none.
+    pub(crate) status: u16,
+    /// gRPC's.
+    pub(crate) grpc_status: Option<u16>,
+    /// From the head read to the end.
+    pub(crate) total: Nanos,
+    /// The upstream's share.
+    pub(crate) upstream_time: Nanos,
+    /// Ours.
+    pub(crate) overhead: Nanos,
+    /// Counts from 1; 0 for what is no command.
+    pub(crate) attempt: u32,
+    /// Body bytes of the request.
+    pub(crate) bytes_in: u64,
+    /// Body bytes of the answer.
+    pub(crate) bytes_out: u64,
+    /// The caller's address.
+    pub(crate) client: Option<IpAddr>,
+    /// The instance that answered or was tried last.
+    pub(crate) upstream: &'a str,
+    /// Trace; 0 when there is none.
+    pub(crate) trace_id: u128,
+    /// Our span.
+    pub(crate) span_id: u64,
+    /// The caller's.
+    pub(crate) parent_span: u64,
+    /// Trace flags.
+    pub(crate) trace_flags: u8,
+    /// The fault's code; empty when nothing went wrong.
+    pub(crate) fault: &'a str,
+    /// More of it, for people.
+    pub(crate) detail: &'a str,
+    /// Further fields: what the configuration wants shown of a request, or what came with a line.
+    #[serde(borrow)]
+    pub(crate) shown: Pairs<'a>,
+}
+
+/// A duration in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Nanos(pub(crate) u64);
+
+impl From<Duration> for Nanos {
+    fn from(d: Duration) -> Nanos {
+        Nanos(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Nanos {
+    /// As a duration.
+    pub(crate) fn duration(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+}
+
+/// Keys and values, as an exchange owns them or as they were read.
+#[derive(Debug, Clone)]
+pub(crate) enum Pairs<'a> {
+    /// Of an exchange.
+    Own(&'a [(Arc<str>, String)]),
+    /// Read.
+    Read(Vec<(&'a str, &'a str)>),
+}
+
+impl<'a> Pairs<'a> {
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        let (own, read): (&[(Arc<str>, String)], &[(&str, &str)]) = match self {
+            Pairs::Own(own) => (own, &[]),
+            Pairs::Read(read) => (&[], read),
+        };
+        own.iter().map(|(k, v)| (&**k, v.as_str())).chain(read.iter().copied())
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Pairs::Own(own) => own.len(),
+            Pairs::Read(read) => read.len(),
+        }
+    }
+}
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Pairs::Own(own) => serializer.collect_seq(own.iter().map(|(k, v)| (&**k, v.as_str()))),
+            Pairs::Read(read) => serializer.collect_seq(read),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Vec<(&'de str, &'de str)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("pairs")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = seq.next_element()? {
+                    pairs.push(pair);
+                }
+                Ok(pairs)
+            }
+        }
+        deserializer.deserialize_seq(Each).map(Pairs::Read)
+    }
+}
+
+/// Writes behind what is there, into memory that is used again.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Appending<'_> {
+    type Output = ();
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Syslog's severity of a command's end.
+fn level(x: &Exchange) -> u8 {
+    match x.outcome() {
+        Outcome::ServerError | Outcome::Unreachable | Outcome::Timeout | Outcome::Dead | Outcome::Unknown => 3,
+        Outcome::ClientError | Outcome::Rejected | Outcome::Cancelled | Outcome::Expired => 4,
+        Outcome::Success | Outcome::Accepted if x.attempt > 1 => 5,
+        Outcome::Success | Outcome::Accepted => 6,
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// A command, as it is now.
+    pub(crate) fn of(what: What, x: &'a Exchange) -> Entry<'a> {
+        let wall = x.timings.wall.duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(0));
+        Entry {
+            what,
+            level: level(x),
+            wall,
+            message: "",
+            command: &x.command.name,
+            id: &x.command.id,
+            tags: Pairs::Own(&x.command.tags),
+            direction: Some(x.direction),
+            protocol: Some(x.protocol),
+            service: &x.service,
+            route: &x.route,
+            consumer: x.consumer.as_deref().unwrap_or(""),
+            outcome: Some(x.outcome()),
+            status: x.status,
+            grpc_status: x.grpc_status,
+            total: x.timings.total().into(),
+            upstream_time: x.timings.upstream().into(),
+            overhead: x.timings.overhead().into(),
+            attempt: x.attempt,
+            bytes_in: x.bytes_in,
+            bytes_out: x.bytes_out,
+            client: x.client.or(x.peer.map(|p| p.ip())),
+            upstream: x.upstream.as_deref().unwrap_or(""),
+            trace_id: x.trace.trace_id,
+            span_id: x.trace.span_id,
+            parent_span: x.trace.parent_span,
+            trace_flags: x.trace.flags,
+            fault: x.fault.as_ref().map_or("", |f| f.kind.code()),
+            detail: x.fault.as_ref().map_or("", |f| &f.detail),
+            shown: Pairs::Own(&x.shown),
+        }
+    }
+
+    /// A line of the worker's that belongs to no command yet.
+    pub(crate) fn line(level: u8, wall: u64, message: &'a str, shown: Vec<(&'a str, &'a str)>) -> Entry<'a> {
+        Entry {
+            what: What::Line,
+            level: level.min(7),
+            wall,
+            message,
+            command: "",
+            id: "",
+            tags: Pairs::Read(Vec::new()),
+            direction: None,
+            protocol: None,
+            service: "",
+            route: "",
+            consumer: "",
+            outcome: None,
+            status: 0,
+            grpc_status: None,
+            total: Nanos(0),
+            upstream_time: Nanos(0),
+            overhead: Nanos(0),
+            attempt: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            client: None,
+            upstream: "",
+            trace_id: 0,
+            span_id: 0,
+            parent_span: 0,
+            trace_flags: 0,
+            fault: "",
+            detail: "",
+            shown: Pairs::Read(shown),
+        }
+    }
+
+    /// Appends it.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        if postcard::serialize_with_flavor(self, Appending(out)).is_err() {
+            // Appending to a Vec does not fail; a torn entry would be worse than none.
+            out.truncate(start);
+        }
+    }
+
+    /// Reads it back.
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Entry<'a>> {
+        postcard::from_bytes(bytes).ok()
+    }
+
+    /// What to call a command that nothing named.
+    pub(crate) fn name(&self) -> &str {
+        match (self.command.trim().is_empty(), self.route.trim().is_empty()) {
+            (false, _) => self.command,
+            (true, false) => self.route,
+            (true, true) => "command",
+        }
+    }
+
+    /// The word for how it ended.
+    pub(crate) fn outcome(&self) -> &'static str {
+        self.outcome.map_or("", Outcome::as_str)
+    }
+}
