@@ -12,6 +12,14 @@ pub mod header {
     pub const PREFIX: &str = "fourmi-";
     pub const TRACEPARENT: &str = "traceparent";
     pub const TRACESTATE: &str = "tracestate";
+    pub const BAGGAGE: &str = "baggage";
+    pub const B3: &str = "b3";
+    pub const X_B3: &str = "x-b3-";
+    pub const X_B3_TRACE_ID: &str = "x-b3-traceid";
+    pub const X_B3_SPAN_ID: &str = "x-b3-spanid";
+    pub const X_B3_PARENT_SPAN_ID: &str = "x-b3-parentspanid";
+    pub const X_B3_SAMPLED: &str = "x-b3-sampled";
+    pub const X_B3_FLAGS: &str = "x-b3-flags";
     pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
     pub const X_FORWARDED_FOR: &str = "x-forwarded-for";
     pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";

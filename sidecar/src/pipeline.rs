@@ -14,6 +14,7 @@ mod road;
 mod told;
 mod tunnel;
 
+pub use crate::command::trace::Sampling;
 pub use crate::exchange::{Limits, Timeouts};
 pub use lane::{Door, Lane};
 pub use road::{Blueprint, Place, Road};
@@ -44,7 +45,7 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
     let mut told = Told::new(&lane, &road, &door, head, protocol, way.as_ref().ok());
 
     // identify from the head
-    let step = command::from_head(&road.rules, &mut told.ex);
+    let step = command::from_head(&road.rules, road.sampler, &mut told.ex);
     lane.inherit(&road, &mut told.ex);
     let way = match way {
         Ok(way) => way,

@@ -107,7 +107,7 @@ fn end_to_end(name: &str) -> bool {
 
 /// Names that say who calls, from where and which command it is: ours to write.
 fn ours(name: &str) -> bool {
-    ["fourmi-", "x-forwarded-", "ce-"].iter().any(|p| name.starts_with(p))
+    ["fourmi-", "x-forwarded-", "ce-", "x-b3-"].iter().any(|p| name.starts_with(p))
         || matches!(name, "forwarded" | "traceparent" | "tracestate" | "x-real-ip")
 }
 

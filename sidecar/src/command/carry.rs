@@ -12,7 +12,7 @@ static ATTEMPT: HeaderName = HeaderName::from_static(word::ATTEMPT);
 static TRACEPARENT: HeaderName = HeaderName::from_static(word::TRACEPARENT);
 
 /// Tells the next hop which command this is: name, id, own tags, the attempt when it is not the first, and our span
-/// as the parent of its own.
+/// as the parent of its own, also in B3 when the command came with it.
 pub fn give(ex: &Exchange, headers: &mut Headers) {
     let command = &ex.command;
     if let Ok(value) = HeaderValue::from_str(&command.name) {
@@ -31,6 +31,9 @@ pub fn give(ex: &Exchange, headers: &mut Headers) {
     }
     if let Ok(value) = HeaderValue::from_bytes(&trace::format(&ex.trace)) {
         headers.set_value(TRACEPARENT.clone(), value);
+    }
+    if ex.b3.any() {
+        trace::give_b3(&ex.trace, ex.b3, headers);
     }
 }
 

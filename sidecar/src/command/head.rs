@@ -1,6 +1,7 @@
 //! What the head says: one pass over the header lines, then the rules in their order.
 
-use super::{Codec, Rules, Step, cloudevents, id, name, tags, trace};
+use super::trace::{self, Found, Sampler};
+use super::{Codec, Rules, Step, cloudevents, id, name, tags};
 use crate::exchange::{Exchange, Head, Headers};
 use crate::names::header as word;
 use std::str::from_utf8;
@@ -17,9 +18,7 @@ struct Seen<'a> {
     ce_source: Option<&'a [u8]>,
     ce_id: Option<&'a [u8]>,
     idempotency_key: Option<&'a [u8]>,
-    traceparent: Option<&'a [u8]>,
-    traceparents: usize,
-    tracestate: bool,
+    trace: Found<'a>,
     symfony_type: Option<&'a [u8]>,
     content_type: Option<&'a [u8]>,
     content_length: Option<&'a [u8]>,
@@ -40,12 +39,17 @@ impl<'a> Seen<'a> {
                 word::IDEMPOTENCY_KEY => seen.idempotency_key = seen.idempotency_key.or(Some(value)),
                 word::TRACEPARENT => {
                     seen.claims = true;
-                    seen.traceparents += 1;
-                    seen.traceparent = Some(value);
+                    seen.trace.traceparents += 1;
+                    seen.trace.traceparent = Some(value);
                 }
                 word::TRACESTATE => {
                     seen.claims = true;
-                    seen.tracestate = true;
+                    seen.trace.tracestate = true;
+                }
+                word::BAGGAGE => seen.trace.baggage = true,
+                word::B3 => {
+                    seen.claims = true;
+                    seen.trace.b3.single = true;
                 }
                 _ if name.starts_with(word::PREFIX) => {
                     seen.claims = true;
@@ -55,6 +59,10 @@ impl<'a> Seen<'a> {
                         word::TAGS => seen.fourmi_tags = true,
                         _ => {}
                     }
+                }
+                _ if name.starts_with(word::X_B3) => {
+                    seen.claims = true;
+                    seen.trace.b3.multi = true;
                 }
                 _ if name.starts_with("ce-") => {
                     seen.claims = true;
@@ -72,22 +80,21 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Identifies a command as far as its head goes, and begins or continues its trace.
+/// Identifies a command as far as its head goes, and continues its trace, or begins one that is recorded if `sampler`
+/// says so.
 ///
 /// Takes what an untrusted peer may not say (`Fourmi-*`, `ce-*`, trace context) out of the request first. Asks for
 /// the body only where it can add something: the plan has rules for it, or it is a CloudEvent, and it is JSON and
 /// not known to be over [`BODY_MAX`](super::BODY_MAX).
-pub fn from_head(rules: &Rules, ex: &mut Exchange) -> Step {
+pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
     let mut seen = Seen::scan(&ex.request.headers);
     if seen.claims && !ex.trusted {
-        ex.request.headers.retain(|n| {
-            !(n.starts_with(word::PREFIX) || n.starts_with("ce-") || n == word::TRACEPARENT || n == word::TRACESTATE)
-        });
+        ex.request.headers.retain(|n| !is_claim(n));
         seen = Seen::scan(&ex.request.headers);
     }
 
-    let received = if seen.traceparents == 1 { seen.traceparent.and_then(trace::parse) } else { None };
-    ex.trace = received.map_or_else(trace::begin, trace::proceed);
+    let found = seen.trace;
+    (ex.trace, ex.b3) = trace::read(found, &ex.request.headers, sampler);
 
     let media = Media::of(&seen);
     let event = media == Media::Event && may_read_body(&ex.request, &seen);
@@ -137,11 +144,21 @@ pub fn from_head(rules: &Rules, ex: &mut Exchange) -> Step {
     } else {
         Step::Done
     };
-    // Vendor data of a trace that was not continued belongs to nothing.
-    if seen.tracestate && ex.trace.parent_span == 0 {
-        ex.request.headers.remove(word::TRACESTATE);
+    let (tracestate, baggage) = (found.tracestate, found.baggage);
+    let continued = found.traceparents == 1 && ex.trace.parent_span != 0;
+    if tracestate {
+        trace::fit_tracestate(&mut ex.request.headers, continued);
+    }
+    if baggage {
+        ex.baggage_dropped = trace::fit_baggage(&mut ex.request.headers);
     }
     step
+}
+
+/// What only a trusted peer may say.
+fn is_claim(name: &str) -> bool {
+    matches!(name, word::TRACEPARENT | word::TRACESTATE | word::B3)
+        || [word::PREFIX, word::X_B3, "ce-"].iter().any(|p| name.starts_with(p))
 }
 
 fn text(value: Option<&[u8]>) -> Option<&str> {

@@ -22,7 +22,7 @@ pub fn settle(ex: &mut Exchange, route_name: Option<&Arc<str>>) {
         ex.command.id_given = false;
     }
     if ex.trace.trace_id == 0 {
-        ex.trace = trace::begin();
+        ex.trace = trace::begin(trace::Sampler::default());
     } else if ex.trace.span_id == 0 {
         ex.trace.span_id = trace::span();
     }

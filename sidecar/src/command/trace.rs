@@ -1,19 +1,81 @@
-//! W3C trace context, level 1 and 2: `traceparent`.
+//! Trace context of a hop: read from W3C Trace Context (levels 1 and 2) or B3, given on as it came.
 
-use crate::exchange::Trace;
+mod b3;
+mod lists;
+mod sample;
+#[cfg(test)]
+mod tests;
 
-/// The flag "sampled".
-const SAMPLED: u8 = 1;
+pub(super) use b3::give as give_b3;
+pub use sample::{Sampler, Sampling};
+
+use crate::exchange::{B3, Headers, Trace};
+use crate::names::header as word;
+
+/// Which headers of a trace came; filled in the one pass over the header lines.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) traceparent: Option<&'a [u8]>,
+    pub(super) traceparents: usize,
+    pub(super) tracestate: bool,
+    pub(super) baggage: bool,
+    pub(super) b3: B3,
+}
+
+/// Our hop of the trace that the headers tell of, or of a new one, and the B3 headers it is to be told in again.
+///
+/// The first of `traceparent`, `b3` and `X-B3-*` that is there counts. A `traceparent` that is invalid, or there
+/// twice, is not made up for by another header: a new trace begins.
+pub(super) fn read(found: Found<'_>, headers: &Headers, sampler: Sampler) -> (Trace, B3) {
+    let mut b3 = found.b3;
+    let told = if b3.any() { b3::read(headers) } else { b3::Told::default() };
+    let trace = match (found.traceparents, told.ids) {
+        (0, Some((trace_id, parent_span))) => {
+            let sampled = told.sampled.unwrap_or_else(|| sampler.takes(trace_id));
+            Trace { trace_id, parent_span, span_id: span(), flags: u8::from(sampled) }
+        }
+        (0, None) => {
+            let mut trace = begin(sampler);
+            trace.flags = told.sampled.map_or(trace.flags, u8::from);
+            trace
+        }
+        (1, _) => found.traceparent.and_then(parse).map_or_else(|| begin(sampler), proceed),
+        _ => begin(sampler),
+    };
+    b3.debug = told.debug && trace.sampled();
+    (trace, b3)
+}
+
+/// Brings `tracestate` within its limits. Vendor data of a trace that was not continued by `traceparent` belongs to
+/// nothing and goes.
+pub(super) fn fit_tracestate(headers: &mut Headers, continued: bool) {
+    if !continued {
+        headers.remove(word::TRACESTATE);
+    } else if let Some((line, _)) = lists::TRACESTATE.fitted(|| headers.get_all(word::TRACESTATE)) {
+        headers.set(word::TRACESTATE, line);
+    }
+}
+
+/// Brings `baggage` within its limits; returns how many members had to go.
+pub(super) fn fit_baggage(headers: &mut Headers) -> u32 {
+    let Some((line, dropped)) = lists::BAGGAGE.fitted(|| headers.get_all(word::BAGGAGE)) else { return 0 };
+    if line.is_empty() {
+        headers.remove(word::BAGGAGE);
+    } else {
+        headers.set(word::BAGGAGE, line);
+    }
+    dropped
+}
 
 /// A trace that begins with this command.
-pub fn begin() -> Trace {
+pub fn begin(sampler: Sampler) -> Trace {
     let trace_id = loop {
         let id = fastrand::u128(..);
         if id != 0 {
             break id;
         }
     };
-    Trace { trace_id, parent_span: 0, span_id: span(), flags: SAMPLED }
+    Trace { trace_id, parent_span: 0, span_id: span(), flags: u8::from(sampler.takes(trace_id)) }
 }
 
 /// Our hop of a trace that a caller sent: the same trace and flags, its span as parent, a new span.

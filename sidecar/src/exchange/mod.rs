@@ -3,6 +3,7 @@
 //! Everything behind the codec (middlewares, sinks, identification) sees these types and nothing of the
 //! HTTP library below, so a codec can be exchanged without touching them.
 
+mod attempt;
 mod body;
 mod bounds;
 pub mod deadline;
@@ -10,6 +11,7 @@ mod fault;
 mod head;
 mod tell;
 
+pub use attempt::{ATTEMPTS_MAX, Attempt};
 pub use body::{Body, BodyError};
 pub use bounds::{Limits, Timeouts};
 pub use fault::{Fault, FaultKind, Retry, Side};
@@ -175,6 +177,34 @@ pub struct Trace {
     pub flags: u8,
 }
 
+impl Trace {
+    /// Whether the trace is recorded: what its first hop decided, and every later one keeps.
+    pub fn sampled(&self) -> bool {
+        self.flags & Self::SAMPLED != 0
+    }
+
+    /// The flag "sampled".
+    pub const SAMPLED: u8 = 1;
+}
+
+/// Which B3 headers a command came with: it leaves with the same, since they are what the next hop reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct B3 {
+    /// `b3`: everything in one line.
+    pub single: bool,
+    /// `X-B3-*`: a line for each part.
+    pub multi: bool,
+    /// The caller wants this trace recorded whatever sampling says: `d`, or `X-B3-Flags: 1`.
+    pub debug: bool,
+}
+
+impl B3 {
+    /// Whether there was any.
+    pub fn any(self) -> bool {
+        self.single || self.multi
+    }
+}
+
 /// When each part of the road was reached. Monotonic; only `wall` is for showing.
 #[derive(Debug, Clone, Copy)]
 pub struct Timings {
@@ -238,10 +268,17 @@ pub struct Exchange {
     pub command: Command,
     /// W3C trace context.
     pub trace: Trace,
+    /// The B3 headers that came beside or instead of it.
+    pub b3: B3,
+    /// Members of `baggage` that were left out because it was over its limits.
+    pub baggage_dropped: u32,
     /// The clock readings.
     pub timings: Timings,
     /// Counts from 1.
     pub attempt: u32,
+    /// The tries of this hop that failed and were followed by another, the first [`ATTEMPTS_MAX`] of them; nearly
+    /// always empty, and then it holds no memory. The last failure, when none succeeded, is `fault`.
+    pub attempts: Vec<Attempt>,
     /// Status of the answer that the caller got; 0 when none.
     pub status: u16,
     /// grpc-status, when the answer carries one.
@@ -283,8 +320,11 @@ impl Exchange {
             consumer: None,
             command: Command { name: unnamed.clone(), ..Command::default() },
             trace: Trace::default(),
+            b3: B3::default(),
+            baggage_dropped: 0,
             timings: Timings { wall: SystemTime::now(), start: Instant::now(), sent: None, answered: None, end: None },
             attempt: 1,
+            attempts: Vec::new(),
             status: 0,
             grpc_status: None,
             outcome: None,

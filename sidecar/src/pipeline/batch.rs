@@ -41,8 +41,9 @@ async fn one(lane: &Rc<Lane>, whole: &Told, way: &Way, event: Bytes) -> Value {
         head.headers.remove(outer);
     }
     let mut told = whole.sibling(head);
-    command::from_head(&told.road.clone().rules, &mut told.ex);
-    if let Batch::Many(_) = command::from_body(&told.road.clone().rules, &mut told.ex, &event) {
+    let road = told.road.clone();
+    command::from_head(&road.rules, road.sampler, &mut told.ex);
+    if let Batch::Many(_) = command::from_body(&road.rules, &mut told.ex, &event) {
         told.forget();
         return json!({"status": 400, "error": "a batch inside a batch"});
     }

@@ -5,7 +5,7 @@ use super::told::Told;
 use crate::codec::{forwarded, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, BodyError, Exchange, Fault, FaultKind, Protocol, Retry};
+use crate::exchange::{Body, BodyError, Fault, FaultKind, Protocol, Retry};
 use crate::route::Way;
 use crate::upstream::{self, Sent};
 use bytes::{Bytes, BytesMut};
@@ -115,13 +115,7 @@ pub(super) async fn send(
 ) -> Result<Sent, Fault> {
     let start = told.ex.timings.start;
     let road = told.road.clone();
-    let Exchange { timings, upstream, request: head, .. } = &mut told.ex;
-    let mut chosen = |endpoint: &Rc<upstream::Endpoint>, now: Instant| {
-        *upstream = Some(endpoint.label.clone());
-        timings.sent = Some(now);
-    };
-    let tell = &*lane.tell;
-    let sending = upstream::send(&way.cluster, request, &head.authority, start, &road.timeouts, tell, &mut chosen);
+    let sending = upstream::send(&way.cluster, request, &mut told.ex, &road.timeouts, &*lane.tell);
     let limit = road.timeouts.whole.map_or(road.timeouts.answer, |whole| whole.min(road.timeouts.answer));
     let sent = until(start + limit, sending).await;
     match sent {

@@ -34,7 +34,10 @@ impl Handled {
         {
             ex.trace.trace_id = trace.trace_id;
             ex.trace.parent_span = trace.span_id;
-            ex.trace.flags = trace.flags;
+            // A decision without ids (`b3: 0`) is one all the same.
+            if !ex.b3.any() {
+                ex.trace.flags = trace.flags;
+            }
             ex.command.parent = Some(id.clone());
         }
     }

@@ -2,6 +2,7 @@
 
 use super::lane::{Door, Lane};
 use crate::command::Rules;
+use crate::command::trace::{Sampler, Sampling};
 use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Timeouts};
 use crate::middleware::{Chain, Settings};
 use crate::route::Way;
@@ -43,6 +44,8 @@ pub struct Blueprint {
     pub outbound: bool,
     /// Whether a log sink listens.
     pub logs: bool,
+    /// Which of the traces that begin here are recorded.
+    pub sampling: Sampling,
 }
 
 /// The compiled plan.
@@ -55,6 +58,7 @@ pub struct Road {
     /// Sizes and counts.
     pub limits: Limits,
     pub(super) chain: Chain,
+    pub(super) sampler: Sampler,
     pub(super) outbound: bool,
     pub(super) none: Arc<str>,
     worker: Option<Way>,
@@ -88,6 +92,7 @@ impl Road {
             timeouts: blueprint.timeouts.clone(),
             limits: blueprint.limits.clone(),
             chain: Chain::new(&Settings { limits: blueprint.limits.clone(), logs: blueprint.logs }),
+            sampler: blueprint.sampling.sampler(),
             outbound: blueprint.outbound,
             none: "".into(),
             worker,

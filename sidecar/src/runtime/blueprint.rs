@@ -2,7 +2,7 @@
 
 use crate::config::{Bind, Plan, Ready};
 use crate::exchange::Direction;
-use crate::pipeline::{Blueprint, Place};
+use crate::pipeline::{Blueprint, Place, Sampling};
 use crate::upstream::{Check, Standing, Target};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -42,6 +42,7 @@ impl Standings {
             own_ports: ports.chain(plan.admin.as_ref().map(|a| a.listen.port())).collect(),
             outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
             logs: !plan.logs.is_empty(),
+            sampling: Sampling::default(),
         }
     }
 

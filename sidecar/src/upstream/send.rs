@@ -3,7 +3,7 @@
 use super::{Cluster, Endpoint, InFlight};
 use crate::codec::client::{Cause, Http1, Http1Body, Received, ReceivedBody, SendError};
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, Fault, FaultKind, Retry, Tell, Timeouts};
+use crate::exchange::{Body, Exchange, Fault, FaultKind, Retry, Tell, Timeouts};
 use http::{HeaderValue, Method, Request, Uri, Version, header};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -71,15 +71,13 @@ fn shape(request: &mut Request<Body>, two: bool, authority: &str) -> Result<(), 
 
 /// Sends one command; returns with the answer's head, or the fault. What cannot have run is sent again, to another
 /// instance where there is one. The request stays in the caller's hands until it is written, since moving it through
-/// every future on the way costs more than it looks.
+/// every future on the way costs more than it looks. The exchange learns whom it is given to, when, and who failed.
 pub async fn send(
     cluster: &Cluster,
     request: &mut Option<Request<Body>>,
-    authority: &str,
-    start: Instant,
+    ex: &mut Exchange,
     timeouts: &Timeouts,
     tell: &dyn Tell,
-    chosen: &mut dyn FnMut(&Rc<Endpoint>, Instant),
 ) -> Result<Sent, Fault> {
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     let mut unsent = 0;
@@ -87,27 +85,32 @@ pub async fn send(
     loop {
         let now = Instant::now();
         let Some(endpoint) = cluster.pick(now, &tried) else {
-            Box::pin(wait_for_one(cluster, start, timeouts, last.as_ref())).await?;
+            Box::pin(wait_for_one(cluster, ex.timings.start, timeouts, last.as_ref())).await?;
             tried.clear();
             continue;
         };
         if last.is_some() {
             tell.retried("connect");
         }
-        chosen(&endpoint, now);
+        ex.upstream = Some(endpoint.label.clone());
+        ex.timings.sent = Some(now);
         if let Some(request) = request {
-            shape(request, endpoint.speaks_two(), authority)?;
+            shape(request, endpoint.speaks_two(), &ex.request.authority)?;
         }
         match once(&endpoint, request, timeouts, now).await {
             Ok(sent) => return Ok(sent),
             Err(Failed::NotConnected(error)) => {
-                endpoint.failed(Instant::now());
+                let now = Instant::now();
+                endpoint.failed(now);
                 let detail = format!("{}: {error}", endpoint.label);
+                ex.attempt_failed(&endpoint.label, now, FaultKind::Unreachable, error);
                 last = Some(Fault::new(FaultKind::Unreachable, detail).retry(Retry::Safe));
                 tried.push(endpoint);
             }
             Err(Failed::Unsent) if unsent < UNSENT_MAX => {
                 unsent += 1;
+                let why = "the connection ended without an answer";
+                ex.attempt_failed(&endpoint.label, Instant::now(), FaultKind::Broken, why);
                 tell.retried("stale");
             }
             Err(Failed::Unsent) => {
@@ -249,3 +252,6 @@ fn fault_of(endpoint: &Endpoint, cause: Cause) -> Fault {
             .retry(Retry::IfIdempotent),
     }
 }
+
+#[cfg(test)]
+mod tests;

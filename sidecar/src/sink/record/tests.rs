@@ -51,6 +51,9 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
         bytes_in: 10,
         bytes_out: 20,
         upstream: Some("127.0.0.1:8080".into()),
+        b3: Default::default(),
+        baggage_dropped: 0,
+        attempts: Vec::new(),
     }
 }
 
