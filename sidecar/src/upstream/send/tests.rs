@@ -13,6 +13,7 @@ struct Retries(Cell<usize>);
 
 impl Tell for Retries {
     fn in_flight(&self, _: Direction, _: i64) {}
+    fn begun(&self, _: &Exchange) {}
     fn log(&self, _: &Exchange) {}
     fn count(&self, _: &Exchange) {}
     fn rejected(&self, _: &'static str) {}
