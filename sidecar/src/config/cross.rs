@@ -187,6 +187,34 @@ fn services(root: &Node, problems: &mut Problems) {
         }
     }
     sinks(root, problems);
+    secrets(root, problems);
+}
+
+/// Credentials are no tags: what is on every record and metric is read by many.
+fn secrets(root: &Node, problems: &mut Problems) {
+    let redactor = read::redactor(root.get("record"));
+    let fix = "choose another tag; a value of this kind must not be shown";
+    for entry in root.get("tags").map(Node::entries).unwrap_or_default() {
+        if redactor.hides(&format!("/{}", entry.key)) {
+            let path = format!("tags.{}", entry.key);
+            let message = format!("`{path}` would put a credential on every record");
+            problems.error(entry.key_span, "bad-value", &path, message, fix);
+        }
+    }
+    for label in root.get("metrics").and_then(|m| m.get("labels")).map(Node::items).unwrap_or_default() {
+        let Some(name) = label.text().filter(|l| redactor.hides(&format!("/{l}"))) else { continue };
+        let message = format!("`{name}` would put a credential on every metric");
+        problems.error(label.span, "bad-value", "metrics.labels", message, fix);
+    }
+    let identify = root.get("commands").and_then(|c| c.get("identify")).and_then(|i| i.get("tags"));
+    for entry in identify.map(Node::entries).unwrap_or_default() {
+        let Some(pointer) = entry.value.text() else { continue };
+        if redactor.hides(pointer) || redactor.hides(&format!("/{}", entry.key)) {
+            let path = format!("commands.identify.tags.{}", entry.key);
+            let message = format!("`{path}` would show what is hidden: {pointer}");
+            problems.error(entry.value.span, "bad-value", &path, message, fix);
+        }
+    }
 }
 
 /// What a sink itself finds wrong with its section.

@@ -54,6 +54,7 @@ pub(crate) const ROOT: &[Key] = &[
     key("timeouts", Kind::Section(TIMEOUTS), "How long each part of the road may take."),
     key("limits", Kind::Section(LIMITS), "How much of each thing there may be."),
     later("spool", "The durable store of accepted commands."),
+    key("record", Kind::Section(RECORD), "What records show of a request beside the standard fields, and what never."),
     key("logs", Kind::List(&Kind::Choice(LOG_KEYS)), "Where records go; `[]` for nowhere.")
         .or("[stdout: {format: auto}]"),
     key("metrics", Kind::Section(METRICS), "Which labels there are and where numbers go."),
@@ -156,6 +157,26 @@ const LIMITS: &[Key] = &[
         "Connections of callers at once, over all listeners and threads.",
     )
     .or("10000"),
+];
+
+const RECORD: &[Key] = &[
+    key("headers", Kind::List(&HEADER), "Request headers, each as the field `header_NAME`.").or("[]"),
+    key("path", Kind::Flag, "The fields `method` and `path`.").or("false"),
+    key("query", Kind::Flag, "The field `query`.").or("false"),
+    key(
+        "redact",
+        Kind::Section(REDACT),
+        "What is replaced by `[redacted]`, beside what always is: credentials by their names and looks.",
+    ),
+];
+
+const HEADER: Kind = Kind::Text(Shape::Header);
+
+const REDACT: &[Key] = &[
+    key("headers", Kind::List(&HEADER), "Headers.").or("[]"),
+    key("query", Kind::List(&TEXT), "Query parameters.").or("[]"),
+    key("json", Kind::List(&POINTER), "JSON pointers into the worker's own log lines; `*` stands for any one part.")
+        .or("[]"),
 ];
 
 const METRICS: &[Key] = &[

@@ -3,7 +3,7 @@
 use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
 use crate::pipeline::{Limits, Timeouts};
-use crate::sink::{LogSettings, MetricSettings};
+use crate::sink::{LogSettings, MetricSettings, Show};
 use crate::upstream::Target;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -34,6 +34,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// Sizes and counts.
     pub limits: Limits,
+    /// What records show of requests beside the standard fields.
+    pub show: Show,
     /// Where records go.
     pub logs: Vec<LogSettings>,
     /// Where numbers go.

@@ -11,7 +11,7 @@ use crate::names::port;
 use crate::pipeline::{Limits, Timeouts};
 use crate::section::Wrong;
 use crate::section::address::Receiver;
-use crate::sink::{Dialect, LOG_KEYS, LogSettings, MetricSettings, StatsdSettings};
+use crate::sink::{Dialect, LOG_KEYS, LogSettings, MetricSettings, Redactor, Show, StatsdSettings};
 use crate::upstream::Target;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
         identify: rules(root),
         timeouts: timeouts(root.get("timeouts")),
         limits: limits(root.get("limits")),
+        show: show(root.get("record")),
         logs: items(root, "logs").filter_map(log).filter_map(Result::ok).collect(),
         metrics: metrics(root.get("metrics")),
         admin: root
@@ -145,6 +146,21 @@ fn limits(node: Option<&Node>) -> Limits {
         body: bytes(node, "body").unwrap_or(standard.body),
         connections: number(node, "connections").unwrap_or(standard.connections),
     }
+}
+
+fn texts(node: &Node, key: &str) -> Vec<String> {
+    items(node, key).filter_map(Node::text).map(str::to_owned).collect()
+}
+
+pub(crate) fn redactor(record: Option<&Node>) -> Redactor {
+    let Some(node) = record.and_then(|r| r.get("redact")) else { return Redactor::default() };
+    Redactor::new(&texts(node, "headers"), &texts(node, "query"), &texts(node, "json"))
+}
+
+fn show(record: Option<&Node>) -> Show {
+    let Some(node) = record else { return Show::default() };
+    let flag = |key: &str| text(node, key) == "true";
+    Show::new(&texts(node, "headers"), flag("path"), flag("query"), redactor(record))
 }
 
 /// An entry of `logs:`, or why it can't be.

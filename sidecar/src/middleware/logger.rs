@@ -1,12 +1,16 @@
-//! The talk's LoggerMiddleware: one record a command, to every log sink.
+//! The talk's LoggerMiddleware: one record a command, to every log sink, with what the configuration wants shown of
+//! its request.
 
-use super::{Hooks, Middleware, Settings};
+use super::{Hooks, Middleware, Settings, Verdict};
 use crate::exchange::{Exchange, Tell};
+use crate::sink::Show;
 
-struct Logger;
+struct Logger {
+    show: Show,
+}
 
 pub(super) fn build(settings: &Settings) -> Option<Box<dyn Middleware>> {
-    settings.logs.then(|| Box::new(Logger) as Box<dyn Middleware>)
+    settings.logs.then(|| Box::new(Logger { show: settings.show.clone() }) as Box<dyn Middleware>)
 }
 
 impl Middleware for Logger {
@@ -15,7 +19,13 @@ impl Middleware for Logger {
     }
 
     fn hooks(&self) -> Hooks {
-        Hooks { done: true, ..Hooks::default() }
+        // Only now the request's header lines are still as they came.
+        Hooks { request: !self.show.is_nothing(), done: true }
+    }
+
+    fn on_request(&self, exchange: &mut Exchange, _: &dyn Tell) -> Verdict {
+        exchange.shown = self.show.of(&exchange.request);
+        Verdict::Next
     }
 
     fn on_done(&self, exchange: &Exchange, tell: &dyn Tell) {

@@ -5,6 +5,7 @@ mod logger;
 mod metrics;
 
 use crate::exchange::{Exchange, Fault, Limits, Tell};
+use crate::sink::Show;
 
 /// What a middleware wants of the request.
 #[derive(Debug)]
@@ -52,10 +53,12 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether any log sink listens.
     pub logs: bool,
+    /// What records show of requests.
+    pub show: Show,
 }
 
 /// Every middleware, in the order in which requests pass them.
-const ALL: &[Build] = &[metrics::build, body_limit::build, logger::build];
+const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
 /// The middlewares of a route, sorted by hook at load time.
 pub struct Chain {

@@ -6,6 +6,7 @@ use crate::command::trace::{Sampler, Sampling};
 use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Timeouts};
 use crate::middleware::{Chain, Settings};
 use crate::route::Way;
+use crate::sink::Show;
 use crate::upstream::{Cluster, Endpoint, Standing, Target};
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -44,6 +45,8 @@ pub struct Blueprint {
     pub outbound: bool,
     /// Whether a log sink listens.
     pub logs: bool,
+    /// What records show of requests.
+    pub show: Show,
     /// Which of the traces that begin here are recorded.
     pub sampling: Sampling,
 }
@@ -91,7 +94,11 @@ impl Road {
             trusted: blueprint.trusted.clone(),
             timeouts: blueprint.timeouts.clone(),
             limits: blueprint.limits.clone(),
-            chain: Chain::new(&Settings { limits: blueprint.limits.clone(), logs: blueprint.logs }),
+            chain: Chain::new(&Settings {
+                limits: blueprint.limits.clone(),
+                logs: blueprint.logs,
+                show: blueprint.show.clone(),
+            }),
             sampler: blueprint.sampling.sampler(),
             outbound: blueprint.outbound,
             none: "".into(),

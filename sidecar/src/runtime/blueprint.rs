@@ -42,6 +42,7 @@ impl Standings {
             own_ports: ports.chain(plan.admin.as_ref().map(|a| a.listen.port())).collect(),
             outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
             logs: !plan.logs.is_empty(),
+            show: plan.show.clone(),
             sampling: Sampling::default(),
         }
     }

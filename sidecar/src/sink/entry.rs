@@ -2,6 +2,7 @@
 //! changes from command to command, nothing that is the same for all, and no sink's own format. A data thread pays
 //! for one encoding, however many sinks there are.
 
+use super::redact::{REDACTED, is_secret};
 use crate::exchange::{Direction, Exchange, Outcome, Protocol};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -136,7 +137,10 @@ impl<'a> Pairs<'a> {
 impl Serialize for Pairs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Pairs::Own(own) => serializer.collect_seq(own.iter().map(|(k, v)| (&**k, v.as_str()))),
+            // A caller may tag its command with a credential; it goes no further than this.
+            Pairs::Own(own) => serializer.collect_seq(
+                own.iter().map(|(k, v)| (&**k, if is_secret(k) && !v.is_empty() { REDACTED } else { v.as_str() })),
+            ),
             Pairs::Read(read) => serializer.collect_seq(read),
         }
     }
