@@ -16,4 +16,5 @@ pub mod pipeline;
 pub mod route;
 pub mod runtime;
 pub mod sink;
+pub mod tls;
 pub mod upstream;

@@ -20,7 +20,7 @@ mod statsd;
 mod stdout;
 mod teller;
 mod text;
-mod udp;
+mod transport;
 
 pub use hub::{Hub, SinkStat};
 pub use teller::Teller;
