@@ -164,7 +164,7 @@ fn every_kind_of_problem_has_its_place() {
         ("worker: http://a:1/path\n", "1:9 bad-value"),
         ("worker: http://a:99999\n", "1:9 bad-value"),
         ("worker: http://u:p@a\n", "1:9 bad-value"),
-        ("worker: {address: []}\n", "1:20 bad-value"),
+        ("worker: {address: []}\n", "1:19 bad-value"),
         ("worker: {ready: {http: /x}}\n", "1:9 missing-key"),
         ("worker: {address: http://a, ready: {http: x}}\n", "1:43 bad-value"),
         ("worker: http://127.0.0.1:25001\n", "1:9 loop"),

@@ -165,11 +165,6 @@ impl Inbox {
         self.rings.iter().any(|(r, _)| r.is_nearly_full())
     }
 
-    /// The other side.
-    pub(crate) fn outlet(&self) -> &Arc<Outlet> {
-        &self.outlet
-    }
-
     /// Waits for records; false when the sink is to end. What cannot be sent before the deadline is counted as lost.
     pub(crate) async fn wait(&mut self) -> bool {
         loop {

@@ -39,12 +39,6 @@ impl Filter {
         Filter { level: level as u8, threshold: threshold(common.sample) }
     }
 
-    /// Everything.
-    #[cfg(test)]
-    pub(crate) fn all() -> Filter {
-        Filter { level: 7, threshold: u64::MAX }
-    }
-
     /// Warnings and errors are never sampled away; a command is told by all sinks with the same share or by none,
     /// with all its lines.
     pub(crate) fn passes(&self, entry: &Entry<'_>) -> bool {
