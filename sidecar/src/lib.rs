@@ -17,4 +17,5 @@ pub mod route;
 pub mod runtime;
 mod section;
 pub mod sink;
+pub mod tls;
 pub mod upstream;

@@ -16,22 +16,36 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("admin", &["config", "control", "exchange", "runtime", "sink"]),
     ("demo", &["cli", "config", "control", "exchange", "runtime", "sink"]),
-    ("control", &["config", "exchange"]),
+    ("control", &["config", "exchange", "tls"]),
     (
         "runtime",
-        &["codec", "command", "config", "control", "exchange", "middleware", "pipeline", "route", "sink", "upstream"],
+        &[
+            "codec",
+            "command",
+            "config",
+            "control",
+            "exchange",
+            "middleware",
+            "pipeline",
+            "route",
+            "sink",
+            "tls",
+            "upstream",
+        ],
     ),
     // Compiles each part's own raw section by calling that part.
-    ("config", &["command", "exchange", "middleware", "pipeline", "route", "sink", "upstream"]),
+    ("config", &["command", "exchange", "middleware", "pipeline", "route", "sink", "tls", "upstream"]),
     ("pipeline", &["command", "exchange", "middleware", "route", "sink", "upstream"]),
-    ("codec", &["exchange"]),
+    ("codec", &["exchange", "tls"]),
     ("middleware", &["command", "exchange", "sink"]),
     ("command", &["exchange"]),
     ("route", &["exchange"]),
     // Connections to instances are made of the codec's client halves.
-    ("upstream", &["codec", "exchange"]),
-    ("sink", &["exchange"]),
+    ("upstream", &["codec", "exchange", "tls"]),
+    ("sink", &["exchange", "tls"]),
     ("exchange", &[]),
+    // What encrypts, for whoever opens or takes connections.
+    ("tls", &[]),
     ("names", &[]),
 ];
 
@@ -165,9 +179,19 @@ fn hyper_stays_in_the_codec_and_the_apis() {
     let source = root().join("sidecar/src");
     for file in rust_files(&source) {
         let inside = file.strip_prefix(&source).unwrap().display().to_string();
-        let free = ["codec/", "admin/", "control/", "demo/", "cli/client", "upstream/", "exchange/body.rs"]
-            .iter()
-            .any(|part| inside.starts_with(part));
+        // Every outgoing client of the control thread is hyper's, so the sinks' one is too.
+        let free = [
+            "codec/",
+            "admin/",
+            "control/",
+            "demo/",
+            "cli/client",
+            "upstream/",
+            "exchange/body.rs",
+            "sink/transport/http.rs",
+        ]
+        .iter()
+        .any(|part| inside.starts_with(part));
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(free || !text.lines().any(|l| !l.trim_start().starts_with("//") && l.contains("hyper::")), "{inside}");
     }

@@ -26,7 +26,7 @@ mod show;
 mod statsd;
 mod teller;
 mod text;
-mod udp;
+mod transport;
 
 pub use hub::{Hub, SinkStat};
 pub(crate) use logs::KEYS as LOG_KEYS;

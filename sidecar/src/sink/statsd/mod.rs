@@ -6,7 +6,7 @@ mod report;
 
 use super::drain::Outlet;
 use super::metric::{Registry, Sample, Totals};
-use super::udp::UdpOut;
+use super::transport::DatagramOut;
 use super::{Dialect, StatsdSettings};
 use crate::exchange::Identity;
 use line::{Packet, Packets};
@@ -54,7 +54,7 @@ pub(crate) struct Statsd {
     dialect: Dialect,
     interval: Duration,
     packet: usize,
-    udp: UdpOut,
+    udp: DatagramOut,
     told: Told,
     until: Handover,
 }
@@ -78,7 +78,7 @@ impl Statsd {
             dialect: settings.dialect,
             interval: settings.interval.max(Duration::from_millis(100)),
             packet: settings.packet.clamp(PACKET_MIN, 65_507),
-            udp: UdpOut::new(&settings.host, settings.port),
+            udp: DatagramOut::udp(&settings.host, settings.port),
             told,
             until,
         }
@@ -152,7 +152,7 @@ impl Statsd {
         for (i, packet) in packets.iter().enumerate() {
             match self.udp.send(&packet.bytes).await {
                 Ok(()) => self.outlet.counts.sent(packet.lines),
-                Err(e) if UdpOut::too_large(&e) && self.packet > PACKET_MIN => self.send_smaller(packet).await,
+                Err(e) if DatagramOut::too_large(&e) && self.packet > PACKET_MIN => self.send_smaller(packet).await,
                 Err(e) => self.lost(packet.lines, &e).await,
             }
             if i % BURST == BURST - 1 {

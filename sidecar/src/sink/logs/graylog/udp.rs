@@ -6,7 +6,7 @@
 use super::chunk::{CHUNKS_MAX, HEADER, chunks};
 use super::pack::{Packing, Packer};
 use crate::sink::drain::{Inbox, Outlet};
-use crate::sink::udp::UdpOut;
+use crate::sink::transport::DatagramOut;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) fn record_max(chunk: usize) -> usize {
 /// The sender of one `graylog` entry.
 pub(super) struct Gelf {
     outlet: Arc<Outlet>,
-    udp: UdpOut,
+    udp: DatagramOut,
     packer: Packer,
     chunk: usize,
     /// Records that leave together, and the length of each.
@@ -51,7 +51,7 @@ impl Gelf {
     pub(super) fn new(outlet: Arc<Outlet>, host: &str, port: u16, packing: Packing, chunk: usize) -> Gelf {
         Gelf {
             outlet,
-            udp: UdpOut::new(host, port),
+            udp: DatagramOut::udp(host, port),
             packer: Packer::new(packing),
             chunk: chunk.clamp(CHUNK_MIN, 65_507),
             batch: Vec::new(),
@@ -140,7 +140,7 @@ impl Gelf {
             let n = lengths.len() as u64;
             match self.udp.send_segments(&self.padded, longest as u16).await {
                 Ok(()) => self.outlet.counts.sent(n),
-                Err(e) if UdpOut::refuses_segments(&e) => {
+                Err(e) if DatagramOut::refuses_segments(&e) => {
                     self.udp.segments = false;
                     one_by_one = true;
                 }
@@ -166,7 +166,7 @@ impl Gelf {
     async fn send_one(&mut self, record: &[u8]) {
         let packed = self.packer.pack(record);
         let mut result = send_message(&mut self.udp, packed, self.chunk, &mut self.burst).await;
-        if matches!(&result, Err(e) if UdpOut::too_large(e)) && self.chunk > CHUNK_MIN {
+        if matches!(&result, Err(e) if DatagramOut::too_large(e)) && self.chunk > CHUNK_MIN {
             self.chunk = (self.chunk / 2).max(CHUNK_MIN);
             result = send_message(&mut self.udp, packed, self.chunk, &mut self.burst).await;
         }
@@ -184,7 +184,7 @@ impl Gelf {
 }
 
 /// False when the message needs more chunks than there may be.
-async fn send_message(udp: &mut UdpOut, message: &[u8], chunk: usize, burst: &mut usize) -> io::Result<bool> {
+async fn send_message(udp: &mut DatagramOut, message: &[u8], chunk: usize, burst: &mut usize) -> io::Result<bool> {
     if message.len() <= chunk {
         *burst += 1;
         udp.send(message).await?;
