@@ -44,9 +44,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("upstream", &["codec", "exchange", "tls"]),
     ("sink", &["exchange", "tls"]),
     ("exchange", &[]),
-    // What encrypts, for whoever opens or takes connections.
     // How a section of the configuration is described; any part may have one.
     ("section", &[]),
+    // What encrypts, for whoever opens or takes connections.
     ("tls", &[]),
     ("names", &[]),
 ];

@@ -8,12 +8,12 @@ async fn until_received(out: &mut DatagramOut, receive: impl Fn() -> bool, count
     let until = Instant::now() + Duration::from_secs(20);
     let mut refused = 0;
     while Instant::now() < until {
-        if out.ready(true, counts).await {
-            if let Err(e) = out.send(b"word").await {
-                counts.error(1, &e);
-                refused += 1;
-                out.failed();
-            }
+        if out.ready(true, counts).await
+            && let Err(e) = out.send(b"word").await
+        {
+            counts.error(1, &e);
+            refused += 1;
+            out.failed();
         }
         sleep(Duration::from_millis(5)).await;
         if receive() {
@@ -53,7 +53,7 @@ async fn a_port_that_opens_later_needs_no_restart() {
     let socket = receiver(&address.to_string());
     until_received(&mut out, || heard(&socket), &counts).await;
     // Batches larger than one call, and of mixed lengths.
-    let text = vec![b'x'; 100];
+    let text = [b'x'; 100];
     let batch: Vec<&[u8]> = (0..75).map(|i| &text[..1 + i]).collect();
     let many = out.send_many(&batch).await;
     assert_eq!((many.sent, many.lost), (75, 0), "{many:?}");

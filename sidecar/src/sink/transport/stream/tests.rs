@@ -89,7 +89,7 @@ async fn read(mut stream: Box<dyn Stream>, seen: &Mutex<Seen>, reading: &AtomicB
         let n = tokio::select! {
             biased;
             () = hang_up.notified(), if !leaving => {
-                if seen.lock().unwrap().connections % 2 == 0 {
+                if seen.lock().unwrap().connections.is_multiple_of(2) {
                     // Killed, when it had read all there was.
                     while let Poll::Ready(n) = poll_fn(|cx| Poll::Ready(poll_some(&mut stream, cx, &mut buffer))).await {
                         held.extend_from_slice(&buffer[..n]);
