@@ -11,7 +11,7 @@ use crate::names::port;
 use crate::pipeline::{Limits, Timeouts};
 use crate::section::Wrong;
 use crate::section::address::Receiver;
-use crate::sink::{Dialect, LOG_KEYS, LogSettings, MetricSettings, Redactor, Show, StatsdSettings};
+use crate::sink::{Dialect, LOG_KEYS, LogSettings, MetricSettings, Redactor, Show, StatsdPlace, StatsdSettings};
 use crate::upstream::Target;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -193,10 +193,15 @@ fn statsd(node: &Node) -> Option<StatsdSettings> {
         return None;
     };
     Some(StatsdSettings {
-        host,
-        port,
-        dialect: if text(node, "dialect") == "datadog" { Dialect::Datadog } else { Dialect::Plain },
+        place: StatsdPlace::Udp { host, port },
+        dialect: match text(node, "dialect") {
+            "datadog" => Dialect::Datadog,
+            "influx" => Dialect::Influx,
+            "graphite" => Dialect::Graphite,
+            _ => Dialect::Plain,
+        },
         interval: duration(node, "interval")?,
         packet: number(node, "packet")?,
+        samples: number(node, "samples").unwrap_or(64),
     })
 }

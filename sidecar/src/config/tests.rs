@@ -109,7 +109,10 @@ admin: {listen: 127.0.0.1:1234}
     assert_eq!((graylog.name(), graylog.value("chunk")), ("graylog", Some(&8192.into())));
     assert_eq!((graylog.value("compress"), graylog.value("sample")), (Some(&"zlib".into()), Some(&1.0.into())));
     assert_eq!(plan.metrics.labels, ["team", "shop"]);
-    assert_eq!((plan.metrics.statsd[0].port, plan.metrics.statsd[0].dialect), (9125, Dialect::Datadog));
+    assert_eq!(
+        (plan.metrics.statsd[0].place.to_string(), plan.metrics.statsd[0].dialect),
+        ("udp://statsd:9125".to_owned(), Dialect::Datadog)
+    );
     assert!(!plan.metrics.prometheus);
 }
 
