@@ -189,11 +189,17 @@ fn metrics(node: Option<&Node>) -> MetricSettings {
 }
 
 fn statsd(node: &Node) -> Option<StatsdSettings> {
-    let Receiver::Net { host, port, .. } = Receiver::parse(text(node, "to"), &["udp"], port::STATSD).ok()? else {
-        return None;
+    let schemes = &["udp", "tcp", "unixgram", "unix"];
+    let place = match Receiver::parse(text(node, "to"), schemes, port::STATSD).ok()? {
+        Receiver::Net { scheme, host, port } if scheme == "tcp" => StatsdPlace::Tcp { host, port },
+        Receiver::Net { host, port, .. } => StatsdPlace::Udp { host, port },
+        Receiver::Unix { path, datagrams: true } => StatsdPlace::UnixDatagram(path),
+        Receiver::Unix { path, datagrams: false } => StatsdPlace::UnixStream(path),
+        Receiver::Http { .. } => return None,
     };
     Some(StatsdSettings {
-        place: StatsdPlace::Udp { host, port },
+        packet: number(node, "packet").unwrap_or_else(|| place.packet()),
+        place,
         dialect: match text(node, "dialect") {
             "datadog" => Dialect::Datadog,
             "influx" => Dialect::Influx,
@@ -201,7 +207,6 @@ fn statsd(node: &Node) -> Option<StatsdSettings> {
             _ => Dialect::Plain,
         },
         interval: duration(node, "interval")?,
-        packet: number(node, "packet")?,
-        samples: number(node, "samples").unwrap_or(64),
+        samples: number(node, "samples")?,
     })
 }

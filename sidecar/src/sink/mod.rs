@@ -89,15 +89,30 @@ pub enum StatsdPlace {
     UnixStream(PathBuf),
 }
 
+impl StatsdPlace {
+    /// Bytes of a packet when nobody says: what an Ethernet carries, or what DogStatsD reads at once from a socket.
+    pub fn packet(&self) -> usize {
+        match self {
+            StatsdPlace::Udp { .. } | StatsdPlace::Tcp { .. } => 1432,
+            StatsdPlace::UnixDatagram(_) | StatsdPlace::UnixStream(_) => 8192,
+        }
+    }
+}
+
 impl std::fmt::Display for StatsdPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StatsdPlace::Udp { host, port } => write!(f, "udp://{host}:{port}"),
-            StatsdPlace::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            StatsdPlace::Udp { host, port } => write!(f, "udp://{}:{port}", bracketed(host)),
+            StatsdPlace::Tcp { host, port } => write!(f, "tcp://{}:{port}", bracketed(host)),
             StatsdPlace::UnixDatagram(path) => write!(f, "unixgram:{}", path.display()),
             StatsdPlace::UnixStream(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// An IPv6 address as it stands before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// How tags are written.
