@@ -41,8 +41,10 @@ pub mod metric {
     pub const RETRIES: &str = "fourmi_retries_total";
     pub const INSTANCES: &str = "fourmi_instances";
     pub const SINK_RECORDS: &str = "fourmi_sink_records_total";
+    pub const SINK_TROUBLES: &str = "fourmi_sink_troubles_total";
     pub const CONNECTIONS: &str = "fourmi_connections";
     pub const RELOADS: &str = "fourmi_reloads_total";
+    pub const LABEL_COLLISIONS: &str = "fourmi_label_collisions_total";
     pub const BUILD_INFO: &str = "fourmi_build_info";
 }
 

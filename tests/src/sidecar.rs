@@ -150,6 +150,11 @@ impl Setup {
         self.sinks.push(format!("{{statsd: {{{keys}}}}}"));
         self
     }
+    /// One more entry of `metrics.sinks`, as YAML flow text.
+    pub fn metric_sink(mut self, yaml: impl Into<String>) -> Self {
+        self.sinks.push(yaml.into());
+        self
+    }
     /// Tag keys that become labels.
     pub fn labels(mut self, labels: &str) -> Self {
         self.labels = labels.to_owned();

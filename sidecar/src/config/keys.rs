@@ -2,7 +2,7 @@
 //! and the documentation all come from here.
 
 use crate::names::port;
-use crate::section::{Key, Kind, Shape, Word, key, later, later_word, word};
+use crate::section::{Key, Kind, Shape, Word, key, later, word};
 use crate::sink::LOG_KEYS;
 use std::time::Duration;
 
@@ -194,18 +194,29 @@ const SINKS: &[Key] = &[
 const STATSD: &[Key] = &[
     key(
         "to",
-        Kind::Text(Shape::Receiver(&["udp"], port::STATSD)),
-        "The receiver, `udp://HOST[:PORT]`, port 8125 by default.",
+        Kind::Text(Shape::Receiver(&["udp", "tcp", "unixgram", "unix"], port::STATSD)),
+        "The receiver: `udp://HOST[:PORT]`, `tcp://HOST[:PORT]` (port 8125 by default), `unixgram:/PATH` or \
+         `unix:/PATH`.",
     )
     .required(),
     key(
         "dialect",
-        Kind::Word(&[word("plain"), word("datadog"), later_word("influx"), later_word("graphite")]),
+        Kind::Word(&[word("plain"), word("datadog"), word("influx"), word("graphite")]),
         "How tags are written.",
     )
     .or("plain"),
     key("interval", Kind::Duration { min: Duration::from_millis(100), off: false }, "How often sums leave.").or("10s"),
-    key("packet", Kind::Count { min: 512, max: 65_507, word: None }, "Largest datagram in bytes.").or("1432"),
+    key(
+        "packet",
+        Kind::Count { min: 512, max: 65_507, word: None },
+        "Largest packet in bytes; 1432 by default, 8192 over a unix socket, where more is not used.",
+    ),
+    key(
+        "samples",
+        Kind::Count { min: 1, max: 1024, word: None },
+        "Durations sent at most of each series, thread and interval; their rate stands for the others.",
+    )
+    .or("64"),
 ];
 
 const ADMIN: &[Key] =

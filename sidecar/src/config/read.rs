@@ -11,7 +11,7 @@ use crate::names::port;
 use crate::pipeline::{Limits, Timeouts};
 use crate::section::Wrong;
 use crate::section::address::Receiver;
-use crate::sink::{Dialect, LOG_KEYS, LogSettings, MetricSettings, Redactor, Show, StatsdSettings};
+use crate::sink::{Dialect, LOG_KEYS, LogSettings, MetricSettings, Redactor, Show, StatsdPlace, StatsdSettings};
 use crate::upstream::Target;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -189,14 +189,24 @@ fn metrics(node: Option<&Node>) -> MetricSettings {
 }
 
 fn statsd(node: &Node) -> Option<StatsdSettings> {
-    let Receiver::Net { host, port, .. } = Receiver::parse(text(node, "to"), &["udp"], port::STATSD).ok()? else {
-        return None;
+    let schemes = &["udp", "tcp", "unixgram", "unix"];
+    let place = match Receiver::parse(text(node, "to"), schemes, port::STATSD).ok()? {
+        Receiver::Net { scheme, host, port } if scheme == "tcp" => StatsdPlace::Tcp { host, port },
+        Receiver::Net { host, port, .. } => StatsdPlace::Udp { host, port },
+        Receiver::Unix { path, datagrams: true } => StatsdPlace::UnixDatagram(path),
+        Receiver::Unix { path, datagrams: false } => StatsdPlace::UnixStream(path),
+        Receiver::Http { .. } => return None,
     };
     Some(StatsdSettings {
-        host,
-        port,
-        dialect: if text(node, "dialect") == "datadog" { Dialect::Datadog } else { Dialect::Plain },
+        packet: number(node, "packet").unwrap_or_else(|| place.packet()),
+        place,
+        dialect: match text(node, "dialect") {
+            "datadog" => Dialect::Datadog,
+            "influx" => Dialect::Influx,
+            "graphite" => Dialect::Graphite,
+            _ => Dialect::Plain,
+        },
         interval: duration(node, "interval")?,
-        packet: number(node, "packet")?,
+        samples: number(node, "samples")?,
     })
 }

@@ -109,7 +109,10 @@ admin: {listen: 127.0.0.1:1234}
     assert_eq!((graylog.name(), graylog.value("chunk")), ("graylog", Some(&8192.into())));
     assert_eq!((graylog.value("compress"), graylog.value("sample")), (Some(&"zlib".into()), Some(&1.0.into())));
     assert_eq!(plan.metrics.labels, ["team", "shop"]);
-    assert_eq!((plan.metrics.statsd[0].port, plan.metrics.statsd[0].dialect), (9125, Dialect::Datadog));
+    assert_eq!(
+        (plan.metrics.statsd[0].place.to_string(), plan.metrics.statsd[0].dialect),
+        ("udp://[::1]:9125".to_owned(), Dialect::Datadog)
+    );
     assert!(!plan.metrics.prometheus);
 }
 
@@ -191,7 +194,6 @@ fn every_kind_of_problem_has_its_place() {
         ("record: {headers: ['a b']}\n", "1:20 bad-value"),
         ("logs: [stdout: {sample: 2}]\n", "1:25 bad-value"),
         ("logs: [stdout: {rename: {client: id}}]\n", "1:34 bad-value"),
-        ("metrics: {sinks: [statsd: {to: 'udp://a', dialect: influx}]}\n", "1:52 not-supported"),
         ("metrics: {sinks: [prometheus, prometheus: {}]}\n", "1:31 conflict"),
         ("admin: {listen: 9901}\n", "1:17 bad-value"),
         ("service: ${NO_SUCH_NAME}\n", "1:10 unset-variable"),

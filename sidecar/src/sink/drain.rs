@@ -101,10 +101,14 @@ impl Outlet {
         self.counts.is_well()
     }
 
+    /// When there is no time left, once Fourmi ends.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether there is no time left.
     pub(crate) fn is_late(&self) -> bool {
-        self.is_stopping()
-            && self.deadline.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|d| Instant::now() >= d)
+        self.is_stopping() && self.deadline().is_some_and(|d| Instant::now() >= d)
     }
 
     /// Sleeps, but not beyond a stop.

@@ -2,11 +2,12 @@
 
 use super::counts::Totals;
 use super::drain::{Inbox, Outlet};
+use super::event::Event;
 use super::fields::Who;
 use super::filter::Filter;
 use super::generation::{Branch, Generation, tell_all};
 use super::logs::{LogSettings, Sending};
-use super::metric::{Label, Labels, Registry, WorkerSeries};
+use super::metric::{Labels, Registry, Sampling, WorkerSeries};
 use super::ring::RING_BYTES;
 use super::statsd::{Handover, Statsd, Told};
 use super::teller::{Teller, Voice};
@@ -34,6 +35,8 @@ pub struct SinkStat {
     pub dropped_error: u64,
     /// Records too large to be sent.
     pub oversize: u64,
+    /// How often the receiver was not there or did not take something, by why: `absent`, `refused`, `full` and so on.
+    pub troubles: Vec<(&'static str, u64)>,
     /// The last error, for people.
     pub last_error: Option<String>,
     /// How long ago that was.
@@ -130,13 +133,14 @@ impl Hub {
         let mut state = self.state();
         self.reload_logs(&mut state, identity, logs);
         self.reload_statsd(&mut state, identity, &metrics.statsd);
-        let labels = Label::all(&metrics.labels);
-        let ids: Arc<[u64]> = state.statsd.iter().map(|(_, _, id, ..)| *id).collect();
+        let labels = self.0.registry.labels(&metrics.labels);
+        let samplings: Arc<[Sampling]> =
+            state.statsd.iter().map(|(s, _, id, ..)| Sampling { sink: *id, most: s.samples }).collect();
         let generation = state.generation.clone();
-        (0..self.0.workers).map(|_| self.teller(&generation, &labels, &ids)).collect()
+        (0..self.0.workers).map(|_| self.teller(&generation, &labels, &samplings)).collect()
     }
 
-    fn teller(&self, generation: &Arc<Generation>, labels: &Labels, statsd: &Arc<[u64]>) -> Teller {
+    fn teller(&self, generation: &Arc<Generation>, labels: &Labels, statsd: &Arc<[Sampling]>) -> Teller {
         let registry = &self.0.registry;
         let voice = (!generation.branches.is_empty()).then(|| Voice {
             ring: self.0.intake.connect(RING_BYTES, generation),
@@ -186,7 +190,7 @@ impl Hub {
             }
             state.next_id += 1;
             let (id, handover) = (state.next_id, Handover::default());
-            let outlet = Outlet::new("statsd", format!("udp://{}:{}", settings.host, settings.port));
+            let outlet = Outlet::new("statsd", settings.place.to_string());
             let statsd = Statsd::new(
                 id,
                 outlet.clone(),
@@ -237,7 +241,8 @@ impl Hub {
         state
             .running()
             .map(|running| {
-                let Totals { sent, full, error, oversize } = running.outlet.counts.totals();
+                let totals = running.outlet.counts.totals();
+                let Totals { sent, full, error, oversize, .. } = totals;
                 SinkStat {
                     sink: running.outlet.sink,
                     target: running.outlet.target.clone(),
@@ -245,6 +250,7 @@ impl Hub {
                     dropped_full: full,
                     dropped_error: error,
                     oversize,
+                    troubles: totals.troubles().collect(),
                     last_error: running.outlet.counts.last_error(),
                     last_error_age: running.outlet.counts.last_error_age(),
                     state: match (running.outlet.counts.is_well(), running.outlet.counts.last_error()) {
@@ -283,6 +289,11 @@ impl Hub {
     /// Says how many instances of a service are in a state.
     pub fn set_instances(&self, service: &str, state: &str, n: u64) {
         self.0.registry.set_instances(service, state, n);
+    }
+
+    /// Tells the StatsD receivers that know events. Without one it is forgotten.
+    pub fn event(&self, event: Event) {
+        self.0.registry.events.push(event);
     }
 
     /// Counts a reload of the configuration.

@@ -9,6 +9,7 @@
 mod counts;
 mod drain;
 mod entry;
+mod event;
 mod fields;
 mod filter;
 mod generation;
@@ -28,6 +29,7 @@ mod teller;
 mod text;
 mod transport;
 
+pub use event::{Event, EventKind};
 pub use hub::{Hub, SinkStat};
 pub(crate) use logs::KEYS as LOG_KEYS;
 pub use logs::LogSettings;
@@ -35,6 +37,7 @@ pub use redact::{REDACTED, Redactor};
 pub use show::Show;
 pub use teller::Teller;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The section `metrics:`.
@@ -51,16 +54,65 @@ pub struct MetricSettings {
 /// One `statsd` sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatsdSettings {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// Where the receiver is.
+    pub place: StatsdPlace,
     /// How tags are written.
     pub dialect: Dialect,
     /// How often sums leave.
     pub interval: Duration,
-    /// Largest datagram.
+    /// Bytes of the largest packet.
     pub packet: usize,
+    /// Single durations that are sent at most of each series, worker and interval; the rest is in their rate.
+    pub samples: usize,
+}
+
+/// Where a StatsD receiver is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatsdPlace {
+    /// `udp://HOST:PORT`: one packet a datagram.
+    Udp {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `tcp://HOST:PORT`: a line feed ends every line.
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `unixgram:/PATH`: one packet a datagram.
+    UnixDatagram(PathBuf),
+    /// `unix:/PATH`: a length of four bytes before every packet, as DogStatsD has it.
+    UnixStream(PathBuf),
+}
+
+impl StatsdPlace {
+    /// Bytes of a packet when nobody says: what an Ethernet carries, or what DogStatsD reads at once from a socket.
+    pub fn packet(&self) -> usize {
+        match self {
+            StatsdPlace::Udp { .. } | StatsdPlace::Tcp { .. } => 1432,
+            StatsdPlace::UnixDatagram(_) | StatsdPlace::UnixStream(_) => 8192,
+        }
+    }
+}
+
+impl std::fmt::Display for StatsdPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StatsdPlace::Udp { host, port } => write!(f, "udp://{}:{port}", bracketed(host)),
+            StatsdPlace::Tcp { host, port } => write!(f, "tcp://{}:{port}", bracketed(host)),
+            StatsdPlace::UnixDatagram(path) => write!(f, "unixgram:{}", path.display()),
+            StatsdPlace::UnixStream(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// An IPv6 address as it stands before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// How tags are written.
@@ -68,6 +120,10 @@ pub struct StatsdSettings {
 pub enum Dialect {
     /// None: they are parts of the name.
     Plain,
-    /// `|#key:value`.
+    /// `name:1|c|#key:value`.
     Datadog,
+    /// `name,key=value:1|c`, as InfluxDB's Telegraf reads it.
+    Influx,
+    /// `name;key=value:1|c`.
+    Graphite,
 }

@@ -7,6 +7,7 @@ use crate::exchange::Outcome;
 use crate::names::metric;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// The media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -74,7 +75,7 @@ fn of_series(sample: &Sample) -> Vec<(&str, &str)> {
 /// Appends everything.
 pub(crate) fn write(out: &mut String, registry: &Registry, sinks: &BTreeMap<&'static str, SinkTotals>, start: f64) {
     let samples = registry.snapshot(None);
-    commands(out, &samples);
+    commands(out, &samples, &registry.forgotten_tags());
     levels(out, registry);
     events(out, registry);
     family(out, metric::SINK_RECORDS, "counter", "Records and metric lines by sink and by what became of them.");
@@ -83,12 +84,30 @@ pub(crate) fn write(out: &mut String, registry: &Registry, sinks: &BTreeMap<&'st
             line(out, metric::SINK_RECORDS, &[("sink", sink), ("result", result)], n);
         }
     }
+    family(
+        out,
+        metric::SINK_TROUBLES,
+        "counter",
+        "How often a receiver was not there or did not take something, by why.",
+    );
+    for (sink, totals) in sinks {
+        for (reason, n) in totals.troubles() {
+            line(out, metric::SINK_TROUBLES, &[("sink", sink), ("reason", reason)], n);
+        }
+    }
+    family(
+        out,
+        metric::LABEL_COLLISIONS,
+        "counter",
+        "Listed labels that were left out because another has their name.",
+    );
+    line(out, metric::LABEL_COLLISIONS, &[], registry.collisions());
     family(out, metric::BUILD_INFO, "gauge", "Always 1; the version is in the label.");
     line(out, metric::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1);
     of_process(out, process::read(), start);
 }
 
-fn commands(out: &mut String, samples: &[Sample]) {
+fn commands(out: &mut String, samples: &[Sample], forgotten: &[(Arc<str>, Arc<str>, u64)]) {
     family(out, metric::COMMANDS, "counter", "Commands that ended, by how.");
     for sample in samples {
         let mut pairs = of_series(sample);
@@ -125,6 +144,10 @@ fn commands(out: &mut String, samples: &[Sample]) {
         for (label, value) in sample.key.labels() {
             *tags.entry((&label.tag, value)).or_default() += sample.totals.count();
         }
+    }
+    for (tag, value, n) in forgotten {
+        // Series of this tag that are forgotten, as long as another one carries it: a counter does not go back.
+        tags.entry((tag, value)).and_modify(|sum| *sum += n);
     }
     for ((tag, value), n) in tags {
         line(out, metric::TAG, &[("tag", tag), ("value", value)], n);

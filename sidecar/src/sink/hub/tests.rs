@@ -1,5 +1,6 @@
 use super::*;
 use crate::sink::Dialect;
+use crate::sink::StatsdPlace;
 use crate::sink::logs::tests::values;
 use crate::sink::record::tests::{identity, sample};
 use serde_json::json;
@@ -32,11 +33,11 @@ fn graylog(socket: &UdpSocket) -> LogSettings {
 
 fn metrics(socket: &UdpSocket, interval: Duration) -> MetricSettings {
     let statsd = StatsdSettings {
-        host: "127.0.0.1".into(),
-        port: socket.local_addr().unwrap().port(),
+        place: StatsdPlace::Udp { host: "127.0.0.1".into(), port: socket.local_addr().unwrap().port() },
         dialect: Dialect::Plain,
         interval,
         packet: 1432,
+        samples: 64,
     };
     MetricSettings { labels: vec!["shop".into()], statsd: vec![statsd], prometheus: true }
 }

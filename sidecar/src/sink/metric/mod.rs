@@ -1,9 +1,13 @@
 //! Counting: cells that one worker writes, and their sums.
 
+mod idle;
 mod registry;
 mod series;
 mod view;
 
 pub(crate) use registry::{Levels, Registry, Sample, WorkerCells};
-pub(crate) use series::{BOUNDS, Distribution, Duration3, Totals};
-pub(crate) use view::{Label, Labels, SeriesKey, WorkerSeries};
+pub(crate) use series::{BOUNDS, Distribution, Duration3, Sampling, Totals};
+pub(crate) use view::{Labels, SeriesKey, WorkerSeries};
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,22 @@
 //! All series of the process. Workers come here only when they meet a series for the first time.
 
-use super::series::{Duration3, Series, Totals};
-use super::view::SeriesKey;
+use super::idle::{Closed, IDLE, Rest, TagTotals};
+use super::series::{Duration3, Sampling, Series, Totals};
+use super::view::{Label, Labels, SeriesKey};
 use crate::exchange::{ConnectionSide, Direction};
 use crate::names::{COMMANDS_MAX, OTHER, SERIES_MAX};
+use crate::sink::event::Events;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Reasons of one kind of event that are told apart.
 const REASONS_MAX: usize = 64;
 /// States of instances that are kept.
 const INSTANCES_MAX: usize = 2 * SERIES_MAX;
+/// How often at most a worker that finds no room makes the registry look for series that rest.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Levels that one worker moves up and down.
 #[derive(Default)]
@@ -47,7 +52,7 @@ pub(crate) struct Levels {
 /// One series at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
-    /// Stays the same as long as the process lives.
+    /// Stays the same as long as the series lives. A series that was forgotten comes back under another one, at zero.
     pub(crate) id: u64,
     /// What it is.
     pub(crate) key: SeriesKey,
@@ -57,37 +62,184 @@ pub(crate) struct Sample {
     pub(crate) samples: Duration3<Vec<f32>>,
 }
 
-#[derive(Default)]
 struct Entry {
     id: u64,
     cells: Vec<Arc<Series>>,
     /// What workers counted whose cells are gone.
     past: Totals,
+    rest: Rest,
+}
+
+impl Entry {
+    /// Keeps what was counted in cells that only we hold: they have no writer any more.
+    fn settle(&mut self) {
+        let past = &mut self.past;
+        self.cells.retain_mut(|cells| match Arc::get_mut(cells) {
+            Some(cells) => {
+                cells.add_to(past);
+                false
+            }
+            None => true,
+        });
+    }
+
+    fn totals(&self) -> Totals {
+        let mut totals = self.past.clone();
+        self.cells.iter().for_each(|cells| cells.add_to(&mut totals));
+        totals
+    }
 }
 
 #[derive(Default)]
 struct Inner {
     series: BTreeMap<SeriesKey, Entry>,
+    next_id: u64,
+    /// Cells of forgotten series that their workers have not let go yet; not more than the workers know series.
+    closed: Vec<Closed>,
+    tags: TagTotals,
+    /// When each StatsD sink took the sums last. A series is not forgotten before all have.
+    readers: BTreeMap<u64, Option<Instant>>,
+    looked: Option<Instant>,
     commands: HashSet<Arc<str>>,
     workers: Vec<Arc<WorkerCells>>,
     past: Levels,
     reasons: BTreeMap<(&'static str, &'static str), Arc<AtomicU64>>,
     instances: BTreeMap<(String, String), u64>,
     reloads: [u64; 2],
+    collisions: u64,
+}
+
+impl Inner {
+    fn entry(&mut self, key: SeriesKey) -> &mut Entry {
+        let next_id = &mut self.next_id;
+        self.series.entry(key).or_insert_with(|| {
+            *next_id += 1;
+            Entry { id: *next_id, cells: Vec::new(), past: Totals::default(), rest: Rest::default() }
+        })
+    }
+
+    /// Every series now, without those that have rested too long: they are forgotten. True when there was one.
+    fn look(&mut self, statsd: Option<u64>, idle: Duration) -> (Vec<Sample>, bool) {
+        let now = Instant::now();
+        self.looked = Some(now);
+        self.reopen();
+        if let Some(reader) = statsd.and_then(|sink| self.readers.get_mut(&sink)) {
+            *reader = Some(now);
+        }
+        let told = |since| self.readers.values().all(|at| at.is_some_and(|at| at >= since));
+        let (closed, tags) = (&mut self.closed, &mut self.tags);
+        let mut all = Vec::with_capacity(self.series.len());
+        let before = self.series.len();
+        self.series.retain(|key, entry| {
+            let mut samples = Duration3::default();
+            if let Some(sink) = statsd {
+                entry.cells.iter().for_each(|cells| cells.take_samples(sink, &mut samples));
+            }
+            entry.settle();
+            let totals = entry.totals();
+            if entry.rest.is_over(totals.count(), now, idle) && told(entry.rest.since(now)) {
+                let seen: Vec<Totals> = entry.cells.iter().map(|cells| cells.totals()).collect();
+                // A worker may have counted between the sum and here: then the series does not rest.
+                if entry.past.count() + seen.iter().map(Totals::count).sum::<u64>() == totals.count() {
+                    tags.keep(key, totals.count());
+                    closed.extend(entry.cells.drain(..).zip(seen).map(|(cells, seen)| Closed::new(key, cells, seen)));
+                    return false;
+                }
+            }
+            all.push(Sample { id: entry.id, key: key.clone(), totals, samples });
+            true
+        });
+        let forgot = self.series.len() < before;
+        if forgot {
+            self.tags.tidy(self.series.keys());
+            self.commands = self.series.keys().map(|k| k.command.clone()).filter(|c| **c != *OTHER).collect();
+        }
+        (all, forgot)
+    }
+
+    /// What a worker still counted in cells after their series was forgotten begins the series again.
+    fn reopen(&mut self) {
+        for (key, late) in super::idle::let_go(&mut self.closed) {
+            self.entry(key).past.add(&late);
+        }
+    }
 }
 
 /// All series of the process.
-#[derive(Default)]
-pub(crate) struct Registry(Mutex<Inner>);
+pub(crate) struct Registry {
+    inner: Mutex<Inner>,
+    /// Moves on when series were forgotten.
+    generation: AtomicU64,
+    idle: Duration,
+    /// What happened, for the sinks that tell it.
+    pub(crate) events: Events,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Registry::new(IDLE)
+    }
+}
 
 impl Registry {
+    /// An empty one, that forgets a series in which nothing was counted for so long.
+    pub(crate) fn new(idle: Duration) -> Registry {
+        Registry { inner: Mutex::default(), generation: AtomicU64::new(0), idle, events: Events::default() }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another number than before when series were forgotten since.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Acquire)
+    }
+
+    fn look(&self, inner: &mut Inner, statsd: Option<u64>) -> Vec<Sample> {
+        let (all, forgot) = inner.look(statsd, self.idle);
+        if forgot {
+            self.generation.fetch_add(1, Release);
+        }
+        all
+    }
+
+    /// The labels of a configuration. What is left out because of its name is counted.
+    pub(crate) fn labels(&self, tags: &[String]) -> Labels {
+        let (labels, collisions) = Label::all(tags);
+        self.inner().collisions += collisions;
+        labels
+    }
+
+    /// Labels that were left out because another one has their name.
+    pub(crate) fn collisions(&self) -> u64 {
+        self.inner().collisions
+    }
+
+    /// A StatsD sink will take the sums: nothing is forgotten that it was not told.
+    pub(crate) fn add_reader(&self, sink: u64) {
+        self.inner().readers.insert(sink, None);
+    }
+
+    /// It no longer will.
+    pub(crate) fn remove_reader(&self, sink: u64) {
+        self.inner().readers.remove(&sink);
+    }
+
+    /// What forgotten series counted for a tag that others still carry.
+    pub(crate) fn forgotten_tags(&self) -> Vec<(Arc<str>, Arc<str>, u64)> {
+        self.inner().tags.all()
     }
 
     /// The series that stands for this one: itself, or with `_other` where a limit is reached.
     pub(crate) fn admit(&self, asked: &SeriesKey) -> SeriesKey {
         let mut inner = self.inner();
+        let full = !inner.series.contains_key(asked)
+            && (inner.series.len() >= SERIES_MAX || inner.commands.len() >= COMMANDS_MAX);
+        if full && inner.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY.min(self.idle)) {
+            // Where nobody reads, this is the only time that resting series make room.
+            self.look(&mut inner, None);
+        }
         let mut key = asked.clone();
         if !inner.commands.contains(&key.command) {
             if inner.commands.len() < COMMANDS_MAX {
@@ -100,12 +252,9 @@ impl Registry {
     }
 
     /// New cells for a worker in an admitted series.
-    pub(crate) fn attach(&self, key: &SeriesKey, statsd: &[u64]) -> Arc<Series> {
+    pub(crate) fn attach(&self, key: &SeriesKey, statsd: &[Sampling]) -> Arc<Series> {
         let series = Arc::new(Series::new(statsd));
-        let mut inner = self.inner();
-        let id = inner.series.len() as u64;
-        let entry = inner.series.entry(key.clone()).or_insert_with(|| Entry { id, ..Entry::default() });
-        entry.cells.push(series.clone());
+        self.inner().entry(key.clone()).cells.push(series.clone());
         series
     }
 
@@ -126,27 +275,7 @@ impl Registry {
 
     /// Every series now; with the number of a StatsD sink its samples too, which it then will not get again.
     pub(crate) fn snapshot(&self, statsd: Option<u64>) -> Vec<Sample> {
-        let mut inner = self.inner();
-        let mut all = Vec::with_capacity(inner.series.len());
-        for (key, entry) in &mut inner.series {
-            let mut samples = Duration3::default();
-            if let Some(sink) = statsd {
-                entry.cells.iter().for_each(|cells| cells.take_samples(sink, &mut samples));
-            }
-            // Cells that only we hold have no writer any more.
-            let past = &mut entry.past;
-            entry.cells.retain_mut(|cells| match Arc::get_mut(cells) {
-                Some(cells) => {
-                    cells.add_to(past);
-                    false
-                }
-                None => true,
-            });
-            let mut totals = entry.past.clone();
-            entry.cells.iter().for_each(|cells| cells.add_to(&mut totals));
-            all.push(Sample { id: entry.id, key: key.clone(), totals, samples });
-        }
-        all
+        self.look(&mut self.inner(), statsd)
     }
 
     /// The levels now.

@@ -1,7 +1,7 @@
 //! The cells of one series on one worker. They have one writer, so plain loads and stores are enough.
 
 use crate::exchange::{Exchange, Outcome};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::time::Duration;
 
 /// Upper bounds of the buckets, in nanoseconds, and as `/metrics` shows them, in seconds.
@@ -21,8 +21,15 @@ pub(crate) const BOUNDS: [(u64, &str); 13] = [
     (10_000_000_000, "10"),
 ];
 const BUCKETS: usize = BOUNDS.len() + 1;
-/// Single durations that are kept per series and interval for StatsD.
-pub(crate) const SAMPLES: usize = 64;
+
+/// A StatsD sink that wants single durations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sampling {
+    /// The sink's number.
+    pub(crate) sink: u64,
+    /// How many it wants at most of each duration, series, worker and interval.
+    pub(crate) most: usize,
+}
 
 /// One value for each of the three durations: whole, upstream, overhead.
 pub(crate) type Duration3<T> = [T; 3];
@@ -39,6 +46,8 @@ pub(crate) struct Series {
     durations: Duration3<Histogram>,
     /// One each StatsD sink, by the sink's number.
     reservoirs: Box<[(u64, Duration3<Reservoir>)]>,
+    /// The registry has forgotten the series: the worker lets go of these cells.
+    closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -55,21 +64,19 @@ struct Reservoir {
     filling: AtomicU32,
     seen: AtomicU32,
     /// Milliseconds, as the bits of an f32.
-    slots: [AtomicU32; SAMPLES],
+    slots: Box<[AtomicU32]>,
 }
 
-impl Default for Reservoir {
-    fn default() -> Self {
+impl Reservoir {
+    fn new(most: usize) -> Reservoir {
         Reservoir {
             interval: AtomicU32::new(0),
             filling: AtomicU32::new(0),
             seen: AtomicU32::new(0),
-            slots: [const { AtomicU32::new(0) }; SAMPLES],
+            slots: (0..most).map(|_| AtomicU32::new(0)).collect(),
         }
     }
-}
 
-impl Reservoir {
     fn offer(&self, d: Duration) {
         let interval = self.interval.load(Acquire);
         if self.filling.load(Relaxed) != interval {
@@ -77,7 +84,7 @@ impl Reservoir {
             self.filling.store(interval, Release);
         }
         let seen = self.seen.load(Relaxed);
-        let slot = if (seen as usize) < SAMPLES { seen } else { fastrand::u32(..=seen) };
+        let slot = if (seen as usize) < self.slots.len() { seen } else { fastrand::u32(..=seen) };
         if let Some(slot) = self.slots.get(slot as usize) {
             slot.store(((d.as_nanos() as f64 / 1e6) as f32).to_bits(), Relaxed);
         }
@@ -87,7 +94,7 @@ impl Reservoir {
     fn take(&self, out: &mut Vec<f32>) {
         let interval = self.interval.load(Relaxed);
         if self.filling.load(Acquire) == interval {
-            let seen = (self.seen.load(Acquire) as usize).min(SAMPLES);
+            let seen = (self.seen.load(Acquire) as usize).min(self.slots.len());
             out.extend(self.slots[..seen].iter().map(|s| f32::from_bits(s.load(Relaxed))));
         }
         self.interval.store(interval.wrapping_add(1), Release);
@@ -105,8 +112,19 @@ impl Histogram {
 
 impl Series {
     /// Empty cells, with samples for these StatsD sinks.
-    pub(crate) fn new(statsd: &[u64]) -> Series {
-        Series { reservoirs: statsd.iter().map(|id| (*id, Default::default())).collect(), ..Series::default() }
+    pub(crate) fn new(statsd: &[Sampling]) -> Series {
+        let reservoirs = statsd.iter().map(|s| (s.sink, std::array::from_fn(|_| Reservoir::new(s.most))));
+        Series { reservoirs: reservoirs.collect(), ..Series::default() }
+    }
+
+    /// Asks the worker to let go.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Release);
+    }
+
+    /// Whether the worker is to let go.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Acquire)
     }
 
     /// Counts a finished exchange.
@@ -137,6 +155,13 @@ impl Series {
             }
             sum.nanos = sum.nanos.wrapping_add(cells.nanos.load(Relaxed));
         }
+    }
+
+    /// The cells as they are.
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.add_to(&mut totals);
+        totals
     }
 
     /// Moves the samples of one StatsD sink to `out` and begins its next interval.
@@ -178,5 +203,24 @@ impl Totals {
     /// How many commands ended.
     pub(crate) fn count(&self) -> u64 {
         self.outcomes.iter().sum()
+    }
+
+    /// Adds other sums.
+    pub(super) fn add(&mut self, other: &Totals) {
+        self.join(other, u64::wrapping_add);
+    }
+
+    /// What was counted since these sums.
+    pub(super) fn since(mut self, earlier: &Totals) -> Totals {
+        self.join(earlier, u64::wrapping_sub);
+        self
+    }
+
+    fn join(&mut self, other: &Totals, with: impl Fn(u64, u64) -> u64) {
+        self.outcomes.iter_mut().zip(other.outcomes).for_each(|(a, b)| *a = with(*a, b));
+        for (a, b) in self.durations.iter_mut().zip(&other.durations) {
+            a.buckets.iter_mut().zip(b.buckets).for_each(|(a, b)| *a = with(*a, b));
+            a.nanos = with(a.nanos, b.nanos);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Which series an exchange belongs to, found without asking anybody else.
 
 use super::registry::Registry;
-use super::series::Series;
+use super::series::{Sampling, Series};
 use crate::exchange::{Direction, Exchange, Protocol};
 use crate::names::{OTHER, SERIES_MAX};
 use crate::sink::json::cut;
@@ -34,20 +34,23 @@ pub(crate) struct Label {
 pub(crate) type Labels = Arc<[Label]>;
 
 impl Label {
-    /// The listed tags as labels, each once.
-    pub(crate) fn all(tags: &[String]) -> Labels {
+    /// The listed tags as labels, and how many were left out because their name is another one's. The first of a
+    /// name stays, so the answer is the same on every machine.
+    pub(crate) fn all(tags: &[String]) -> (Labels, u64) {
         let mut labels: Vec<Label> = Vec::new();
+        let mut collisions = 0;
         for tag in tags.iter().filter(|t| !t.is_empty()).take(LABELS_MAX) {
             let mut name: String =
                 tag.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
             if name.starts_with(|c: char| c.is_ascii_digit() || c == '_') || RESERVED.contains(&name.as_str()) {
                 name.insert_str(0, "tag_");
             }
-            if labels.iter().all(|l| *l.name != *name) {
-                labels.push(Label { tag: tag.as_str().into(), name: name.into() });
+            match labels.iter().find(|l| *l.name == *name) {
+                None => labels.push(Label { tag: tag.as_str().into(), name: name.into() }),
+                Some(taken) => collisions += u64::from(*taken.tag != **tag),
             }
         }
-        labels.into()
+        (labels.into(), collisions)
     }
 
     fn value<'a>(&self, x: &'a Exchange) -> &'a str {
@@ -152,17 +155,20 @@ type Known = (SeriesKey, Arc<Series>);
 pub(crate) struct WorkerSeries {
     registry: Arc<Registry>,
     labels: Labels,
-    statsd: Arc<[u64]>,
+    statsd: Arc<[Sampling]>,
     hasher: foldhash::fast::RandomState,
     /// By the hash of the key; keys that share one stand beside each other.
     known: HashMap<u64, Vec<Known>, BuildHasherDefault<Hashed>>,
     refused: usize,
+    /// The registry's, when we last let go of what it had forgotten.
+    generation: u64,
 }
 
 impl WorkerSeries {
     /// Nothing met yet.
-    pub(crate) fn new(registry: Arc<Registry>, labels: Labels, statsd: Arc<[u64]>) -> WorkerSeries {
+    pub(crate) fn new(registry: Arc<Registry>, labels: Labels, statsd: Arc<[Sampling]>) -> WorkerSeries {
         WorkerSeries {
+            generation: registry.generation(),
             registry,
             labels,
             statsd,
@@ -174,6 +180,10 @@ impl WorkerSeries {
 
     /// Counts a finished exchange in its series.
     pub(crate) fn record(&mut self, x: &Exchange) {
+        let generation = self.registry.generation();
+        if generation != self.generation {
+            self.let_go(generation);
+        }
         let mut values = [""; LABELS_MAX];
         for (value, label) in values.iter_mut().zip(self.labels.iter()) {
             *value = label.value(x);
@@ -196,6 +206,18 @@ impl WorkerSeries {
 
     fn find(&self, hash: u64, view: &View<'_>) -> Option<&Series> {
         self.known.get(&hash)?.iter().find(|(key, _)| key.view().parts() == view.parts()).map(|(_, series)| &**series)
+    }
+
+    /// The registry has forgotten series: their cells are let go here, and there may be room for others again.
+    #[cold]
+    fn let_go(&mut self, generation: u64) {
+        self.generation = generation;
+        self.refused = 0;
+        self.known.retain(|_, same| {
+            same.retain(|(_, series)| !series.is_closed());
+            !same.is_empty()
+        });
+        self.known.shrink_to(self.known.len() * 2);
     }
 
     /// The first time here, or one series too many.
@@ -221,5 +243,11 @@ impl WorkerSeries {
         let series = self.registry.attach(&key, &self.statsd);
         series.record(x);
         self.known.entry(hash).or_default().push((key, series));
+    }
+
+    /// Series whose cells it holds.
+    #[cfg(test)]
+    pub(super) fn met(&self) -> usize {
+        self.known.values().map(Vec::len).sum()
     }
 }

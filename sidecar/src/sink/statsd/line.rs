@@ -25,6 +25,11 @@ impl Packets {
         Packets { max, full: Vec::new(), open: Packet::default(), oversize: 0 }
     }
 
+    /// Bytes of the longest line.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Adds a line, or counts it when no packet can hold it.
     pub(crate) fn line(&mut self, line: &[u8]) {
         if line.is_empty() {
@@ -81,13 +86,18 @@ pub(crate) fn timer(name: &str, millis: f32, weight: u64, tags: &[(String, Strin
 }
 
 /// `name:value|g|#tags`. A value below zero would be read as a change, so zero goes first, in the same packet.
-pub(crate) fn gauge(name: &str, value: i64, tags: &[(String, String)]) -> String {
+/// Nothing for what is no number.
+pub(crate) fn gauge(name: &str, value: f64, tags: &[(String, String)]) -> Option<String> {
+    if !value.is_finite() {
+        return None;
+    }
     let mut line = String::new();
-    for value in [0, value].into_iter().skip(usize::from(value >= 0)) {
+    // A zero may have a sign too; the sum with zero has none.
+    for value in [0.0, value + 0.0].into_iter().skip(usize::from(value >= 0.0)) {
         let _ = write!(line, "{}{name}:{value}|g", if line.is_empty() { "" } else { "\n" });
         append_tags(&mut line, tags);
     }
-    line
+    Some(line)
 }
 
 fn append_tags(line: &mut String, tags: &[(String, String)]) {
@@ -114,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_hold_whole_lines() {
+    fn row_44_45_packets_hold_whole_lines() {
         let mut packets = Packets::new(1432);
         for _ in 0..200 {
             packets.line(&[b'x'; 40]);
@@ -123,28 +133,43 @@ mod tests {
         let (full, oversize) = packets.take();
         assert_eq!((full.len(), oversize), (6, 1));
         assert!(full.iter().all(|p| p.bytes.len() <= 1432 && p.bytes.split(|b| *b == b'\n').all(|l| l.len() == 40)));
-        assert_eq!(full.iter().map(|p| p.lines).sum::<u64>(), 200);
+        assert_eq!(full.iter().map(|p| p.lines).collect::<Vec<_>>(), [34, 34, 34, 34, 34, 30]);
+    }
+
+    #[test]
+    fn row_40_a_negative_gauge_is_set_not_moved() {
         let mut packets = Packets::new(20);
         packets.line(b"1234567890");
-        packets.together(gauge("g", -5, &[]).as_bytes());
+        packets.together(gauge("g", -5.0, &[]).unwrap().as_bytes());
         packets.together(&[b'z'; 30]);
         let (full, oversize) = packets.take();
         assert_eq!(full.iter().map(|p| p.lines).collect::<Vec<_>>(), [1, 2]);
         assert_eq!((&full[1].bytes[..], oversize), (&b"g:0|g\ng:-5|g"[..], 1));
+        assert_eq!(gauge("g", 5.0, &[]).as_deref(), Some("g:5|g"));
+        assert_eq!(gauge("g", -0.0, &[]).as_deref(), Some("g:0|g"));
     }
 
     #[test]
-    fn timers_keep_decimals_and_counts() {
+    fn row_41_what_is_no_number_is_no_line() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!((gauge("g", bad, &[]), timer("t", bad as f32, 1, &[])), (None, None));
+        }
+    }
+
+    #[test]
+    fn row_42_timers_keep_decimals() {
         let line = |ms, weight| timer("t", ms, weight, &[]);
         assert_eq!(line(0.4, 1).as_deref(), Some("t:0.4|ms"));
         assert_eq!(line(0.0001, 1).as_deref(), Some("t:0.0001|ms"));
         assert_eq!(line(12.0, 10).as_deref(), Some("t:12|ms|@0.1"));
-        for bad in [f32::NAN, f32::INFINITY, -1.0] {
-            assert_eq!(line(bad, 1), None);
-        }
+        assert_eq!(line(-1.0, 1), None);
         let tags = [("env".to_owned(), "prod".to_owned()), ("route".to_owned(), "r".to_owned())];
         assert_eq!(timer("t", 1.5, 2, &tags).as_deref(), Some("t:1.5|ms|@0.5|#env:prod,route:r"));
-        assert_eq!(gauge("g", 5, &tags[..1]), "g:5|g|#env:prod");
+        assert_eq!(gauge("g", 5.5, &tags[..1]).as_deref(), Some("g:5.5|g|#env:prod"));
+    }
+
+    #[test]
+    fn rates_and_weights_give_the_true_count() {
         for (count, samples) in [(0, 0), (3, 64), (100, 64), (64, 64), (1_000_003, 64), (7, 1)] {
             assert_eq!(weights(count, samples).sum::<u64>(), if samples == 0 { 0 } else { count });
         }

@@ -1,26 +1,25 @@
-//! StatsD over UDP: sums leave by the clock, as what came since the last time.
+//! StatsD: sums leave by the clock, as what came since the last time.
 
+mod event;
 mod line;
 mod name;
+mod out;
 mod report;
 
 use super::drain::Outlet;
 use super::metric::{Registry, Sample, Totals};
-use super::transport::DatagramOut;
 use super::{Dialect, StatsdSettings};
 use crate::exchange::Identity;
 use line::{Packet, Packets};
-use report::Report;
+use out::Out;
+use report::{Lot, Report};
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Packets that leave before the receiver gets time to read.
-const BURST: usize = 16;
-/// A packet is never made smaller than this.
-const PACKET_MIN: usize = 512;
+/// Sums do not leave more often than this.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// How long to wait when no address is known.
 const AWAY: Duration = Duration::from_millis(500);
 
@@ -29,6 +28,8 @@ const AWAY: Duration = Duration::from_millis(500);
 pub(crate) struct Told {
     series: HashMap<u64, Totals>,
     reasons: HashMap<(&'static str, &'static str), u64>,
+    /// The number of the first event that was not told.
+    events: u64,
 }
 
 impl Told {
@@ -37,6 +38,7 @@ impl Told {
         Told {
             series: registry.snapshot(None).into_iter().map(|s| (s.id, s.totals)).collect(),
             reasons: registry.reasons().into_iter().map(|(m, r, n)| ((m, r), n)).collect(),
+            events: registry.events.next(),
         }
     }
 }
@@ -44,17 +46,27 @@ impl Told {
 /// Where one sink ends and its successor begins, when a reload replaced it: nothing is told twice or never.
 pub(crate) type Handover = Arc<Mutex<Option<Told>>>;
 
+/// A sink that takes the registry's sums: as long as it is there, nothing is forgotten that it was not told.
+struct Reading {
+    registry: Arc<Registry>,
+    /// The sink's number, which is that of its samples too.
+    sink: u64,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.registry.remove_reader(self.sink);
+    }
+}
+
 /// The sender of one `statsd` entry.
 pub(crate) struct Statsd {
-    /// The number of this sink's samples.
-    id: u64,
     outlet: Arc<Outlet>,
-    registry: Arc<Registry>,
+    reading: Reading,
     identity: Arc<Identity>,
     dialect: Dialect,
     interval: Duration,
-    packet: usize,
-    udp: DatagramOut,
+    out: Out,
     told: Told,
     until: Handover,
 }
@@ -62,7 +74,7 @@ pub(crate) struct Statsd {
 impl Statsd {
     /// A sender that tells what is counted after `told`.
     pub(crate) fn new(
-        id: u64,
+        sink: u64,
         outlet: Arc<Outlet>,
         registry: Arc<Registry>,
         identity: Arc<Identity>,
@@ -70,15 +82,15 @@ impl Statsd {
         told: Told,
         until: Handover,
     ) -> Statsd {
+        registry.add_reader(sink);
+        let interval = settings.interval.max(INTERVAL_MIN);
         Statsd {
-            id,
             outlet,
-            registry,
+            reading: Reading { registry, sink },
             identity,
             dialect: settings.dialect,
-            interval: settings.interval.max(Duration::from_millis(100)),
-            packet: settings.packet.clamp(PACKET_MIN, 65_507),
-            udp: DatagramOut::udp(&settings.host, settings.port),
+            interval,
+            out: Out::new(&settings.place, settings.packet, interval),
             told,
             until,
         }
@@ -89,24 +101,25 @@ impl Statsd {
         let mut next = Instant::now() + self.interval;
         loop {
             while !self.outlet.is_ending() && Instant::now() < next {
-                self.outlet.rest(next - Instant::now()).await;
+                self.out.rest(next - Instant::now(), &self.outlet).await;
             }
             let last = self.outlet.is_ending();
-            if self.udp.ready(true, &self.outlet.counts).await {
-                self.flush().await;
+            if self.out.ready(&self.outlet).await {
+                let packets = self.collect();
+                self.out.send(packets, &self.outlet).await;
             } else if last && !self.outlet.is_late() && self.outlet.is_stopping() {
-                self.outlet.rest(AWAY).await;
+                self.out.rest(AWAY, &self.outlet).await;
                 continue;
             } else if last {
                 let packets = self.collect();
-                self.outlet.counts.error(packets.iter().map(|p| p.lines).sum(), &"no address at the end");
+                self.outlet.counts.error(packets.iter().map(|p| p.lines).sum(), &"no receiver at the end");
             } else {
                 // The sums stay until there is somebody to tell.
                 next = Instant::now() + AWAY.min(self.interval);
                 continue;
             }
             if last {
-                return;
+                return self.out.end(&self.outlet).await;
             }
             next += self.interval;
             next = next.max(Instant::now());
@@ -115,8 +128,10 @@ impl Statsd {
 
     /// Everything since the last time, as packets.
     fn collect(&mut self) -> Vec<Packet> {
-        let mut samples = self.registry.snapshot(Some(self.id));
-        let mut reasons = self.registry.reasons();
+        let registry = &self.reading.registry;
+        let mut samples = registry.snapshot(Some(self.reading.sink));
+        let mut reasons = registry.reasons();
+        let mut events_end = u64::MAX;
         let handover = self.until.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(until) = handover {
             // A successor tells what came later.
@@ -127,59 +142,39 @@ impl Statsd {
                 })
             });
             reasons = until.reasons.into_iter().map(|((m, r), n)| (m, r, n)).collect();
+            events_end = until.events;
         }
-        let mut report = Report::new(self.dialect, &self.identity, Packets::new(self.packet));
-        for Sample { id, key, totals, samples } in &samples {
-            let told = self.told.series.entry(*id).or_default();
-            report.series(key, totals, told, samples);
-            *told = totals.clone();
+        let mut report = Report::new(self.dialect, &self.identity, Packets::new(self.out.packet));
+        // Of series that the registry has forgotten nothing is kept here either.
+        let mut told = HashMap::with_capacity(samples.len());
+        for Sample { id, key, totals, samples } in samples {
+            let before = self.told.series.remove(&id).unwrap_or_default();
+            report.series(&key, &totals, &before, &samples);
+            told.insert(id, totals);
         }
+        self.told.series = told;
         for (metric, reason, n) in reasons {
             let told = self.told.reasons.entry((metric, reason)).or_default();
             report.reason(metric, reason, n.saturating_sub(*told));
             *told = n;
         }
-        report.levels(self.registry.levels(), &self.registry.instances());
-        let (packets, oversize) = report.finish();
+        report.levels(registry.levels(), &registry.instances());
+        if self.dialect == Dialect::Datadog {
+            let (events, missed) = registry.events.between(self.told.events, events_end);
+            self.told.events += events.len() as u64 + missed;
+            events.iter().for_each(|happened| report.event(happened));
+            if missed > 0 {
+                self.outlet.counts.error(missed, &"more events than are kept");
+            }
+        }
+        let Lot { packets, oversize, invalid } = report.finish();
         if oversize > 0 {
             self.outlet.counts.oversize(oversize);
         }
+        if invalid > 0 {
+            self.outlet.counts.error(invalid, &"a value that is no number");
+        }
         packets
-    }
-
-    async fn flush(&mut self) {
-        let packets = self.collect();
-        for (i, packet) in packets.iter().enumerate() {
-            match self.udp.send(&packet.bytes).await {
-                Ok(()) => self.outlet.counts.sent(packet.lines),
-                Err(e) if DatagramOut::too_large(&e) && self.packet > PACKET_MIN => self.send_smaller(packet).await,
-                Err(e) => self.lost(packet.lines, &e).await,
-            }
-            if i % BURST == BURST - 1 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        }
-    }
-
-    /// The way refuses the size: half of it from now on.
-    async fn send_smaller(&mut self, packet: &Packet) {
-        self.packet = (self.packet / 2).max(PACKET_MIN);
-        let mut smaller = Packets::new(self.packet);
-        packet.bytes.split(|b| *b == b'\n').for_each(|line| smaller.line(line));
-        let (packets, oversize) = smaller.take();
-        self.outlet.counts.oversize(oversize);
-        for packet in packets {
-            match self.udp.send(&packet.bytes).await {
-                Ok(()) => self.outlet.counts.sent(packet.lines),
-                Err(e) => self.lost(packet.lines, &e).await,
-            }
-        }
-    }
-
-    async fn lost(&mut self, lines: u64, error: &io::Error) {
-        self.outlet.counts.error(lines, error);
-        self.udp.failed();
-        self.udp.ready(false, &self.outlet.counts).await;
     }
 }
 

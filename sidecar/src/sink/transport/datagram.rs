@@ -92,7 +92,7 @@ impl DatagramOut {
         if let Place::Udp { resolver, current } = &mut self.place {
             resolver.refresh(patient).await;
             if let Some(why) = resolver.take_trouble() {
-                counts.note(&why);
+                counts.trouble(&io::Error::new(io::ErrorKind::HostUnreachable, why));
             }
             if current.is_some_and(|c| !resolver.addresses().contains(&c)) {
                 self.socket = None;
@@ -112,7 +112,7 @@ impl DatagramOut {
             Place::Unix(path) => {
                 match unix_connected(path) {
                     Ok(socket) => self.socket = Some(Socket::Unix(socket)),
-                    Err(e) => counts.note(&e),
+                    Err(e) => counts.trouble(&e),
                 }
                 return;
             }
@@ -128,7 +128,7 @@ impl DatagramOut {
                     *current = Some(address);
                     return;
                 }
-                Err(e) => counts.note(&format_args!("{address}: {e}")),
+                Err(e) => counts.trouble(&io::Error::new(e.kind(), format!("{address}: {e}"))),
             }
         }
         if n > 0 {

@@ -181,7 +181,7 @@ impl StreamOut {
             } else if self.line.is_some() {
                 let end = poll_fn(|cx| self.hear(cx)).await;
                 if let Err(e) = self.outcome(end) {
-                    counts.note(&e);
+                    counts.trouble(&e);
                 }
                 self.part().await;
                 return;
@@ -232,7 +232,7 @@ impl StreamOut {
             let heard = self.listen().await;
             let fine = heard.and_then(|()| self.is_moving());
             if let Err(e) = fine {
-                counts.note(&e);
+                counts.trouble(&e);
                 self.part().await;
             }
         }
@@ -250,14 +250,14 @@ impl StreamOut {
                 }
                 Err(e) => {
                     self.due = Instant::now() + self.backoff.next();
-                    counts.note(&e);
+                    counts.trouble(&e);
                     return;
                 }
             }
         }
         let pushed = self.push().await;
         if let Err(e) = self.outcome(pushed) {
-            counts.note(&e);
+            counts.trouble(&e);
         }
         self.look();
     }
