@@ -90,7 +90,7 @@ fn take(heard: &Heard) -> Result<Vec<Event>, Refused> {
     if token != TOKEN {
         return Err((403, "unknown token"));
     }
-    let kind = heard.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let kind = heard.header("content-type").unwrap_or("text/plain").split(';').next().unwrap_or_default().trim();
     if !["text/plain", "application/json", "application/x-www-form-urlencoded"].contains(&kind) {
         return Err((415, "the type must be text/plain or application/json"));
     }
