@@ -1,4 +1,42 @@
 //! Programs of others: what Fourmi must get on with. One that is missing is a failure with its name.
+//!
+//! Splunk, Loggly and Datadog cannot be run here: [`splunk`], [`loggly`] and [`datadog`] refuse what they refuse.
+
+pub mod carbon;
+pub mod certificates;
+pub mod collectd;
+pub mod datadog;
+pub mod ddapm;
+pub mod emitters;
+pub mod frames;
+pub mod gelf_http;
+pub mod go_gelf;
+pub mod graphite_web;
+pub mod http_sink;
+pub mod loggly;
+pub mod netdata;
+pub mod oteltap;
+pub mod rsyslog;
+pub mod splunk;
+pub mod unixgram;
+
+pub use carbon::Carbon;
+pub use certificates::Certificates;
+pub use collectd::Collectd;
+pub use datadog::DatadogLogs;
+pub use ddapm::DdApm;
+pub use emitters::{envoy, traefik};
+pub use frames::{FrameSink, Framing};
+pub use gelf_http::GelfHttp;
+pub use go_gelf::GoGelf;
+pub use graphite_web::GraphiteWeb;
+pub use http_sink::{Answer, Fault, Heard, HttpSink};
+pub use loggly::Loggly;
+pub use netdata::Netdata;
+pub use oteltap::OtelTap;
+pub use rsyslog::Rsyslog;
+pub use splunk::Splunk;
+pub use unixgram::UnixgramSink;
 
 use crate::net::free_port;
 use crate::patience::{eventually, patience};
@@ -31,6 +69,27 @@ pub fn printed(name: &str, arguments: &[&str]) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{name} {arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
     text
+}
+
+/// Runs a command to its end; it must succeed.
+#[track_caller]
+fn run_within(what: &str, command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{what}: {e}"));
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What a peer on this port answers to a GET; `None` unless it is a success.
+fn http_get(port: u16, path: &str) -> Option<String> {
+    let url = format!("http://127.0.0.1:{port}{path}");
+    let output = run("curl", &["-sS", "-f", "--globoff", "--noproxy", "*", "--max-time", "10", &url]);
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether somebody listens on this UDP port of IPv4; asked of the kernel, since trying would be in its way.
+fn listens_udp(port: u16) -> bool {
+    let sockets = std::fs::read_to_string("/proc/net/udp").unwrap_or_default();
+    let local = format!(":{port:04X}");
+    sockets.lines().skip(1).filter_map(|l| l.split_whitespace().nth(1)).any(|address| address.ends_with(&local))
 }
 
 /// A peer that runs; it ends when dropped.
@@ -152,16 +211,20 @@ pub fn node_worker() -> Peer {
     Peer::start("node", port, TempDir::new().unwrap(), &mut command).listens(port)
 }
 
-/// Where the peers from npm are.
+/// Where `./test` puts the peers that are not the system's; this one must be there.
 #[track_caller]
-fn npm_folder(package: &str) -> PathBuf {
+fn peers_folder(needed: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers");
-    assert!(
-        folder.join("node_modules").join(package).is_dir(),
-        "the peer {package} is not installed in {}: run ./test",
-        folder.display()
-    );
+    let found = folder.join(needed).exists();
+    assert!(found, "the peer {needed} is not installed in {}: run ./test", folder.display());
     folder
+}
+
+/// A program of a package from PyPI, such as `supervisord`.
+#[track_caller]
+pub fn python_program(name: &str) -> PathBuf {
+    let path = format!("venv/bin/{name}");
+    peers_folder(&path).join(path)
 }
 
 /// The GELF server of the npm package graygelf: prints one JSON object a record.
@@ -173,7 +236,7 @@ pub fn graygelf() -> Peer {
 /// The same on this port.
 #[track_caller]
 pub fn graygelf_on(port: u16) -> Peer {
-    let peers = npm_folder("graygelf");
+    let peers = peers_folder("node_modules/graygelf");
     let script = format!(
         "const s = require('graygelf/server')();\
          s.on('message', m => console.log('RECORD ' + JSON.stringify(m)));\
@@ -193,7 +256,7 @@ pub fn printed_records(peer: &Peer) -> Vec<serde_json::Value> {
 /// The StatsD daemon of the npm package statsd, and its management port.
 #[track_caller]
 pub fn statsd() -> (Peer, u16) {
-    let peers = npm_folder("statsd");
+    let peers = peers_folder("node_modules/statsd");
     let (port, management, folder) = (free_port(), free_port(), TempDir::with_prefix("statsd-").unwrap());
     let config = format!(
         "{{ servers: [{{ server: './servers/udp', address: '127.0.0.1', port: {port} }}], mgmt_address: '127.0.0.1', \
