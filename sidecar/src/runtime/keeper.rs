@@ -8,7 +8,7 @@ use crate::admin::{Control, Part, Reloaded};
 use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
 use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Identity, Tell};
 use crate::pipeline::Blueprint;
-use crate::sink::Hub;
+use crate::sink::{Event, EventKind, Hub};
 use crate::upstream::{Check, Target, keep_checking};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
@@ -120,6 +120,14 @@ impl Keeper {
                 } else {
                     tracing::warn!(service = &*service, instance = shown, "an instance is not ready");
                 }
+                if !first {
+                    let (what, kind) = match up {
+                        true => ("is back", EventKind::Success),
+                        false => ("is ejected", EventKind::Warning),
+                    };
+                    let key = format!("{service} {shown}");
+                    keeper.event(format!("{service}: the instance {shown} {what}"), String::new(), kind, Some(key));
+                }
                 keeper.count_instances();
             };
             let counted = || Counted::new(Rc::new(Silent), ConnectionSide::Upstream);
@@ -128,6 +136,16 @@ impl Keeper {
         }
         drop(checks);
         self.count_instances();
+    }
+
+    /// Tells receivers that know events.
+    pub(super) fn event(&self, title: String, text: String, kind: EventKind, aggregation_key: Option<String>) {
+        self.hub.event(Event { title, text, kind, aggregation_key });
+    }
+
+    /// The service, for people.
+    pub(super) fn service(&self) -> Arc<str> {
+        self.plan().identity.service.clone()
     }
 
     fn count_instances(&self) {
@@ -211,8 +229,15 @@ impl Keeper {
         let result = self.try_reload().await;
         self.hub.count_reload(result.is_ok());
         match &result {
-            Ok(what) => tracing::info!("reloaded: {what}"),
-            Err(why) => tracing::error!("the configuration was not reloaded, the old one stays: {why}"),
+            Ok(what) => {
+                tracing::info!("reloaded: {what}");
+                self.event(format!("{}: reloaded", self.service()), what.clone(), EventKind::Info, None);
+            }
+            Err(why) => {
+                tracing::error!("the configuration was not reloaded, the old one stays: {why}");
+                let title = format!("{}: the configuration was not reloaded", self.service());
+                self.event(title, why.clone(), EventKind::Error, None);
+            }
         }
         *self.last_reload.borrow_mut() = result.as_ref().err().cloned();
         result

@@ -14,7 +14,7 @@ mod worker;
 
 use crate::config::{self, LoadOptions, Loaded, Plan};
 use crate::exchange::Direction;
-use crate::sink::Hub;
+use crate::sink::{EventKind, Hub};
 use keeper::Keeper;
 use std::ffi::OsString;
 use std::rc::Rc;
@@ -140,11 +140,15 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     if !options.quiet {
         banner(&plan, &options.load);
     }
+    let version = concat!("version ", env!("CARGO_PKG_VERSION")).to_owned();
+    keeper.event(format!("{}: fourmi is up", keeper.service()), version, EventKind::Success, None);
     let mut ends = ends;
     let code = serve(&keeper, &options, &mut ends).await;
     keeper.order(|| Order::Stop).await;
     // What is cut now is told as cancelled by the threads as they end; only then the sinks are emptied.
     let _ = tokio::time::timeout(LAST, all(&mut ends)).await;
+    let kind = if code == code::OK { EventKind::Info } else { EventKind::Error };
+    keeper.event(format!("{}: fourmi stops", keeper.service()), format!("exit code {code}"), kind, None);
     hub.shutdown(FLUSH).await;
     keeper.tell_losses();
     keeper.remove_sockets();
