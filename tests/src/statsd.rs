@@ -86,9 +86,15 @@ impl StatsdServer {
     pub fn datagrams(&self) -> Vec<String> {
         self.got.datagrams.lock().unwrap().clone()
     }
-    /// Every line so far.
+    /// Every line so far that is no event.
     pub fn lines(&self) -> Vec<Line> {
-        self.datagrams().iter().flat_map(|d| d.lines()).filter(|l| !l.is_empty()).map(Line::parse).collect()
+        let datagrams = self.datagrams();
+        let lines = datagrams.iter().flat_map(|d| d.lines()).filter(|l| !l.is_empty() && !l.starts_with("_e{"));
+        lines.map(Line::parse).collect()
+    }
+    /// Every event of DogStatsD so far, as its line.
+    pub fn events(&self) -> Vec<String> {
+        self.datagrams().iter().flat_map(|d| d.lines()).filter(|l| l.starts_with("_e{")).map(str::to_owned).collect()
     }
     /// What a counter adds up to over the lines with these tags.
     pub fn sum(&self, name: &str, tags: &[(&str, &str)]) -> f64 {
