@@ -93,10 +93,6 @@ pub(crate) const fn word(name: &'static str) -> Word {
     Word { name, supported: true }
 }
 
-pub(crate) const fn later_word(name: &'static str) -> Word {
-    Word { name, supported: false }
-}
-
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {

@@ -118,10 +118,8 @@ pub(crate) enum Pairs<'a> {
 impl<'a> Pairs<'a> {
     /// All of them, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        let (own, read): (&[(Arc<str>, String)], &[(&str, &str)]) = match self {
-            Pairs::Own(own) => (own, &[]),
-            Pairs::Read(read) => (&[], read),
-        };
+        let own = if let Pairs::Own(own) = self { *own } else { &[] };
+        let read = if let Pairs::Read(read) = self { read.as_slice() } else { &[] };
         own.iter().map(|(k, v)| (&**k, v.as_str())).chain(read.iter().copied())
     }
 
