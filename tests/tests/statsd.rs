@@ -294,6 +294,34 @@ fn row_57_datadog_over_a_unix_stream() {
 }
 
 #[test]
+fn row_59_start_reload_and_stop_are_events() {
+    let (worker, statsd) = (Worker::echo(), StatsdServer::start());
+    let mut fourmi = Setup::beside(worker.address()).statsd(&statsd, "datadog").start();
+    let told = |what: &str, kind: &str| {
+        until(what, || {
+            let mut events = statsd.events().into_iter().filter(|e| e.contains(what));
+            events.any(|e| e.contains(&format!("|h:box|t:{kind}|#env:test,service:payment")))
+        });
+    };
+    told("payment: fourmi is up", "success");
+    let good = fourmi.yaml();
+    fourmi.rewrite("wroker: 1\n");
+    assert_ne!(fourmi.admin("POST", "/api/v1/reload").status(), 200);
+    told("reload", "error");
+    fourmi.rewrite(&good);
+    assert_eq!(fourmi.admin("POST", "/api/v1/reload").status(), 200);
+    fourmi.signal(nix::sys::signal::SIGTERM);
+    assert_eq!(fourmi.ends(), 0);
+    told("payment: fourmi stops", "info");
+    for event in statsd.events() {
+        let (lengths, rest) = event.strip_prefix("_e{").unwrap().split_once("}:").unwrap();
+        let lengths: Vec<usize> = lengths.split(',').map(|n| n.parse().unwrap()).collect();
+        assert_eq!(rest.as_bytes()[lengths[0]], b'|', "{event}");
+        assert!(rest[lengths[0] + 1 + lengths[1]..].starts_with("|d:"), "{event}");
+    }
+}
+
+#[test]
 fn row_58_plain_lines_add_up_and_have_no_tags() {
     let (worker, statsd) = (Worker::echo(), StatsdServer::start());
     let fourmi = Setup::beside(worker.address()).labels("shop").statsd(&statsd, "plain").start();
