@@ -36,7 +36,7 @@ pub(super) struct Out {
 }
 
 enum Way {
-    Datagrams(DatagramOut),
+    Datagrams(Box<DatagramOut>),
     Stream(Box<Stream>),
 }
 
@@ -65,9 +65,10 @@ impl Out {
         };
         let (way, max) = match place {
             StatsdPlace::Udp { host, port } => {
-                (Way::Datagrams(DatagramOut::resolved(Resolver::new(host, *port).every(every))), UDP_MAX)
+                let out = DatagramOut::resolved(Resolver::new(host, *port).every(every));
+                (Way::Datagrams(Box::new(out)), UDP_MAX)
             }
-            StatsdPlace::UnixDatagram(path) => (Way::Datagrams(DatagramOut::unix(path)), UNIX_MAX),
+            StatsdPlace::UnixDatagram(path) => (Way::Datagrams(Box::new(DatagramOut::unix(path))), UNIX_MAX),
             StatsdPlace::Tcp { host, port } => {
                 let place = Place::Tcp { host: host.clone(), port: *port, tls: None };
                 (stream(place, Framing::Lines), UDP_MAX)
@@ -198,7 +199,8 @@ impl Stream {
                 }
                 self.rest(LOOK, outlet).await;
             }
-            (bytes.clear(), ends.clear());
+            bytes.clear();
+            ends.clear();
             while bytes.len() < WRITE
                 && let Some(packet) = packets.pop_front()
             {
