@@ -256,11 +256,25 @@ pub fn printed_records(peer: &Peer) -> Vec<serde_json::Value> {
 /// The StatsD daemon of the npm package statsd, and its management port.
 #[track_caller]
 pub fn statsd() -> (Peer, u16) {
+    statsd_with("flushInterval: 600000, deleteIdleStats: false, backends: ['./backends/console']")
+}
+
+/// The same, telling Carbon at this port once a second.
+#[track_caller]
+pub fn statsd_to_graphite(carbon: u16) -> (Peer, u16) {
+    statsd_with(&format!(
+        "flushInterval: 1000, deleteIdleStats: true, backends: ['./backends/graphite'], \
+         graphiteHost: '127.0.0.1', graphitePort: {carbon}, graphite: {{ legacyNamespace: false }}"
+    ))
+}
+
+#[track_caller]
+fn statsd_with(more: &str) -> (Peer, u16) {
     let peers = peers_folder("node_modules/statsd");
     let (port, management, folder) = (free_port(), free_port(), TempDir::with_prefix("statsd-").unwrap());
     let config = format!(
         "{{ servers: [{{ server: './servers/udp', address: '127.0.0.1', port: {port} }}], mgmt_address: '127.0.0.1', \
-         mgmt_port: {management}, flushInterval: 600000, deleteIdleStats: false, backends: ['./backends/console'] }}"
+         mgmt_port: {management}, {more} }}"
     );
     let file = folder.path().join("config.js");
     std::fs::write(&file, config).unwrap();
