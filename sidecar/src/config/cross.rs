@@ -4,10 +4,11 @@ use super::plan::Bind;
 use super::problem::Problems;
 use super::read;
 use super::source::Span;
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 use super::value;
 use crate::exchange::Direction;
 use crate::names::port;
+use crate::section::Wrong;
 use crate::sink::LOG_KEYS;
 use crate::upstream::{Place, Target};
 use std::net::{IpAddr, SocketAddr};
@@ -217,7 +218,16 @@ fn secrets(root: &Node, problems: &mut Problems) {
     }
 }
 
-/// What a sink itself finds wrong with its section.
+/// What a sink itself finds wrong with its section, at the place of the key.
+fn misfit(entry: &Entry, at: &str, wrong: Wrong, problems: &mut Problems) {
+    let place = wrong.key.and_then(|k| entry.value.get(k)).map_or(entry.key_span, |n| n.span);
+    let path = match wrong.key {
+        Some(key) => format!("{at}.{}.{key}", entry.key),
+        None => format!("{at}.{}", entry.key),
+    };
+    problems.error(place, wrong.code, &path, format!("`{path}`: {}", wrong.message), wrong.fix);
+}
+
 fn sinks(root: &Node, problems: &mut Problems) {
     for (i, node) in root.get("logs").map(Node::items).unwrap_or_default().iter().enumerate() {
         let Some(entry) = node.entries().first().filter(|e| e.value.value != Value::Bad) else { continue };
@@ -226,17 +236,29 @@ fn sinks(root: &Node, problems: &mut Problems) {
             continue;
         }
         if let Some(Err(wrong)) = read::log(node) {
-            let place = wrong.key.and_then(|k| entry.value.get(k)).map_or(entry.key_span, |n| n.span);
-            let path = match wrong.key {
-                Some(key) => format!("logs[{i}].{}.{key}", entry.key),
-                None => format!("logs[{i}].{}", entry.key),
-            };
-            problems.error(place, wrong.code, &path, format!("`{path}`: {}", wrong.message), wrong.fix);
+            misfit(entry, &format!("logs[{i}]"), wrong, problems);
         }
+    }
+    let numbers = root.get("metrics").and_then(|m| m.get("sinks")).map(Node::items).unwrap_or_default();
+    for (i, node) in numbers.iter().enumerate() {
+        let Some(entry) = node.entry("otlp").filter(|e| e.value.value != Value::Bad) else { continue };
+        let path = format!("metrics.sinks[{i}]");
+        if !problems.mentions(&path)
+            && let Err(wrong) = read::otlp(&entry.value)
+        {
+            misfit(entry, &path, wrong, problems);
+        }
+    }
+    if let Some(traces) = root.get("traces")
+        && let Some(entry) = traces.entry("otlp")
+        && !problems.mentions("traces")
+        && let Some(Err(wrong)) = read::spans(traces)
+    {
+        misfit(entry, "traces", wrong, problems);
     }
     // Two sinks of one kind and address would count everything twice.
     let logs = LOG_KEYS.iter().map(|k| ("logs", k.name));
-    for (section, key) in logs.chain([("metrics", "statsd"), ("metrics", "prometheus")]) {
+    for (section, key) in logs.chain([("metrics", "statsd"), ("metrics", "prometheus"), ("metrics", "otlp")]) {
         let list = match section {
             "logs" => root.get("logs"),
             _ => root.get("metrics").and_then(|m| m.get("sinks")),
@@ -247,7 +269,7 @@ fn sinks(root: &Node, problems: &mut Problems) {
             if entry.value.value == Value::Bad {
                 continue;
             }
-            let to = ["to", "url", "path"].iter().find_map(|k| entry.value.get(k)).and_then(Node::text);
+            let to = ["to", "url", "path", "endpoint"].iter().find_map(|k| entry.value.get(k)).and_then(Node::text);
             if seen.contains(&to) {
                 problems.error(
                     entry.key_span,

@@ -3,7 +3,7 @@
 
 use crate::names::port;
 use crate::section::{Key, Kind, Shape, Word, key, later, word};
-use crate::sink::LOG_KEYS;
+use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
 use std::time::Duration;
 
 const TEXT: Kind = Kind::Text(Shape::Free);
@@ -58,7 +58,7 @@ pub(crate) const ROOT: &[Key] = &[
     key("logs", Kind::List(&Kind::Choice(LOG_KEYS)), "Where records go; `[]` for nowhere.")
         .or("[stdout: {format: auto}]"),
     key("metrics", Kind::Section(METRICS), "Which labels there are and where numbers go."),
-    later("traces", "Where traces go."),
+    key("traces", Kind::Section(TRACES), "Which traces are recorded, and where their spans go."),
     later("discovery", "Registry, DNS, Consul's API."),
     later("redis", "Shared limits."),
     later("tls", "Certificates."),
@@ -188,7 +188,19 @@ const METRICS: &[Key] = &[
 const SINKS: &[Key] = &[
     key("statsd", Kind::Section(STATSD), "Lines to a StatsD daemon."),
     key("prometheus", Kind::Section(&[]), "`/metrics` of the admin listener."),
-    later("otlp", "OpenTelemetry."),
+    key("otlp", Kind::Section(OTLP_METRIC_KEYS), "Data points to an OpenTelemetry receiver, by OTLP over HTTP."),
+];
+
+const TRACES: &[Key] = &[
+    key("otlp", Kind::Section(TRACE_KEYS), "Spans to an OpenTelemetry receiver, by OTLP over HTTP with protobuf."),
+    key(
+        "sample",
+        Kind::Share,
+        "The share of the traces that begin here and are recorded; what a caller has decided stays.",
+    )
+    .or("1"),
+    key("errors", Kind::Flag, "Spans of commands that failed are sent even when their trace is not recorded.")
+        .or("true"),
 ];
 
 const STATSD: &[Key] = &[

@@ -2,7 +2,7 @@
 
 use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
-use crate::pipeline::{Limits, Timeouts};
+use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
 use crate::upstream::Target;
 use ipnet::IpNet;
@@ -40,8 +40,19 @@ pub struct Plan {
     pub logs: Vec<LogSettings>,
     /// Where numbers go.
     pub metrics: MetricSettings,
+    /// Where spans go.
+    pub spans: Option<LogSettings>,
+    /// Which of the traces that begin here are recorded.
+    pub sampling: Sampling,
     /// The admin listener; none when switched off.
     pub admin: Option<Admin>,
+}
+
+impl Plan {
+    /// Every sink that is told of each command: those of records and that of spans.
+    pub fn told(&self) -> Vec<LogSettings> {
+        self.logs.iter().chain(&self.spans).cloned().collect()
+    }
 }
 
 /// One data listener.

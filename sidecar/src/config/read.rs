@@ -8,11 +8,15 @@ use super::value;
 use crate::command::{Codec, Rules};
 use crate::exchange::{Direction, Identity};
 use crate::names::port;
-use crate::pipeline::{Limits, Timeouts};
+use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::section::Wrong;
 use crate::section::address::Receiver;
-use crate::sink::{Dialect, LOG_KEYS, LogSettings, MetricSettings, Redactor, Show, StatsdPlace, StatsdSettings};
+use crate::sink::{
+    Dialect, LOG_KEYS, LogSettings, MetricSettings, OTLP_METRIC_KEYS, OtlpMetrics, Redactor, Show, StatsdPlace,
+    StatsdSettings, TRACE_KEYS, TRACES,
+};
 use crate::upstream::Target;
+use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +46,11 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
         show: show(root.get("record")),
         logs: items(root, "logs").filter_map(log).filter_map(Result::ok).collect(),
         metrics: metrics(root.get("metrics")),
+        spans: root.get("traces").and_then(spans).and_then(Result::ok),
+        sampling: root
+            .get("traces")
+            .and_then(|t| number(t, "sample"))
+            .map_or_else(Sampling::default, |ratio| Sampling { ratio }),
         admin: root
             .get("admin")
             .and_then(|a| value::socket(a.get("listen")?.text()?).ok())
@@ -171,7 +180,7 @@ pub(crate) fn log(node: &Node) -> Option<Result<LogSettings, Wrong>> {
 }
 
 fn metrics(node: Option<&Node>) -> MetricSettings {
-    let mut settings = MetricSettings { labels: Vec::new(), statsd: Vec::new(), prometheus: false };
+    let mut settings = MetricSettings { labels: Vec::new(), statsd: Vec::new(), otlp: Vec::new(), prometheus: false };
     let Some(node) = node else { return settings };
     for label in items(node, "labels").filter_map(Node::text) {
         if !settings.labels.iter().any(|known| known == label) {
@@ -182,10 +191,28 @@ fn metrics(node: Option<&Node>) -> MetricSettings {
         match entry.key.as_str() {
             "prometheus" => settings.prometheus = true,
             "statsd" => settings.statsd.extend(statsd(&entry.value)),
+            "otlp" => settings.otlp.extend(otlp(&entry.value)),
             _ => {}
         }
     }
     settings
+}
+
+/// An `otlp` of `metrics.sinks`, or why it can't be.
+pub(crate) fn otlp(node: &Node) -> Result<OtlpMetrics, Wrong> {
+    OtlpMetrics::new(raw::section(node, OTLP_METRIC_KEYS))
+}
+
+/// The sink of `traces:`, or why it can't be. It is a log sink that is told everything and chooses itself.
+pub(crate) fn spans(traces: &Node) -> Option<Result<LogSettings, Wrong>> {
+    let mut values = raw::section(traces.get("otlp")?, TRACE_KEYS);
+    if let Some(values) = values.as_object_mut() {
+        values.insert("errors".into(), Json::Bool(text(traces, "errors") != "false"));
+        values.insert("level".into(), "debug".into());
+        values.insert("sample".into(), 1.0.into());
+        values.insert("rename".into(), Json::Object(Map::new()));
+    }
+    Some(LogSettings::new(TRACES, values))
 }
 
 fn statsd(node: &Node) -> Option<StatsdSettings> {

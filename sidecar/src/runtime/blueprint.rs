@@ -2,7 +2,7 @@
 
 use crate::config::{Bind, Plan, Ready};
 use crate::exchange::Direction;
-use crate::pipeline::{Blueprint, Place, Sampling};
+use crate::pipeline::{Blueprint, Place};
 use crate::upstream::{Check, Standing, Target};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -41,9 +41,9 @@ impl Standings {
             services,
             own_ports: ports.chain(plan.admin.as_ref().map(|a| a.listen.port())).collect(),
             outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
-            logs: !plan.logs.is_empty(),
+            logs: !plan.logs.is_empty() || plan.spans.is_some(),
             show: plan.show.clone(),
-            sampling: Sampling::default(),
+            sampling: plan.sampling,
         }
     }
 

@@ -267,7 +267,7 @@ impl Keeper {
         }
         self.allow_connections(&new);
         let blueprint = Arc::new(self.draw(&new));
-        let tellers = self.hub.reload(&new.identity, &new.logs, &new.metrics);
+        let tellers = self.hub.reload(&new.identity, &new.told(), &new.metrics);
         *self.loaded.borrow_mut() = loaded;
         let orders = self.orders.borrow().clone();
         let mut waits = Vec::new();

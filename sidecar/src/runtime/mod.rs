@@ -80,7 +80,7 @@ pub fn run(options: Options) -> u8 {
 
 async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let plan = loaded.plan.clone();
-    let (hub, tellers) = Hub::new(&plan.identity, &plan.logs, &plan.metrics, plan.threads);
+    let (hub, tellers) = Hub::new(&plan.identity, &plan.told(), &plan.metrics, plan.threads);
     let hub = Rc::new(hub);
     let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), files));
     keeper.allow_connections(&plan);

@@ -3,7 +3,7 @@
 //! for one encoding, however many sinks there are.
 
 use super::redact::{REDACTED, is_secret};
-use crate::exchange::{Direction, Exchange, Outcome, Protocol};
+use crate::exchange::{Attempt, Direction, Exchange, Outcome, Protocol};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -64,6 +64,13 @@ pub(crate) struct Entry<'a> {
     pub(crate) overhead: Nanos,
     /// Counts from 1; 0 for what is no command.
     pub(crate) attempt: u32,
+    /// The tries that failed before.
+    #[serde(borrow)]
+    pub(crate) attempts: Tries<'a>,
+    /// The request's method; empty for what is no command.
+    pub(crate) method: &'a str,
+    /// Members of `baggage` that were left out.
+    pub(crate) baggage_dropped: u32,
     /// Body bytes of the request.
     pub(crate) bytes_in: u64,
     /// Body bytes of the answer.
@@ -164,6 +171,68 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     }
 }
 
+/// One try that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Try<'a> {
+    /// The instance.
+    pub(crate) upstream: &'a str,
+    /// When it failed, from the command's start.
+    pub(crate) at: Nanos,
+    /// A fault's code.
+    pub(crate) code: &'a str,
+    /// More of it, for people.
+    pub(crate) detail: &'a str,
+}
+
+impl<'a> From<&'a Attempt> for Try<'a> {
+    fn from(a: &'a Attempt) -> Try<'a> {
+        Try { upstream: &a.upstream, at: a.at.into(), code: a.code, detail: &a.detail }
+    }
+}
+
+/// Failed tries, as an exchange owns them or as they were read. Nearly always none: that costs one byte.
+#[derive(Debug, Clone)]
+pub(crate) enum Tries<'a> {
+    /// Of an exchange.
+    Own(&'a [Attempt]),
+    /// Read.
+    Read(Vec<Try<'a>>),
+}
+
+impl<'a> Tries<'a> {
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Try<'_>> {
+        let (own, read): (&[Attempt], &[Try<'_>]) = match self {
+            Tries::Own(own) => (own, &[]),
+            Tries::Read(read) => (&[], read),
+        };
+        own.iter().map(Try::from).chain(read.iter().copied())
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Tries::Own(own) => own.len(),
+            Tries::Read(read) => read.len(),
+        }
+    }
+}
+
+impl Serialize for Tries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Tries::Own(own) => serializer.collect_seq(own.iter().map(Try::from)),
+            Tries::Read(read) => serializer.collect_seq(read),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Tries<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Tries::Read)
+    }
+}
+
 /// Writes behind what is there, into memory that is used again.
 struct Appending<'a>(&'a mut Vec<u8>);
 
@@ -216,6 +285,9 @@ impl<'a> Entry<'a> {
             upstream_time: x.timings.upstream().into(),
             overhead: x.timings.overhead().into(),
             attempt: x.attempt,
+            attempts: Tries::Own(&x.attempts),
+            method: x.request.method.as_str(),
+            baggage_dropped: x.baggage_dropped,
             bytes_in: x.bytes_in,
             bytes_out: x.bytes_out,
             client: x.client.or(x.peer.map(|p| p.ip())),
@@ -252,6 +324,9 @@ impl<'a> Entry<'a> {
             upstream_time: Nanos(0),
             overhead: Nanos(0),
             attempt: 0,
+            attempts: Tries::Own(&[]),
+            method: "",
+            baggage_dropped: 0,
             bytes_in: 0,
             bytes_out: 0,
             client: None,

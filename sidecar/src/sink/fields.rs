@@ -141,6 +141,11 @@ impl Who {
         }
     }
 
+    /// The value of one of the configuration's tags.
+    pub(crate) fn tag(&self, key: &str) -> Option<&str> {
+        self.tags.iter().find(|t| t.key == key).map(|t| t.value.as_str())
+    }
+
     /// The fields that are the same in every record.
     pub(crate) fn constant(&self, names: &Names, visit: &mut impl Visit) {
         for (field, value) in [

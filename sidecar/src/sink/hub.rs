@@ -8,6 +8,7 @@ use super::filter::Filter;
 use super::generation::{Branch, Generation, tell_all};
 use super::logs::{LogSettings, Sending};
 use super::metric::{Labels, Registry, Sampling, WorkerSeries};
+use super::otlp::{self, Border, OtlpMetrics, Sums};
 use super::ring::RING_BYTES;
 use super::statsd::{Handover, Statsd, Told};
 use super::teller::{Teller, Voice};
@@ -67,6 +68,7 @@ struct State {
     generation: Arc<Generation>,
     logs: Vec<(LogSettings, Arc<Branch>, Running)>,
     statsd: Vec<(StatsdSettings, Arc<Identity>, u64, Handover, Running)>,
+    otlp: Vec<(OtlpMetrics, Arc<Identity>, Border, Running)>,
     /// Sinks that left the configuration and still send.
     leaving: Vec<Running>,
     /// Numbers of sinks that are gone.
@@ -122,8 +124,7 @@ impl Hub {
             let intake = self.0.intake.clone();
             state.telling = Some(runtime.spawn(tell_all(intake.clone(), Inbox::of_threads(intake))));
         }
-        let State { logs, statsd, .. } = &mut *state;
-        logs.iter_mut().map(|(.., r)| r).chain(statsd.iter_mut().map(|(.., r)| r)).for_each(|r| r.start(&runtime));
+        state.configured().for_each(|r| r.start(&runtime));
         state.runtime = Some(runtime);
     }
 
@@ -133,6 +134,7 @@ impl Hub {
         let mut state = self.state();
         self.reload_logs(&mut state, identity, logs);
         self.reload_statsd(&mut state, identity, &metrics.statsd);
+        self.reload_otlp(&mut state, identity, &metrics.otlp);
         let labels = self.0.registry.labels(&metrics.labels);
         let samplings: Arc<[Sampling]> =
             state.statsd.iter().map(|(s, _, id, ..)| Sampling { sink: *id, most: s.samples }).collect();
@@ -212,6 +214,43 @@ impl Hub {
         }
     }
 
+    fn reload_otlp(&self, state: &mut State, identity: &Arc<Identity>, sinks: &[OtlpMetrics]) {
+        if state.otlp.is_empty() && sinks.is_empty() {
+            return;
+        }
+        let border = Arc::new(Sums::now(&self.0.registry, state.sums()));
+        let mut old = std::mem::take(&mut state.otlp);
+        for settings in sinks {
+            // The resource says who we are, so a sink of another identity is another sink.
+            let kept = old.iter().position(|(s, i, ..)| s == settings && i == identity).map(|i| old.swap_remove(i));
+            state.otlp.extend(kept.or_else(|| {
+                let (outlet, until) = (Outlet::new("otlp_metrics", settings.target()), Border::default());
+                let source = (self.0.registry.clone(), self.sinks());
+                let start = self.0.start_time;
+                let sender =
+                    otlp::Sender::new(settings, outlet.clone(), source, identity, start, &border, until.clone())?;
+                let mut running = Running { outlet, sending: Some(Box::new(move || Box::pin(sender.run()))), task: None };
+                if let Some(runtime) = &state.runtime {
+                    running.start(runtime);
+                }
+                Some((settings.clone(), identity.clone(), until, running))
+            }));
+        }
+        for (_, _, until, running) in old {
+            *until.lock().unwrap_or_else(PoisonError::into_inner) = Some(border.clone());
+            leave(state, running);
+        }
+    }
+
+    /// A way to ask how the sinks stand, which does not keep them.
+    fn sinks(&self) -> otlp::Sinks {
+        let shared = Arc::downgrade(&self.0);
+        Arc::new(move || match shared.upgrade() {
+            Some(shared) => shared.state.lock().unwrap_or_else(PoisonError::into_inner).sums(),
+            None => BTreeMap::new(),
+        })
+    }
+
     /// Commands on their way now, both directions.
     pub fn in_flight(&self) -> i64 {
         self.0.registry.levels().in_flight.iter().sum()
@@ -219,15 +258,7 @@ impl Hub {
 
     /// Appends the whole text of `/metrics` (media type [`Hub::CONTENT_TYPE`]).
     pub fn prometheus(&self, out: &mut String) {
-        let mut sinks = BTreeMap::new();
-        {
-            let mut state = self.state();
-            state.settle();
-            sinks.clone_from(&state.gone);
-            for running in state.running() {
-                sinks.entry(running.outlet.sink).or_default().add(running.outlet.counts.totals());
-            }
-        }
+        let sinks = self.state().sums();
         prometheus::write(out, &self.0.registry, &sinks, self.0.start_time);
     }
 
@@ -277,9 +308,8 @@ impl Hub {
         let tasks: Vec<JoinHandle<()>> = {
             let mut state = self.state();
             state.running().for_each(|r| r.outlet.stop(until));
-            let State { logs, statsd, leaving, .. } = &mut *state;
-            let all = logs.iter_mut().map(|(.., r)| r).chain(statsd.iter_mut().map(|(.., r)| r));
-            all.chain(leaving).filter_map(|r| r.task.take()).collect()
+            let leaving: Vec<_> = state.leaving.iter_mut().filter_map(|r| r.task.take()).collect();
+            state.configured().filter_map(|r| r.task.take()).chain(leaving).collect()
         };
         for task in tasks {
             end(Some(task), until).await;
@@ -304,7 +334,24 @@ impl Hub {
 
 impl State {
     fn running(&self) -> impl Iterator<Item = &Running> {
-        self.logs.iter().map(|(.., r)| r).chain(self.statsd.iter().map(|(.., r)| r)).chain(&self.leaving)
+        let sums = self.statsd.iter().map(|(.., r)| r).chain(self.otlp.iter().map(|(.., r)| r));
+        self.logs.iter().map(|(.., r)| r).chain(sums).chain(&self.leaving)
+    }
+
+    /// The sinks of now.
+    fn configured(&mut self) -> impl Iterator<Item = &mut Running> {
+        let sums = self.statsd.iter_mut().map(|(.., r)| r).chain(self.otlp.iter_mut().map(|(.., r)| r));
+        self.logs.iter_mut().map(|(.., r)| r).chain(sums)
+    }
+
+    /// What became of the records of every sink, those that are gone included.
+    fn sums(&mut self) -> BTreeMap<&'static str, Totals> {
+        self.settle();
+        let mut sums = self.gone.clone();
+        for running in self.running() {
+            sums.entry(running.outlet.sink).or_default().add(running.outlet.counts.totals());
+        }
+        sums
     }
 
     /// Keeps the numbers of sinks that have ended, and forgets the sinks.

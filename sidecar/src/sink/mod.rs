@@ -17,6 +17,7 @@ mod hub;
 mod json;
 mod logs;
 mod metric;
+mod otlp;
 mod process;
 mod prometheus;
 mod record;
@@ -33,6 +34,8 @@ pub use event::{Event, EventKind};
 pub use hub::{Hub, SinkStat};
 pub(crate) use logs::KEYS as LOG_KEYS;
 pub use logs::LogSettings;
+pub use otlp::OtlpMetrics;
+pub(crate) use otlp::{METRIC_KEYS as OTLP_METRIC_KEYS, TRACE_KEYS, TRACES};
 pub use redact::{REDACTED, Redactor};
 pub use show::Show;
 pub use teller::Teller;
@@ -47,6 +50,8 @@ pub struct MetricSettings {
     pub labels: Vec<String>,
     /// Where StatsD lines go.
     pub statsd: Vec<StatsdSettings>,
+    /// Where data points go by OTLP.
+    pub otlp: Vec<OtlpMetrics>,
     /// Whether `/metrics` answers.
     pub prometheus: bool,
 }

@@ -39,7 +39,7 @@ fn metrics(socket: &UdpSocket, interval: Duration) -> MetricSettings {
         packet: 1432,
         samples: 64,
     };
-    MetricSettings { labels: vec!["shop".into()], statsd: vec![statsd], prometheus: true }
+    MetricSettings { labels: vec!["shop".into()], statsd: vec![statsd], otlp: Vec::new(), prometheus: true }
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn silence_after_one_command_is_told_by_the_clock() {
 async fn a_full_ring_drops_and_counts() {
     let socket = receiver();
     let who = identity(&[]);
-    let settings = MetricSettings { labels: Vec::new(), statsd: Vec::new(), prometheus: false };
+    let settings = MetricSettings { labels: Vec::new(), statsd: Vec::new(), otlp: Vec::new(), prometheus: false };
     // Not started: nobody empties the ring.
     let (hub, tellers) = Hub::new(&who, &[graylog(&socket)], &settings, 1);
     let x = sample(&who);
@@ -144,7 +144,8 @@ async fn a_full_ring_drops_and_counts() {
 #[test]
 fn the_text_of_metrics_is_escaped_and_in_order() {
     let who = identity(&[]);
-    let settings = MetricSettings { labels: vec!["shop".into()], statsd: Vec::new(), prometheus: true };
+    let settings =
+        MetricSettings { labels: vec!["shop".into()], statsd: Vec::new(), otlp: Vec::new(), prometheus: true };
     let (hub, tellers) = Hub::new(&who, &[], &settings, 1);
     let mut x = sample(&who);
     x.command.tags = vec![("shop".into(), "a\"b\\c\nd".into())];

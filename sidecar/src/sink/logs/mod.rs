@@ -17,11 +17,12 @@ macro_rules! sinks {
         $(mod $module;)*
         /// The sections that an entry of `logs:` may have.
         pub(crate) const KEYS: &[Key] = &[$($module::KEY),*];
-        const BUILD: &[(&str, Build)] = &[$(($module::KEY.name, $module::build)),*];
+        /// The sink of spans is one of these too, but stands in a section of its own.
+        const BUILD: &[(&str, Build)] = &[$(($module::KEY.name, $module::build),)* (super::otlp::TRACES, super::otlp::traces)];
     };
 }
 
-sinks! { stdout graylog }
+sinks! { stdout graylog otlp }
 
 /// Makes a sink of its section's values.
 type Build = fn(&Json) -> Result<Sink, Wrong>;

@@ -1,0 +1,162 @@
+use super::*;
+use crate::exchange::{ConnectionSide, Direction, Exchange};
+use crate::sink::metric::{Label, WorkerSeries};
+use crate::sink::record::tests::{identity, sample};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+fn counted(registry: &Arc<Registry>, times: usize) {
+    let labels = Label::all(&["shop".to_owned()]);
+    let mut series = WorkerSeries::new(registry.clone(), labels, Arc::from([]));
+    let mut x: Exchange = sample(&identity(&[]));
+    for n in 0..times {
+        (x.status, x.outcome) = if n == 0 { (500, Some(Outcome::ServerError)) } else { (200, Some(Outcome::Success)) };
+        series.record(&x);
+    }
+}
+
+fn all(parts: &[Part]) -> Vec<Metric> {
+    parts.iter().flat_map(|p| p.metrics.clone()).collect()
+}
+
+fn find<'a>(metrics: &'a [Metric], name: &str) -> &'a Metric {
+    metrics.iter().find(|m| m.name == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn sums(metrics: &[Metric], name: &str) -> Vec<(String, i64)> {
+    let Some(metric) = metrics.iter().find(|m| m.name == name) else { return Vec::new() };
+    let Some(Data::Sum(sum)) = &metric.data else { panic!("{name} is no sum") };
+    assert!(sum.is_monotonic);
+    sum.data_points
+        .iter()
+        .map(|p| {
+            let Some(Value::AsInt(n)) = p.value else { panic!("{name} is a whole number") };
+            let last = p.attributes.last().map(|a| format!("{}={:?}", a.key, a.value.as_ref().unwrap().value));
+            (last.unwrap_or_default().replace("Some(StringValue(", "").replace("))", ""), n)
+        })
+        .collect()
+}
+
+fn histogram(metrics: &[Metric], name: &str) -> HistogramDataPoint {
+    let metric = find(metrics, name);
+    let Some(Data::Histogram(h)) = &metric.data else { panic!("{name} is no histogram") };
+    assert_eq!(metric.unit, "s");
+    h.data_points[0].clone()
+}
+
+#[test]
+fn cumulative_sums_begin_with_the_process_and_deltas_where_the_last_ended() {
+    let registry = Arc::new(Registry::default());
+    let worker = registry.worker();
+    worker.in_flight(Direction::Inbound, 2);
+    worker.connections(ConnectionSide::Upstream, 1);
+    counted(&registry, 3);
+    registry.reason(metric::REJECTED, "overloaded").fetch_add(4, Relaxed);
+    registry.count_reload(true);
+    let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 7, full: 1, error: 0, oversize: 0 })]);
+    let first = Sums::now(&registry, sinks.clone());
+    let metrics = all(&Report::new(5, None, 1 << 20).of(&first));
+    let expected = [("outcome=\"success\"".to_owned(), 2), ("outcome=\"server_error\"".to_owned(), 1)];
+    assert_eq!(sums(&metrics, "fourmi.commands"), expected);
+    assert_eq!(sums(&metrics, "fourmi.rejected"), [("reason=\"overloaded\"".to_owned(), 4)]);
+    assert_eq!(sums(&metrics, "fourmi.reloads"), [("result=\"ok\"".to_owned(), 1)]);
+    assert_eq!(sums(&metrics, "fourmi.tag"), [("value=\"7\"".to_owned(), 3)]);
+    let sink = [("result=\"sent\"".to_owned(), 7), ("result=\"dropped_full\"".to_owned(), 1)];
+    assert_eq!(sums(&metrics, "fourmi.sink.records"), sink);
+    let whole = histogram(&metrics, "fourmi.command.duration");
+    assert_eq!((whole.count, whole.bucket_counts.len(), whole.explicit_bounds.len()), (3, 14, 13));
+    assert_eq!((whole.explicit_bounds[0], whole.explicit_bounds[12]), (0.001, 10.0));
+    assert_eq!((whole.bucket_counts[4], whole.bucket_counts.iter().sum::<u64>()), (3, 3), "12.34 ms is up to 25 ms");
+    assert!((whole.sum.unwrap() - 3.0 * 0.01234).abs() < 1e-9);
+    assert_eq!((whole.start_time_unix_nano, whole.time_unix_nano), (5, first.at));
+    let Some(Data::Sum(sum)) = &find(&metrics, "fourmi.commands").data else { panic!("a sum") };
+    assert_eq!(sum.aggregation_temporality, AggregationTemporality::Cumulative as i32);
+    let Some(Data::Gauge(level)) = &find(&metrics, "fourmi.commands.in_flight").data else { panic!("a gauge") };
+    assert_eq!(level.data_points[0].value, Some(Value::AsInt(2)));
+    assert!(metrics.iter().any(|m| m.name == "process.memory.usage" && m.unit == "By"));
+
+    // Deltas: only what is new, from where the last ones ended.
+    let told = first.told();
+    let nothing = all(&Report::new(5, Some(&told), 1 << 20).of(&first));
+    assert!(sums(&nothing, "fourmi.commands").is_empty() && sums(&nothing, "fourmi.sink.records").is_empty());
+    assert!(nothing.iter().all(|m| m.name != "fourmi.command.duration"));
+    counted(&registry, 1);
+    let second = Sums::now(&registry, sinks);
+    let fresh = all(&Report::new(5, Some(&told), 1 << 20).of(&second));
+    assert_eq!(sums(&fresh, "fourmi.commands"), [("outcome=\"server_error\"".to_owned(), 1)]);
+    assert_eq!(sums(&fresh, "fourmi.tag"), [("value=\"7\"".to_owned(), 1)]);
+    let whole = histogram(&fresh, "fourmi.command.duration");
+    assert_eq!((whole.count, whole.start_time_unix_nano), (1, first.at));
+    assert!((whole.sum.unwrap() - 0.01234).abs() < 1e-9);
+}
+
+#[test]
+fn names_become_those_of_prometheus() {
+    let registry = Arc::new(Registry::default());
+    counted(&registry, 1);
+    registry.reason(metric::REJECTED, "a").fetch_add(1, Relaxed);
+    registry.reason(metric::RETRIES, "a").fetch_add(1, Relaxed);
+    registry.count_reload(false);
+    registry.set_instances("order", "ready", 1);
+    let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 1, ..SinkTotals::default() })]);
+    let metrics = all(&Report::new(0, None, 1 << 20).of(&Sums::now(&registry, sinks)));
+    // The translation of the OpenTelemetry specification, "Prometheus and OpenMetrics compatibility".
+    let translated = |m: &Metric| {
+        let unit = if m.unit == "s" { "_seconds" } else { "" };
+        let total = if matches!(m.data, Some(Data::Sum(_))) { "_total" } else { "" };
+        format!("{}{unit}{total}", m.name.replace('.', "_"))
+    };
+    let names: std::collections::BTreeSet<String> =
+        metrics.iter().filter(|m| m.name.starts_with("fourmi.")).map(translated).collect();
+    let ours = [
+        metric::COMMANDS,
+        metric::COMMAND_DURATION,
+        metric::UPSTREAM_DURATION,
+        metric::OVERHEAD,
+        metric::IN_FLIGHT,
+        metric::TAG,
+        metric::REJECTED,
+        metric::RETRIES,
+        metric::INSTANCES,
+        metric::SINK_RECORDS,
+        metric::CONNECTIONS,
+        metric::RELOADS,
+    ];
+    assert_eq!(names, ours.map(str::to_owned).into());
+}
+
+#[test]
+fn many_series_are_cut_into_parts_that_lose_none() {
+    let registry = Arc::new(Registry::default());
+    let mut series = WorkerSeries::new(registry.clone(), Label::all(&[]), Arc::from([]));
+    let mut x = sample(&identity(&[]));
+    for n in 0..150 {
+        x.command.name = format!("Command{n}").into();
+        series.record(&x);
+    }
+    let sums_now = Sums::now(&registry, BTreeMap::new());
+    let limit = 16 << 10;
+    let parts = Report::new(0, None, limit).of(&sums_now);
+    assert!(parts.len() > 5, "{}", parts.len());
+    let mut points = 0;
+    for part in &parts {
+        let bytes: usize = part.metrics.iter().map(|m| m.encoded_len() + 6).sum();
+        assert!(bytes <= limit, "{bytes}");
+        let inside: usize = part
+            .metrics
+            .iter()
+            .map(|m| match &m.data {
+                Some(Data::Sum(s)) => s.data_points.len(),
+                Some(Data::Gauge(g)) => g.data_points.len(),
+                Some(Data::Histogram(h)) => h.data_points.len(),
+                other => panic!("{other:?}"),
+            })
+            .sum();
+        assert_eq!(inside as u64, part.points);
+        points += inside;
+    }
+    let commands = parts.iter().map(|p| sums(&p.metrics, "fourmi.commands").iter().map(|(_, n)| n).sum::<i64>());
+    assert_eq!(commands.sum::<i64>(), 150);
+    // 150 sums and 450 histograms, levels and the process.
+    assert!(points >= 600, "{points}");
+}
