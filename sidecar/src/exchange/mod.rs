@@ -18,7 +18,6 @@ pub use fault::{Fault, FaultKind, Retry, Side};
 pub use head::{Answer, Head, Headers};
 pub use tell::{ConnectionSide, Counted, Tell};
 
-use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -37,7 +36,7 @@ pub struct Identity {
 }
 
 /// Which way a command goes, seen from the worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// Others to the worker.
     Inbound,
@@ -56,7 +55,7 @@ impl Direction {
 }
 
 /// How the command came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// HTTP/1.0.
     Http10,
@@ -73,6 +72,10 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 6] =
+        [Protocol::Http10, Protocol::Http11, Protocol::Http2, Protocol::Grpc, Protocol::WebSocket, Protocol::Tunnel];
+
     /// The word that records and labels carry.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -87,7 +90,7 @@ impl Protocol {
 }
 
 /// How a command ended. Exactly one per command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
     /// 1xx to 3xx, or grpc-status 0.
     Success,

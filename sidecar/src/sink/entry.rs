@@ -2,17 +2,15 @@
 //! changes from command to command, nothing that is the same for all, and no sink's own format. A data thread pays
 //! for one encoding, however many sinks there are.
 
-use super::redact::{REDACTED, is_secret};
+mod pack;
+
 use crate::exchange::{Attempt, Direction, Exchange, Outcome, Protocol};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// What is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     /// The worker has been given a command. No record: it only lets the worker's own lines find their command.
     Begun,
@@ -23,7 +21,7 @@ pub(crate) enum What {
 }
 
 /// One thing to tell.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry<'a> {
     /// What it is.
     pub(crate) what: What,
@@ -38,7 +36,6 @@ pub(crate) struct Entry<'a> {
     /// Its id.
     pub(crate) id: &'a str,
     /// Its own tags.
-    #[serde(borrow)]
     pub(crate) tags: Pairs<'a>,
     /// Which way it went; none for a line that belongs to no command.
     pub(crate) direction: Option<Direction>,
@@ -65,7 +62,6 @@ pub(crate) struct Entry<'a> {
     /// Counts from 1; 0 for what is no command.
     pub(crate) attempt: u32,
     /// The tries that failed before.
-    #[serde(borrow)]
     pub(crate) attempts: Tries<'a>,
     /// The request's method; empty for what is no command.
     pub(crate) method: &'a str,
@@ -92,12 +88,11 @@ pub(crate) struct Entry<'a> {
     /// More of it, for people.
     pub(crate) detail: &'a str,
     /// Further fields: what the configuration wants shown of a request, or what came with a line.
-    #[serde(borrow)]
     pub(crate) shown: Pairs<'a>,
 }
 
 /// A duration in nanoseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Nanos(pub(crate) u64);
 
 impl From<Duration> for Nanos {
@@ -118,7 +113,14 @@ impl Nanos {
 pub(crate) enum Pairs<'a> {
     /// Of an exchange.
     Own(&'a [(Arc<str>, String)]),
-    /// Read.
+    /// Read from bytes: the lengths of keys and values, and their texts behind each other.
+    Packed {
+        /// Four bytes each.
+        lengths: &'a [u8],
+        /// All texts.
+        text: &'a str,
+    },
+    /// Read from elsewhere.
     Read(Vec<(&'a str, &'a str)>),
 }
 
@@ -127,52 +129,24 @@ impl<'a> Pairs<'a> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         let own = if let Pairs::Own(own) = self { *own } else { &[] };
         let read = if let Pairs::Read(read) = self { read.as_slice() } else { &[] };
-        own.iter().map(|(k, v)| (&**k, v.as_str())).chain(read.iter().copied())
+        let (lengths, text) =
+            if let Pairs::Packed { lengths, text } = self { (*lengths, *text) } else { (&[][..], "") };
+        let packed = Pairs::unpacked(lengths, text);
+        own.iter().map(|(k, v)| (&**k, v.as_str())).chain(read.iter().copied()).chain(packed)
     }
 
     /// How many.
     pub(crate) fn len(&self) -> usize {
         match self {
             Pairs::Own(own) => own.len(),
+            Pairs::Packed { lengths, .. } => lengths.len() / 8,
             Pairs::Read(read) => read.len(),
         }
     }
 }
 
-impl Serialize for Pairs<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            // A caller may tag its command with a credential; it goes no further than this.
-            Pairs::Own(own) => serializer.collect_seq(
-                own.iter().map(|(k, v)| (&**k, if is_secret(k) && !v.is_empty() { REDACTED } else { v.as_str() })),
-            ),
-            Pairs::Read(read) => serializer.collect_seq(read),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Vec<(&'de str, &'de str)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("pairs")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = seq.next_element()? {
-                    pairs.push(pair);
-                }
-                Ok(pairs)
-            }
-        }
-        deserializer.deserialize_seq(Each).map(Pairs::Read)
-    }
-}
-
 /// One try that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Try<'a> {
     /// The instance.
     pub(crate) upstream: &'a str,
@@ -215,39 +189,6 @@ impl<'a> Tries<'a> {
             Tries::Own(own) => own.len(),
             Tries::Read(read) => read.len(),
         }
-    }
-}
-
-impl Serialize for Tries<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Tries::Own(own) => serializer.collect_seq(own.iter().map(Try::from)),
-            Tries::Read(read) => serializer.collect_seq(read),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Tries<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Tries::Read)
-    }
-}
-
-/// Writes behind what is there, into memory that is used again.
-struct Appending<'a>(&'a mut Vec<u8>);
-
-impl postcard::ser_flavors::Flavor for Appending<'_> {
-    type Output = ();
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
     }
 }
 
@@ -339,20 +280,6 @@ impl<'a> Entry<'a> {
             detail: "",
             shown: Pairs::Read(shown),
         }
-    }
-
-    /// Appends it.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        if postcard::serialize_with_flavor(self, Appending(out)).is_err() {
-            // Appending to a Vec does not fail; a torn entry would be worse than none.
-            out.truncate(start);
-        }
-    }
-
-    /// Reads it back.
-    pub(crate) fn read(bytes: &'a [u8]) -> Option<Entry<'a>> {
-        postcard::from_bytes(bytes).ok()
     }
 
     /// What to call a command that nothing named.
