@@ -81,7 +81,9 @@ fn commands(fourmi: &Fourmi, ids: std::ops::Range<usize>) {
 /// The ids of the records that were taken, in the order of their coming.
 fn taken(sink: &HttpSink) -> Vec<usize> {
     let ok = sink.heard().into_iter().filter(|h| h.status == 200);
-    ok.flat_map(|h| logs(&h).unwrap()).map(|(_, r)| text(&r.attributes, "command_id").unwrap().parse().unwrap()).collect()
+    ok.flat_map(|h| logs(&h).unwrap())
+        .map(|(_, r)| text(&r.attributes, "command_id").unwrap().parse().unwrap())
+        .collect()
 }
 
 fn sink_counts(fourmi: &Fourmi, sink: &str, result: &str, expected: usize) {
@@ -203,7 +205,8 @@ fn an_https_receiver_is_believed_only_with_its_authority() {
     let (worker, certificates) = (Worker::echo(), Certificates::new());
     let sink = HttpSink::start_on(free_port(), Some(certificates.server(certificates.good())), strict);
     let to = |tls: &str| format!("[{{otlp: {{endpoint: \"https://localhost:{}\"{tls}}}}}]", sink.port());
-    let known = Setup::beside(worker.address()).logs(to(&format!(", tls: {{ca: {}}}", certificates.ca_file().display())));
+    let known =
+        Setup::beside(worker.address()).logs(to(&format!(", tls: {{ca: {}}}", certificates.ca_file().display())));
     let fourmi = known.start();
     commands(&fourmi, 0..1);
     sink_counts(&fourmi, "otlp", "sent", 1);
@@ -274,7 +277,10 @@ fn each_hop_is_a_span_with_its_failed_tries() {
     assert_eq!(text(&tried.attributes, "peer.service"), Some("stock"));
     assert_eq!(value(&tried.attributes, "server.port"), Some(&Value::IntValue(i64::from(stock.port()))));
     let event = &tried.events[0];
-    assert_eq!((event.name.as_str(), text(&event.attributes, "error.type")), ("fourmi.attempt.failed", Some("unreachable")));
+    assert_eq!(
+        (event.name.as_str(), text(&event.attributes, "error.type")),
+        ("fourmi.attempt.failed", Some("unreachable"))
+    );
     assert!(text(&event.attributes, "fourmi.upstream").is_some_and(|u| u.contains(&away.to_string())));
     assert!((tried.start_time_unix_nano..=tried.end_time_unix_nano).contains(&event.time_unix_nano));
 }
@@ -282,7 +288,8 @@ fn each_hop_is_a_span_with_its_failed_tries() {
 #[test]
 fn what_is_not_sampled_is_told_only_when_it_failed() {
     let (worker, sink) = (Worker::echo(), span_receiver());
-    let traces = |more: &str| format!("traces: {{otlp: {{endpoint: \"http://127.0.0.1:{}\"}}, sample: 0{more}}}", sink.port());
+    let traces =
+        |more: &str| format!("traces: {{otlp: {{endpoint: \"http://127.0.0.1:{}\"}}, sample: 0{more}}}", sink.port());
     let fourmi = Setup::beside(worker.address()).more(&traces("")).start();
     let silent = Setup::beside(worker.address()).more(&traces(", errors: false")).start();
     for (id, path, parent) in [
@@ -305,7 +312,11 @@ fn what_is_not_sampled_is_told_only_when_it_failed() {
     let failed = span(&sink, "failed");
     assert_eq!(failed.status.as_ref().map(|s| s.code), Some(StatusCode::Error as i32));
     assert_eq!((text(&failed.attributes, "error.type"), failed.flags & 1), (Some("500"), 0));
-    assert_eq!(worker.last().header("traceparent").map(|t| t.ends_with("-00")), Some(true), "nor does the next hop record");
+    assert_eq!(
+        worker.last().header("traceparent").map(|t| t.ends_with("-00")),
+        Some(true),
+        "nor does the next hop record"
+    );
     assert_eq!(spans(&sink).len(), 4);
 }
 
@@ -344,7 +355,8 @@ fn counted(sink: &HttpSink) -> Vec<(i64, i32)> {
 #[test]
 fn deltas_add_up_whatever_the_receiver_answers_and_cumulative_sums_only_grow() {
     let (worker, sink, whole) = (Worker::echo(), number_receiver(), number_receiver());
-    let delta = format!("{{otlp: {{endpoint: \"http://127.0.0.1:{}\", interval: 100ms, temporality: delta}}}}", sink.port());
+    let delta =
+        format!("{{otlp: {{endpoint: \"http://127.0.0.1:{}\", interval: 100ms, temporality: delta}}}}", sink.port());
     let cumulative = format!("{{otlp: {{endpoint: \"http://127.0.0.1:{}\", interval: 100ms}}}}", whole.port());
     let fourmi = Setup::beside(worker.address()).metric_sink(delta).metric_sink(cumulative).start();
     for round in 0..6 {
@@ -367,7 +379,8 @@ fn deltas_add_up_whatever_the_receiver_answers_and_cumulative_sums_only_grow() {
     assert_eq!(fourmi.admin("POST", "/api/v1/reload").status(), 200);
     commands(&fourmi, 60..70);
     until("the deltas go on", || counted(&sink).iter().map(|(n, _)| n).sum::<i64>() == 70);
-    let before = fourmi.metrics().sum("fourmi_sink_records_total", &[("sink", "otlp_metrics"), ("result", "dropped_error")]);
+    let before =
+        fourmi.metrics().sum("fourmi_sink_records_total", &[("sink", "otlp_metrics"), ("result", "dropped_error")]);
     assert_eq!(before, 0.0);
 }
 
@@ -379,7 +392,7 @@ fn a_wrong_section_is_refused_with_its_place() {
                 metrics: {sinks: [{otlp: {endpoint: 'http://c', headers: {Host: x}}}]}\n\
                 traces: {otlp: {endpoint: 'https://c', tls: {ca: /nowhere.pem}}}\n";
     std::fs::write(&file, text).unwrap();
-    let ended = run_fourmi(&["check", "-c", &file.display().to_string()]);
+    let ended = run_fourmi(&["validate", &file.display().to_string()]);
     let said = format!("{}{}", ended.stdout, ended.stderr);
     assert_ne!(ended.code, 0, "{said}");
     for part in ["logs[0].otlp.endpoint", "metrics.sinks[0].otlp.headers", "traces.otlp.tls", "/nowhere.pem"] {

@@ -229,7 +229,8 @@ impl Hub {
                 let start = self.0.start_time;
                 let sender =
                     otlp::Sender::new(settings, outlet.clone(), source, identity, start, &border, until.clone())?;
-                let mut running = Running { outlet, sending: Some(Box::new(move || Box::pin(sender.run()))), task: None };
+                let mut running =
+                    Running { outlet, sending: Some(Box::new(move || Box::pin(sender.run()))), task: None };
                 if let Some(runtime) = &state.runtime {
                     running.start(runtime);
                 }

@@ -53,7 +53,7 @@ fn cumulative_sums_begin_with_the_process_and_deltas_where_the_last_ended() {
     counted(&registry, 3);
     registry.reason(metric::REJECTED, "overloaded").fetch_add(4, Relaxed);
     registry.count_reload(true);
-    let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 7, full: 1, error: 0, oversize: 0 })]);
+    let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 7, full: 1, ..SinkTotals::default() })]);
     let first = Sums::now(&registry, sinks.clone());
     let metrics = all(&Report::new(5, None, 1 << 20).of(&first));
     let expected = [("outcome=\"success\"".to_owned(), 2), ("outcome=\"server_error\"".to_owned(), 1)];
@@ -98,7 +98,7 @@ fn names_become_those_of_prometheus() {
     registry.reason(metric::RETRIES, "a").fetch_add(1, Relaxed);
     registry.count_reload(false);
     registry.set_instances("order", "ready", 1);
-    let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 1, ..SinkTotals::default() })]);
+    let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 1, troubles: [1; 8], ..SinkTotals::default() })]);
     let metrics = all(&Report::new(0, None, 1 << 20).of(&Sums::now(&registry, sinks)));
     // The translation of the OpenTelemetry specification, "Prometheus and OpenMetrics compatibility".
     let translated = |m: &Metric| {
@@ -119,6 +119,7 @@ fn names_become_those_of_prometheus() {
         metric::RETRIES,
         metric::INSTANCES,
         metric::SINK_RECORDS,
+        metric::SINK_TROUBLES,
         metric::CONNECTIONS,
         metric::RELOADS,
     ];
