@@ -1,12 +1,12 @@
 use super::*;
 use crate::exchange::{ConnectionSide, Direction, Exchange};
-use crate::sink::metric::{Label, WorkerSeries};
+use crate::sink::metric::WorkerSeries;
 use crate::sink::record::tests::{identity, sample};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 fn counted(registry: &Arc<Registry>, times: usize) {
-    let labels = Label::all(&["shop".to_owned()]);
+    let labels = registry.labels(&["shop".to_owned()]);
     let mut series = WorkerSeries::new(registry.clone(), labels, Arc::from([]));
     let mut x: Exchange = sample(&identity(&[]));
     for n in 0..times {
@@ -129,7 +129,7 @@ fn names_become_those_of_prometheus() {
 #[test]
 fn many_series_are_cut_into_parts_that_lose_none() {
     let registry = Arc::new(Registry::default());
-    let mut series = WorkerSeries::new(registry.clone(), Label::all(&[]), Arc::from([]));
+    let mut series = WorkerSeries::new(registry.clone(), registry.labels(&[]), Arc::from([]));
     let mut x = sample(&identity(&[]));
     for n in 0..150 {
         x.command.name = format!("Command{n}").into();

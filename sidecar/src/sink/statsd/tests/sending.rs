@@ -250,6 +250,7 @@ async fn row_59_events_are_told_once_over_reloads_to_those_who_know_them() {
     let metrics = |datadog: &UdpSocket| MetricSettings {
         labels: Vec::new(),
         statsd: vec![settings(datadog, Dialect::Datadog), settings(&plain, Dialect::Plain)],
+        otlp: Vec::new(),
         prometheus: false,
     };
     let event = |title: &str| Event {
