@@ -392,7 +392,7 @@ fn a_wrong_section_is_refused_with_its_place() {
                 metrics: {sinks: [{otlp: {endpoint: 'http://c', headers: {Host: x}}}]}\n\
                 traces: {otlp: {endpoint: 'https://c', tls: {ca: /nowhere.pem}}}\n";
     std::fs::write(&file, text).unwrap();
-    let ended = run_fourmi(&["check", "-c", &file.display().to_string()]);
+    let ended = run_fourmi(&["validate", &file.display().to_string()]);
     let said = format!("{}{}", ended.stdout, ended.stderr);
     assert_ne!(ended.code, 0, "{said}");
     for part in ["logs[0].otlp.endpoint", "metrics.sinks[0].otlp.headers", "traces.otlp.tls", "/nowhere.pem"] {

@@ -97,6 +97,7 @@ fn starter_key(key: &'static Key, depth: usize, out: &mut String) {
         ("name", _) => "/command",
         ("id", _) => "/id",
         ("codec", _) => "symfony",
+        ("otlp", _) => "{endpoint: http://collector:4318}",
         (_, Fallback::Yaml(yaml)) => yaml,
         _ => "",
     };

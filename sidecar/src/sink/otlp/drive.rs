@@ -18,6 +18,8 @@ const GATHER_BYTES: usize = 256 << 10;
 const RETIRED_TRIES: u32 = 5;
 /// The pause when nobody says how long.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause when Fourmi ends: what cannot be sent in the time that is left is lost.
+const LAST_PAUSE: Duration = Duration::from_millis(250);
 /// How often a request on its way looks for the end.
 const LATE_POLL: Duration = Duration::from_millis(10);
 /// Memory that is kept for the next batch.
@@ -185,13 +187,14 @@ pub(super) async fn before_the_end<T>(outlet: &Outlet, work: impl Future<Output 
 
 /// Leaves the receiver alone for this long; false when it is not worth trying again.
 pub(super) async fn rest(outlet: &Outlet, pause: Duration, failures: u32) -> Result<(), ()> {
-    let until = Instant::now() + pause;
+    let begun = Instant::now();
     loop {
+        let pause = if outlet.is_stopping() { pause.min(LAST_PAUSE) } else { pause };
         let given_up = outlet.is_ending() && !outlet.is_stopping() && failures >= RETIRED_TRIES;
         if outlet.is_late() || given_up {
             return Err(());
         }
-        let left = until.saturating_duration_since(Instant::now());
+        let left = pause.saturating_sub(begun.elapsed());
         if left.is_zero() {
             return Ok(());
         }
@@ -278,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_counts_what_never_left() {
-        let (_, counts, last) = told(&[1, 1], 60, vec![Verdict::Later(None, "away".into())]).await;
+        let (_, counts, last) = told(&[1, 1], 60, vec![Verdict::Later(None, "away".into()); 100]).await;
         assert_eq!((counts, last.as_deref()), ([0, 2, 0], Some("away")));
         let (_, counts, last) = told(&[1, 1, 1], 60, Vec::new()).await;
         assert_eq!((counts, last.as_deref()), ([0, 3, 0], Some("no time left at the end")));

@@ -177,7 +177,7 @@ impl Sender {
                     // Not beyond the next sums, unless the receiver asks for it.
                     if rest(&self.outlet, pause, failures).await.is_err() {
                         let lost = waiting.iter().map(|w| w.points).sum();
-                        self.outlet.counts.error(lost, &"no time left at the end");
+                        self.outlet.counts.error(lost, &"the receiver was away at the end");
                         return;
                     }
                 }

@@ -101,6 +101,8 @@ const RETRIES: Family = family("fourmi.retries", "{attempt}", "Commands sent aga
 const RELOADS: Family = family("fourmi.reloads", "{reload}", "Reloads of the configuration, by result.");
 const SINK_RECORDS: Family =
     family("fourmi.sink.records", "{record}", "Records and data points by sink and by what became of them.");
+const SINK_TROUBLES: Family =
+    family("fourmi.sink.troubles", "{trouble}", "How often a sink's receiver was not there or refused, by why.");
 const IN_FLIGHT: Family = family("fourmi.commands.in_flight", "{command}", "Commands that have begun and not ended.");
 const CONNECTIONS: Family =
     family("fourmi.connections", "{connection}", "Open connections of callers and to instances.");
@@ -233,6 +235,15 @@ impl<'a> Report<'a> {
                 let n = self.fresh(n, |t| t.sinks.get(sink).map_or(0, |s| s.named()[i].1));
                 if n > 0 {
                     self.sum(SINK_RECORDS, vec![text("sink", sink), text("result", result)], n);
+                }
+            }
+        }
+        for (sink, totals) in &sums.sinks {
+            for (why, n) in totals.troubles() {
+                let told = |t: &Told| t.sinks.get(sink).and_then(|s| s.troubles().find(|(w, _)| *w == why));
+                let n = self.fresh(n, |t| told(t).map_or(0, |(_, n)| n));
+                if n > 0 {
+                    self.sum(SINK_TROUBLES, vec![text("sink", sink), text("reason", why)], n);
                 }
             }
         }

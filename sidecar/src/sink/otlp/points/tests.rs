@@ -98,7 +98,7 @@ fn names_become_those_of_prometheus() {
     registry.reason(metric::RETRIES, "a").fetch_add(1, Relaxed);
     registry.count_reload(false);
     registry.set_instances("order", "ready", 1);
-    let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 1, ..SinkTotals::default() })]);
+    let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 1, troubles: [1; 8], ..SinkTotals::default() })]);
     let metrics = all(&Report::new(0, None, 1 << 20).of(&Sums::now(&registry, sinks)));
     // The translation of the OpenTelemetry specification, "Prometheus and OpenMetrics compatibility".
     let translated = |m: &Metric| {
@@ -119,6 +119,7 @@ fn names_become_those_of_prometheus() {
         metric::RETRIES,
         metric::INSTANCES,
         metric::SINK_RECORDS,
+        metric::SINK_TROUBLES,
         metric::CONNECTIONS,
         metric::RELOADS,
     ];
