@@ -6,7 +6,11 @@
 //!
 //! While a request is on its way the next batch gathers, one batch at most; everything else waits in the ring.
 
+pub(crate) mod event;
+pub(crate) mod post;
 mod queue;
+pub(crate) mod secret;
+pub(crate) mod single;
 
 use super::drain::{Inbox, Outlet};
 use super::transport::Backoff;
