@@ -6,6 +6,7 @@
 //! [`Hub`] holds all that, and sums the cells up: for `/metrics` when asked, for StatsD by the clock. A full ring
 //! drops the record and counts it; neither a command nor another sink ever waits for a sink.
 
+mod batch;
 mod counts;
 mod drain;
 mod entry;

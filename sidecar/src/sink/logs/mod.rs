@@ -22,7 +22,7 @@ macro_rules! sinks {
     };
 }
 
-sinks! { stdout graylog otlp }
+sinks! { stdout graylog otlp loggly splunk datadog http }
 
 /// Makes a sink of its section's values.
 type Build = fn(&Json) -> Result<Sink, Wrong>;
