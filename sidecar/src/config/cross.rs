@@ -7,6 +7,7 @@ use super::source::Span;
 use super::tree::{Node, Value};
 use super::value;
 use crate::exchange::Direction;
+use crate::lines::Listen;
 use crate::names::port;
 use crate::sink::LOG_KEYS;
 use crate::upstream::{Place, Target};
@@ -15,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 struct Listens {
     what: String,
     bind: Bind,
-    /// None: the admin listener.
+    /// None: it takes no commands.
     direction: Option<Direction>,
     span: Span,
 }
@@ -86,6 +87,15 @@ fn listeners(root: &Node) -> Vec<Listens> {
         && let Some(address) = node.text().and_then(|t| value::socket(t).ok())
     {
         out.push(Listens { what: "admin.listen".into(), bind: Bind::Tcp(address), direction: None, span: node.span });
+    }
+    if let Some(Ok(lines)) = read::worker_logs(root) {
+        for (i, place) in lines.listen.iter().enumerate() {
+            let node = root.get("worker_logs").and_then(|w| w.get("listen")).and_then(|l| l.items().get(i));
+            if let (Listen::Tcp(address), Some(node)) = (place, node) {
+                let what = format!("worker_logs.listen[{i}]");
+                out.push(Listens { what, bind: Bind::Tcp(*address), direction: None, span: node.span });
+            }
+        }
     }
     out
 }
@@ -187,6 +197,7 @@ fn services(root: &Node, problems: &mut Problems) {
         }
     }
     sinks(root, problems);
+    worker_logs(root, problems);
     secrets(root, problems);
 }
 
@@ -214,6 +225,18 @@ fn secrets(root: &Node, problems: &mut Problems) {
             let message = format!("`{path}` would show what is hidden: {pointer}");
             problems.error(entry.value.span, "bad-value", &path, message, fix);
         }
+    }
+}
+
+/// What the worker's lines find wrong with their section.
+fn worker_logs(root: &Node, problems: &mut Problems) {
+    if problems.mentions("worker_logs") {
+        return;
+    }
+    if let (Some(entry), Some(Err(wrong))) = (root.entry("worker_logs"), read::worker_logs(root)) {
+        let place = wrong.key.and_then(|k| entry.value.get(k)).map_or(entry.key_span, |n| n.span);
+        let path = wrong.key.map_or("worker_logs".to_owned(), |key| format!("worker_logs.{key}"));
+        problems.error(place, wrong.code, &path, format!("`{path}`: {}", wrong.message), wrong.fix);
     }
 }
 
