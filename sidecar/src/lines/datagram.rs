@@ -93,7 +93,8 @@ fn unpacked(bytes: &[u8]) -> Taken {
     let max = MESSAGE_MAX as u64 + 1;
     let read = match bytes {
         [0x1f, 0x8b, ..] => flate2::read::GzDecoder::new(bytes).take(max).read_to_end(&mut plain),
-        [0x78, second, ..] if (0x7800 + u32::from(*second)).is_multiple_of(31) => {
+        // The four levels of compression; a text may well begin with an x.
+        [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => {
             flate2::read::ZlibDecoder::new(bytes).take(max).read_to_end(&mut plain)
         }
         _ => return Taken::Whole(bytes.to_vec()),

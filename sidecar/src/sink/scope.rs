@@ -297,7 +297,9 @@ impl Scopes {
         // are known, for their entries were read before.
         let on_their_way = usize::try_from(self.registry.levels().in_flight[0]).unwrap_or(0);
         if on_their_way == 0 {
-            let now = Moment { since: 0, at: super::watch::micros(), outputs: [Stretch { from: 0, to: u64::MAX }; 2] };
+            let mut now = self.watch.now();
+            // At some time until now.
+            now.outputs.iter_mut().for_each(|o| o.from = 0);
             for span in std::mem::take(&mut self.active) {
                 self.ended_bytes += self.all.get(&span).map_or(0, |s| s.entry.len());
                 self.close(span, now);

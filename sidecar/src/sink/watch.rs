@@ -195,3 +195,76 @@ impl Line<'_> {
         self.redactor.json(&path, value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    #[test]
+    fn a_racing_reader_never_makes_the_place_wrong() {
+        let (reader, writer) =
+            nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        let output = Arc::new(Output::new(reader.try_clone().unwrap()));
+        let done = Arc::new(AtomicBool::new(false));
+        let reading = {
+            let (output, done) = (output.clone(), done.clone());
+            std::thread::spawn(move || {
+                let mut bytes = vec![0; 777];
+                let mut at = 0;
+                loop {
+                    let last = done.load(SeqCst);
+                    match output.read(|| rustix::io::read(&reader, &mut bytes).map_err(io::Error::from)) {
+                        Ok((from, n)) => {
+                            assert_eq!(from, at, "bytes are counted in order");
+                            at += n as u64;
+                        }
+                        Err(_) if last => return at,
+                        Err(_) => std::thread::yield_now(),
+                    }
+                }
+            })
+        };
+        let mut to = std::fs::File::from(writer);
+        let (mut written, mut exact) = (0u64, 0);
+        for n in 0..20_000usize {
+            let chunk = vec![b'x'; n * 31 % 500 + 1];
+            while to.write(&chunk).is_err() {
+                std::thread::yield_now();
+            }
+            written += chunk.len() as u64;
+            let mark = output.written();
+            assert!(mark.from <= written && written <= mark.to, "{written} is not in {mark:?}");
+            exact += u32::from(mark.from == mark.to);
+        }
+        done.store(true, SeqCst);
+        assert_eq!(reading.join().unwrap(), written);
+        assert!(exact > 0, "sometimes nobody was reading");
+        assert!(output.is_empty() && output.read.load(Relaxed) == written);
+    }
+
+    #[test]
+    fn what_must_not_be_read_does_not_become_an_entry() {
+        let redactor = Redactor::new(&[], &[], &["/user/name".to_owned()]);
+        let fields = [("password", "hunter2"), ("user.name", "Ann"), ("n", "5"), ("empty", "")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let mut line = Line {
+            level: 3,
+            wall: 1,
+            own_time: 0,
+            message: "login with password=hunter2",
+            fields: &fields,
+            place: Place::Unknown,
+            redactor: &redactor,
+        };
+        let mut bytes = Vec::new();
+        line.write(&mut bytes);
+        line.message = "";
+        line.write(&mut bytes);
+        let told = String::from_utf8_lossy(&bytes);
+        assert!(!told.contains("hunter2") && !told.contains("Ann"), "{told}");
+        assert!(told.contains("login with password=[redacted]"), "{told}");
+        assert!(told.contains("password=[redacted] user.name=[redacted] n=5"), "an object without a message: {told}");
+    }
+}

@@ -77,6 +77,10 @@ pub(super) fn of_text(text: &str) -> Option<u8> {
     if let Some(level) = php(start) {
         return Some(level);
     }
+    // Go's last words.
+    if start.starts_with("panic: ") {
+        return Some(2);
+    }
     for (n, token) in start.split_whitespace().take(WORDS).enumerate() {
         if let Some((key, value)) = token.split_once('=') {
             let key = key.trim_start_matches(['{', '[', '"']);
@@ -106,9 +110,6 @@ pub(super) fn of_text(text: &str) -> Option<u8> {
         || start.starts_with("thread '")
     {
         return Some(3);
-    }
-    if start.starts_with("panic: ") {
-        return Some(2);
     }
     let kind = start.split([':', ' ']).next().unwrap_or("");
     (kind.len() > 5 && (kind.ends_with("Error") || kind.ends_with("Exception")) && start.contains(':')).then_some(3)
