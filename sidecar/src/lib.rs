@@ -10,6 +10,7 @@ pub mod command;
 pub mod config;
 pub mod demo;
 pub mod exchange;
+pub mod lines;
 pub mod middleware;
 pub mod names;
 pub mod pipeline;

@@ -42,6 +42,7 @@ pub mod metric {
     pub const INSTANCES: &str = "fourmi_instances";
     pub const SINK_RECORDS: &str = "fourmi_sink_records_total";
     pub const SINK_TROUBLES: &str = "fourmi_sink_troubles_total";
+    pub const WORKER_LINES: &str = "fourmi_worker_lines_total";
     pub const CONNECTIONS: &str = "fourmi_connections";
     pub const RELOADS: &str = "fourmi_reloads_total";
     pub const LABEL_COLLISIONS: &str = "fourmi_label_collisions_total";

@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "control",
             "exchange",
+            "lines",
             "middleware",
             "pipeline",
             "route",
@@ -34,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // Compiles each part's own raw section by calling that part.
-    ("config", &["command", "exchange", "middleware", "pipeline", "route", "sink", "tls", "upstream"]),
+    ("config", &["command", "exchange", "lines", "middleware", "pipeline", "route", "sink", "tls", "upstream"]),
     ("pipeline", &["command", "exchange", "middleware", "route", "sink", "upstream"]),
     ("codec", &["exchange", "tls"]),
     ("middleware", &["command", "exchange", "sink"]),
@@ -43,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Connections to instances are made of the codec's client halves.
     ("upstream", &["codec", "exchange", "tls"]),
     ("sink", &["exchange", "tls"]),
+    ("lines", &["exchange", "sink"]),
     ("exchange", &[]),
     // How a section of the configuration is described; any part may have one.
     ("section", &[]),

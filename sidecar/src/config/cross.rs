@@ -7,6 +7,7 @@ use super::source::Span;
 use super::tree::{Entry, Node, Value};
 use super::value;
 use crate::exchange::Direction;
+use crate::lines::Listen;
 use crate::names::port;
 use crate::section::Wrong;
 use crate::sink::LOG_KEYS;
@@ -16,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 struct Listens {
     what: String,
     bind: Bind,
-    /// None: the admin listener.
+    /// None: it takes no commands.
     direction: Option<Direction>,
     span: Span,
 }
@@ -87,6 +88,15 @@ fn listeners(root: &Node) -> Vec<Listens> {
         && let Some(address) = node.text().and_then(|t| value::socket(t).ok())
     {
         out.push(Listens { what: "admin.listen".into(), bind: Bind::Tcp(address), direction: None, span: node.span });
+    }
+    if let Some(Ok(lines)) = read::worker_logs(root) {
+        for (i, place) in lines.listen.iter().enumerate() {
+            let node = root.get("worker_logs").and_then(|w| w.get("listen")).and_then(|l| l.items().get(i));
+            if let (Listen::Tcp(address), Some(node)) = (place, node) {
+                let what = format!("worker_logs.listen[{i}]");
+                out.push(Listens { what, bind: Bind::Tcp(*address), direction: None, span: node.span });
+            }
+        }
     }
     out
 }
@@ -188,6 +198,7 @@ fn services(root: &Node, problems: &mut Problems) {
         }
     }
     sinks(root, problems);
+    worker_logs(root, problems);
     secrets(root, problems);
 }
 
@@ -218,7 +229,7 @@ fn secrets(root: &Node, problems: &mut Problems) {
     }
 }
 
-/// What a sink itself finds wrong with its section, at the place of the key.
+/// What a part itself finds wrong with its section, at the place of the key.
 fn misfit(entry: &Entry, at: &str, wrong: Wrong, problems: &mut Problems) {
     let place = wrong.key.and_then(|k| entry.value.get(k)).map_or(entry.key_span, |n| n.span);
     let path = match wrong.key {
@@ -228,6 +239,19 @@ fn misfit(entry: &Entry, at: &str, wrong: Wrong, problems: &mut Problems) {
     problems.error(place, wrong.code, &path, format!("`{path}`: {}", wrong.message), wrong.fix);
 }
 
+/// What the worker's lines find wrong with their section.
+fn worker_logs(root: &Node, problems: &mut Problems) {
+    if problems.mentions("worker_logs") {
+        return;
+    }
+    if let (Some(entry), Some(Err(wrong))) = (root.entry("worker_logs"), read::worker_logs(root)) {
+        let place = wrong.key.and_then(|k| entry.value.get(k)).map_or(entry.key_span, |n| n.span);
+        let path = wrong.key.map_or("worker_logs".to_owned(), |key| format!("worker_logs.{key}"));
+        problems.error(place, wrong.code, &path, format!("`{path}`: {}", wrong.message), wrong.fix);
+    }
+}
+
+/// What a sink itself finds wrong with its section.
 fn sinks(root: &Node, problems: &mut Problems) {
     for (i, node) in root.get("logs").map(Node::items).unwrap_or_default().iter().enumerate() {
         let Some(entry) = node.entries().first().filter(|e| e.value.value != Value::Bad) else { continue };

@@ -1,6 +1,7 @@
 //! The whole configuration, once. The check, the defaults, the schema, the environment names, the starter file
 //! and the documentation all come from here.
 
+use crate::lines::KEYS as LINE_KEYS;
 use crate::names::port;
 use crate::section::{Key, Kind, Shape, Word, key, later, word};
 use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
@@ -57,6 +58,7 @@ pub(crate) const ROOT: &[Key] = &[
     key("record", Kind::Section(RECORD), "What records show of a request beside the standard fields, and what never."),
     key("logs", Kind::List(&Kind::Choice(LOG_KEYS)), "Where records go; `[]` for nowhere.")
         .or("[stdout: {format: auto}]"),
+    key("worker_logs", Kind::Section(LINE_KEYS), "The worker's own log lines, which go to the sinks of `logs:`."),
     key("metrics", Kind::Section(METRICS), "Which labels there are and where numbers go."),
     key("traces", Kind::Section(TRACES), "Which traces are recorded, and where their spans go."),
     later("discovery", "Registry, DNS, Consul's API."),

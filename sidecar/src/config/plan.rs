@@ -2,6 +2,7 @@
 
 use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
+use crate::lines;
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
 use crate::upstream::Target;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub show: Show,
     /// Where records go.
     pub logs: Vec<LogSettings>,
+    /// The worker's own lines.
+    pub worker_logs: lines::Settings,
     /// Where numbers go.
     pub metrics: MetricSettings,
     /// Where spans go.

@@ -7,6 +7,7 @@ use super::tree::Node;
 use super::value;
 use crate::command::{Codec, Rules};
 use crate::exchange::{Direction, Identity};
+use crate::lines;
 use crate::names::port;
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::section::Wrong;
@@ -45,6 +46,7 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
         limits: limits(root.get("limits")),
         show: show(root.get("record")),
         logs: items(root, "logs").filter_map(log).filter_map(Result::ok).collect(),
+        worker_logs: worker_logs(root).and_then(Result::ok).unwrap_or_default(),
         metrics: metrics(root.get("metrics")),
         spans: root.get("traces").and_then(spans).and_then(Result::ok),
         sampling: root
@@ -177,6 +179,12 @@ pub(crate) fn log(node: &Node) -> Option<Result<LogSettings, Wrong>> {
     let entry = node.entries().first()?;
     let key = LOG_KEYS.iter().find(|k| k.name == entry.key)?;
     Some(LogSettings::new(key.name, raw::section(&entry.value, key.kind.keys()?)))
+}
+
+/// The section `worker_logs:`, or why it can't be.
+pub(crate) fn worker_logs(root: &Node) -> Option<Result<lines::Settings, Wrong>> {
+    let node = root.get("worker_logs").filter(|n| !n.entries().is_empty())?;
+    Some(lines::Settings::new(&raw::section(node, lines::KEYS)))
 }
 
 fn metrics(node: Option<&Node>) -> MetricSettings {

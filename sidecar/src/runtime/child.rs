@@ -1,5 +1,6 @@
 //! The worker process of `fourmi run -- CMD`: started when the listeners are ready, its end is ours, its exit code too.
 
+use crate::lines::Ends;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
@@ -16,12 +17,21 @@ pub(super) struct Child {
 
 impl Child {
     /// Starts it; an empty command is no worker. The error comes with its exit code: 127 not found, 126 not runnable.
-    pub(super) fn start(command: &[OsString]) -> Result<Self, (String, u8)> {
+    pub(super) fn start(command: &[OsString], captured: Option<Ends>) -> Result<Self, (String, u8)> {
         let Some((program, arguments)) = command.split_first() else {
             return Ok(Child { process: None, code: None });
         };
         // A group of its own: Ctrl-C in a terminal is for us, and reaches the worker when what it does has ended.
-        match tokio::process::Command::new(program).args(arguments).process_group(0).kill_on_drop(true).spawn() {
+        let mut starting = tokio::process::Command::new(program);
+        starting.args(arguments).process_group(0).kill_on_drop(true);
+        if let Some(Ends { stdout, stderr }) = captured {
+            starting.stdout(stdout).stderr(stderr);
+            // Python would hold its lines back as soon as they go to no terminal.
+            if std::env::var_os("PYTHONUNBUFFERED").is_none() {
+                starting.env("PYTHONUNBUFFERED", "1");
+            }
+        }
+        match starting.spawn() {
             Ok(process) => Ok(Child { process: Some(process), code: None }),
             Err(e) => {
                 let code = if e.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };

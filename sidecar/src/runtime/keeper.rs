@@ -7,6 +7,7 @@ use super::worker::{Order, Shared};
 use crate::admin::{Control, Part, Reloaded};
 use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
 use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Identity, Tell};
+use crate::lines::Lines;
 use crate::pipeline::Blueprint;
 use crate::sink::{Event, EventKind, Hub};
 use crate::upstream::{Check, Target, keep_checking};
@@ -30,6 +31,8 @@ pub(super) struct Keeper {
     files: u64,
     loaded: RefCell<Loaded>,
     hub: Rc<Hub>,
+    /// Takes the worker's own lines.
+    pub(super) lines: Rc<Lines>,
     standings: Standings,
     orders: RefCell<Vec<mpsc::Sender<Order>>>,
     checks: RefCell<HashMap<Key, (Check, JoinHandle<()>)>>,
@@ -43,13 +46,14 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(load: LoadOptions, loaded: Loaded, hub: Rc<Hub>, files: u64) -> Self {
+    pub(super) fn new(load: LoadOptions, loaded: Loaded, hub: Rc<Hub>, lines: Rc<Lines>, files: u64) -> Self {
         Keeper {
             shared: Arc::default(),
             load,
             files,
             loaded: RefCell::new(loaded),
             hub,
+            lines,
             standings: Standings::default(),
             orders: RefCell::default(),
             checks: RefCell::default(),
@@ -264,6 +268,12 @@ impl Keeper {
             }
             let sockets = listen::bind(&listener.bind, old.threads).map_err(|e| listen::explain(&listener.bind, &e))?;
             opened.push((listener.clone(), sockets));
+        }
+        let taking =
+            self.lines.follow(&new.worker_logs, &new.logs, &new.show.redactor).map_err(|(message, _)| message)?;
+        notes.extend(taking.iter().map(|place| format!("taking lines at {place}")));
+        if new.worker_logs.capture != old.worker_logs.capture {
+            notes.push("`worker_logs.capture` needs a restart".into());
         }
         self.allow_connections(&new);
         let blueprint = Arc::new(self.draw(&new));

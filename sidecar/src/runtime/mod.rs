@@ -14,6 +14,7 @@ mod worker;
 
 use crate::config::{self, LoadOptions, Loaded, Plan};
 use crate::exchange::Direction;
+use crate::lines::Lines;
 use crate::sink::{EventKind, Hub};
 use keeper::Keeper;
 use std::ffi::OsString;
@@ -82,7 +83,8 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let plan = loaded.plan.clone();
     let (hub, tellers) = Hub::new(&plan.identity, &plan.told(), &plan.metrics, plan.threads);
     let hub = Rc::new(hub);
-    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), files));
+    let lines = Lines::new(hub.clone());
+    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), lines, files));
     keeper.allow_connections(&plan);
 
     // Listen first: a port that is taken ends the start before anything else has begun.
@@ -109,6 +111,11 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
             }
         }
     };
+
+    if let Err((message, e)) = keeper.lines.follow(&plan.worker_logs, &plan.logs, &plan.show.redactor) {
+        tracing::error!("{message}");
+        return cannot_listen(&e);
+    }
 
     hub.start();
     let drawing = Arc::new(keeper.draw(&plan));
@@ -147,6 +154,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     keeper.order(|| Order::Stop).await;
     // What is cut now is told as cancelled by the threads as they end; only then the sinks are emptied.
     let _ = tokio::time::timeout(LAST, all(&mut ends)).await;
+    keeper.lines.finish().await;
     let kind = if code == code::OK { EventKind::Info } else { EventKind::Error };
     keeper.event(format!("{}: fourmi stops", keeper.service()), format!("exit code {code}"), kind, None);
     hub.shutdown(FLUSH).await;
@@ -169,7 +177,15 @@ async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: &mut Ends) -> u8 {
             return code::FAILED;
         }
     };
-    let mut child = match child::Child::start(&options.command) {
+    let captured = match options.command.is_empty() {
+        true => Ok(None),
+        false => keeper.lines.capture(&keeper.plan().worker_logs),
+    };
+    let captured = captured.unwrap_or_else(|e| {
+        tracing::warn!("the worker's output cannot be captured and stays as it is: {e}");
+        None
+    });
+    let mut child = match child::Child::start(&options.command, captured) {
         Ok(child) => child,
         Err((e, code)) => {
             tracing::error!("{e}");

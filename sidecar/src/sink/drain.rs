@@ -201,12 +201,13 @@ impl Inbox {
         }
     }
 
-    fn has_arrivals(&self) -> bool {
+    /// Whether there are rings that it does not read yet.
+    pub(crate) fn has_arrivals(&self) -> bool {
         !self.outlet.arriving.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Takes new rings in and lets go of those whose worker is gone and whose records have left.
-    fn tidy(&mut self) {
+    pub(crate) fn tidy(&mut self) {
         self.rings.append(&mut self.outlet.arriving.lock().unwrap_or_else(PoisonError::into_inner));
         // Abandonment is asked first: after it nothing more can come.
         self.rings.retain(|(ring, _)| !(ring.is_abandoned() && ring.backlog() == 0));

@@ -89,6 +89,26 @@ pub(crate) struct Entry<'a> {
     pub(crate) detail: &'a str,
     /// Further fields: what the configuration wants shown of a request, or what came with a line.
     pub(crate) shown: Pairs<'a>,
+    /// When it was, in the worker's output and by the clock; only while somebody takes the worker's lines.
+    pub(crate) moment: Moment,
+}
+
+/// A moment: of a line its stretch in the worker's output, of a command where the output was when it began or ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Not before this, in microseconds since 1970.
+    pub(crate) since: u64,
+    /// Not after this; 0 when there is no telling.
+    pub(crate) at: u64,
+    /// Bytes that the worker had written to its standard output and to its standard error.
+    pub(crate) outputs: [Stretch; 2],
+}
+
+/// From a byte to a byte, counted from the output's beginning; nothing when both are the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
 }
 
 /// A duration in nanoseconds.
@@ -240,6 +260,7 @@ impl<'a> Entry<'a> {
             fault: x.fault.as_ref().map_or("", |f| f.kind.code()),
             detail: x.fault.as_ref().map_or("", |f| &f.detail),
             shown: Pairs::Own(&x.shown),
+            moment: Moment::default(),
         }
     }
 
@@ -279,6 +300,7 @@ impl<'a> Entry<'a> {
             fault: "",
             detail: "",
             shown: Pairs::Read(shown),
+            moment: Moment::default(),
         }
     }
 

@@ -1,10 +1,11 @@
 //! The sinks of one configuration, and the one place where an entry becomes each sink's own record.
 
 use super::drain::{Inbox, Outlet};
-use super::entry::Entry;
+use super::entry::{Entry, What};
 use super::fields::Who;
 use super::filter::Filter;
 use super::ring::{self, Writer};
+use super::scope::Scopes;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,25 +93,50 @@ impl Generation {
     }
 }
 
+/// Lines that wait until the data threads' rings are empty.
+const HELD_MAX: usize = 8192;
+
 /// Tells what the data threads bring, until its own outlet ends.
-pub(crate) async fn tell_all(outlet: Arc<Outlet>, mut inbox: Inbox) {
+pub(crate) async fn tell_all(outlet: Arc<Outlet>, mut inbox: Inbox, mut scopes: Scopes) {
     let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
+    // A line is told when all rings have been seen empty after it came: what the worker was given before it wrote the
+    // line has been read then.
+    let mut held: Vec<(Box<[u8]>, Arc<Generation>)> = Vec::new();
     while inbox.wait().await {
         let mut holds = 0;
         loop {
             let mut told = 0;
             let mut behind = false;
+            let mut empty = false;
             while told < ROUND {
                 bytes.clear();
-                let Some((_, generation)) = inbox.pop_from(&mut bytes) else { break };
+                let Some((_, generation)) = inbox.pop_from(&mut bytes) else {
+                    if !held.is_empty() && inbox.has_arrivals() {
+                        inbox.tidy();
+                        continue;
+                    }
+                    empty = true;
+                    break;
+                };
                 told += 1;
                 match Entry::read(&bytes) {
-                    Some(entry) => generation.tell(&entry, &mut scratch),
+                    Some(entry) if entry.what == What::Line => {
+                        held.push((bytes.as_slice().into(), generation.clone()));
+                    }
+                    Some(entry) => {
+                        scopes.see(&entry, &bytes);
+                        generation.tell(&entry, &mut scratch);
+                    }
                     // We wrote it ourselves.
                     None => generation.lost(1),
                 }
                 if told == ROUND {
                     behind = generation.branches.iter().any(|b| b.is_behind());
+                }
+            }
+            if empty || held.len() >= HELD_MAX {
+                for (line, generation) in held.drain(..) {
+                    scopes.tell(&line, empty, &generation, &mut scratch);
                 }
             }
             if bytes.capacity() > SCRATCH_MAX {
@@ -127,5 +153,8 @@ pub(crate) async fn tell_all(outlet: Arc<Outlet>, mut inbox: Inbox) {
                 tokio::task::yield_now().await;
             }
         }
+    }
+    for (line, generation) in held {
+        scopes.tell(&line, false, &generation, &mut scratch);
     }
 }

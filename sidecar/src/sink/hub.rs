@@ -9,17 +9,27 @@ use super::generation::{Branch, Generation, tell_all};
 use super::logs::{LogSettings, Sending};
 use super::metric::{Labels, Registry, Sampling, WorkerSeries};
 use super::otlp::{self, Border, OtlpMetrics, Sums};
-use super::ring::RING_BYTES;
+use super::ring::{self, RING_BYTES, Writer};
+use super::scope::Scopes;
 use super::statsd::{Handover, Statsd, Told};
 use super::teller::{Teller, Voice};
+use super::watch::{Line, Watch};
 use super::{MetricSettings, StatsdSettings, process, prometheus};
 use crate::exchange::Identity;
+use crate::names::metric;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+/// Bytes of the worker's lines that may wait: what a burst of two times the allowed rate brings while the control
+/// thread is held up for a second.
+const LINES_BYTES: usize = 4 << 20;
+/// A scratch buffer that grew beyond this is let go.
+const SCRATCH_MAX: usize = 128 << 10;
 
 /// What became of one sink's records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +66,8 @@ struct Shared {
     start_time: f64,
     /// What the data threads' rings lead to.
     intake: Arc<Outlet>,
+    /// Whether the worker's lines are taken, and where its output is.
+    watch: Arc<Watch>,
     state: Mutex<State>,
 }
 
@@ -74,6 +86,9 @@ struct State {
     /// Numbers of sinks that are gone.
     gone: BTreeMap<&'static str, Totals>,
     next_id: u64,
+    /// The way of the worker's lines to the sinks of that generation.
+    lines: Option<(Writer, Arc<Generation>)>,
+    scratch: Vec<u8>,
 }
 
 struct Running {
@@ -105,6 +120,7 @@ impl Hub {
             workers,
             start_time: process::start_time(),
             intake: Outlet::new("intake", String::new()),
+            watch: Arc::default(),
             state: Mutex::new(State::default()),
         }));
         let tellers = hub.reload(identity, logs, metrics);
@@ -122,7 +138,8 @@ impl Hub {
         let mut state = self.state();
         if state.telling.is_none() {
             let intake = self.0.intake.clone();
-            state.telling = Some(runtime.spawn(tell_all(intake.clone(), Inbox::of_threads(intake))));
+            let scopes = Scopes::new(self.0.watch.clone(), self.0.registry.clone());
+            state.telling = Some(runtime.spawn(tell_all(intake.clone(), Inbox::of_threads(intake), scopes)));
         }
         state.configured().for_each(|r| r.start(&runtime));
         state.runtime = Some(runtime);
@@ -148,7 +165,7 @@ impl Hub {
             ring: self.0.intake.connect(RING_BYTES, generation),
             outlet: self.0.intake.clone(),
             generation: generation.clone(),
-            begun: false,
+            watch: self.0.watch.clone(),
         });
         let series = WorkerSeries::new(registry.clone(), labels.clone(), statsd.clone());
         Teller::new(registry.clone(), series, voice)
@@ -250,6 +267,35 @@ impl Hub {
             Some(shared) => shared.state.lock().unwrap_or_else(PoisonError::into_inner).sums(),
             None => BTreeMap::new(),
         })
+    }
+
+    /// What the data threads are asked about the worker's output.
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.0.watch
+    }
+
+    /// Tells a line of the worker's to every log sink, with what is known of its command. It is counted here.
+    pub(crate) fn line(&self, line: &Line<'_>) {
+        let mut state = self.state();
+        let State { generation, lines, scratch, .. } = &mut *state;
+        if lines.as_ref().is_none_or(|(_, of)| !Arc::ptr_eq(of, generation)) {
+            *lines = Some((self.0.intake.connect(LINES_BYTES, generation), generation.clone()));
+        }
+        ring::begin(scratch);
+        line.write(scratch);
+        let fits = lines.as_mut().is_some_and(|(ring, _)| ring.push(scratch));
+        match fits {
+            true => self.0.intake.ring(),
+            false => self.count_lines("dropped_full", 1),
+        }
+        if scratch.capacity() > SCRATCH_MAX {
+            *scratch = Vec::new();
+        }
+    }
+
+    /// Counts lines of the worker's by what became of them.
+    pub(crate) fn count_lines(&self, result: &'static str, n: u64) {
+        self.0.registry.reason(metric::WORKER_LINES, result).fetch_add(n, Relaxed);
     }
 
     /// Commands on their way now, both directions.

@@ -24,12 +24,14 @@ mod prometheus;
 mod record;
 mod redact;
 mod ring;
+mod scope;
 pub(crate) mod scrape;
 mod show;
 mod statsd;
 mod teller;
 mod text;
 mod transport;
+mod watch;
 
 pub use event::{Event, EventKind};
 pub use hub::{Hub, SinkStat};
@@ -38,8 +40,10 @@ pub use logs::LogSettings;
 pub use otlp::OtlpMetrics;
 pub(crate) use otlp::{METRIC_KEYS as OTLP_METRIC_KEYS, TRACE_KEYS, TRACES};
 pub use redact::{REDACTED, Redactor};
+pub(crate) use scope::names_command;
 pub use show::Show;
 pub use teller::Teller;
+pub(crate) use watch::{Line, OUTPUT_READ_MAX, Output, Place};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -181,6 +181,11 @@ fn events(out: &mut String, registry: &Registry) {
             line(out, name, &[("reason", reason)], n);
         }
     }
+    let name = metric::WORKER_LINES;
+    family(out, name, "counter", "Lines that the worker wrote, by what became of them.");
+    for (_, result, n) in reasons.iter().filter(|(of, ..)| *of == name) {
+        line(out, name, &[("result", result)], n);
+    }
     family(out, metric::RELOADS, "counter", "Reloads of the configuration, by result.");
     for (result, n) in ["ok", "failed"].into_iter().zip(registry.reloads()) {
         line(out, metric::RELOADS, &[("result", result)], n);

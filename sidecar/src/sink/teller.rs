@@ -5,6 +5,7 @@ use super::entry::{Entry, What};
 use super::generation::Generation;
 use super::metric::{WorkerCells, WorkerSeries};
 use super::ring::{self, Writer};
+use super::watch::Watch;
 use crate::exchange::{ConnectionSide, Direction, Exchange};
 use crate::names::metric;
 use std::cell::RefCell;
@@ -20,7 +21,7 @@ pub(super) struct Voice {
     pub(super) outlet: Arc<Outlet>,
     pub(super) generation: Arc<Generation>,
     /// Whether somebody wants to know which commands the worker has in its hands.
-    pub(super) begun: bool,
+    pub(super) watch: Arc<Watch>,
 }
 
 /// What one worker thread tells its exchanges to. It may be moved to the worker's thread and stays there; after a
@@ -64,7 +65,7 @@ impl Teller {
 
     /// The worker is given a command: its own lines may be about it.
     pub fn begun(&self, x: &Exchange) {
-        if self.inner.borrow().voice.as_ref().is_some_and(|v| v.begun) {
+        if self.inner.borrow().voice.as_ref().is_some_and(|v| v.watch.is_wanted()) {
             self.tell(What::Begun, x);
         }
     }
@@ -73,11 +74,21 @@ impl Teller {
         let mut inner = self.inner.borrow_mut();
         let Inner { voice: Some(voice), scratch, .. } = &mut *inner else { return };
         ring::begin(scratch);
-        Entry::of(what, x).write(scratch);
+        let mut entry = Entry::of(what, x);
+        let watched = x.direction == Direction::Inbound && voice.watch.is_wanted();
+        if watched {
+            entry.moment = voice.watch.now();
+        }
+        entry.write(scratch);
         if voice.ring.push(scratch) {
             voice.outlet.ring();
-        } else if what == What::Command {
-            voice.generation.lost(1);
+        } else {
+            if what == What::Command {
+                voice.generation.lost(1);
+            }
+            if watched {
+                voice.watch.missed();
+            }
         }
         if scratch.capacity() > SCRATCH_MAX {
             *scratch = Vec::new();

@@ -3,7 +3,7 @@
 //! allocation (but for failed tries) and one look at every byte. A general format costs four times as many
 //! instructions: `docs/decisions/010-one-entry-for-all-sinks.md`.
 
-use super::{Entry, Nanos, Pairs, Tries, Try, What};
+use super::{Entry, Moment, Nanos, Pairs, Stretch, Tries, Try, What};
 use crate::exchange::{Direction, Outcome, Protocol};
 use crate::sink::redact::{REDACTED, is_secret};
 use std::net::IpAddr;
@@ -51,6 +51,7 @@ impl<'a> Entry<'a> {
             index(&Outcome::ALL, self.outcome),
             self.trace_flags,
             ip_kind,
+            u8::from(self.moment != Moment::default()),
         ]);
         out.extend_from_slice(&ip);
         for n in [
@@ -72,6 +73,12 @@ impl<'a> Entry<'a> {
         out.extend_from_slice(&self.grpc_status.unwrap_or(u16::MAX).to_le_bytes());
         for count in [self.tags.len(), self.shown.len(), self.attempts.len()] {
             out.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_le_bytes());
+        }
+        if self.moment != Moment::default() {
+            let Moment { since, at, outputs: [first, second] } = self.moment;
+            for n in [since, at, first.from, first.to, second.from, second.to] {
+                out.extend_from_slice(&n.to_le_bytes());
+            }
         }
         for text in self.texts() {
             length(out, text);
@@ -108,7 +115,7 @@ impl<'a> Entry<'a> {
     /// Reads it back; none if the bytes are not what [`Entry::write`] wrote.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Entry<'a>> {
         let mut numbers = Numbers(bytes);
-        let [what, level, direction, protocol, outcome, trace_flags, ip_kind] = numbers.take()?;
+        let [what, level, direction, protocol, outcome, trace_flags, ip_kind, has_moment] = numbers.take()?;
         let ip = numbers.take::<16>()?;
         let mut long = || numbers.take().map(u64::from_le_bytes);
         let (wall, total, upstream_time, overhead) = (long()?, long()?, long()?, long()?);
@@ -120,6 +127,10 @@ impl<'a> Entry<'a> {
         let grpc_status = u16::from_le_bytes(numbers.take()?);
         let mut count = || numbers.take().map(|n| usize::from(u16::from_le_bytes(n)));
         let (tags, shown, tries) = (count()?, count()?, count()?);
+        let moment = match has_moment {
+            0 => Moment::default(),
+            _ => numbers.moment()?,
+        };
         let mut lengths = [0; TEXTS];
         for length in &mut lengths {
             *length = numbers.length()?;
@@ -186,6 +197,7 @@ impl<'a> Entry<'a> {
             fault,
             detail,
             shown,
+            moment,
         })
     }
 }
@@ -208,6 +220,13 @@ impl<'a> Numbers<'a> {
         let (first, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*first)
+    }
+
+    fn moment(&mut self) -> Option<Moment> {
+        let mut next = || self.take().map(u64::from_le_bytes);
+        let (since, at) = (next()?, next()?);
+        let outputs = [Stretch { from: next()?, to: next()? }, Stretch { from: next()?, to: next()? }];
+        Some(Moment { since, at, outputs })
     }
 
     fn length(&mut self) -> Option<usize> {
@@ -266,7 +285,8 @@ mod tests {
         x.grpc_status = Some(5);
         x.client = "fd00::1".parse().ok();
         x.attempt_failed(&"http://a:1".into(), Instant::now() + Duration::from_millis(5), FaultKind::Unreachable, "no");
-        let entry = Entry::of(What::Command, &x);
+        let mut entry = Entry::of(What::Command, &x);
+        entry.moment = Moment { since: 1, at: 2, outputs: [Stretch { from: 3, to: 4 }, Stretch { from: 5, to: 6 }] };
         let mut bytes = Vec::new();
         entry.write(&mut bytes);
         let back = Entry::read(&bytes).unwrap();
