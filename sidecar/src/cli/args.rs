@@ -65,6 +65,7 @@ impl Global {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// For people
+    #[value(alias = "table")]
     Text,
     /// Stable, for programs
     Json,
@@ -139,6 +140,18 @@ pub(crate) enum Command {
         /// Whether it takes commands (the default)
         #[arg(long)]
         ready: bool,
+    },
+    /// Look over everything: configuration, the running Fourmi, every sink; each trouble with its reason and help
+    #[command(
+        after_help = "Examples:\n  fourmi check --pre           before it starts: receivers reachable, ports free\n  fourmi check --wait 60s      after a deploy\n  fourmi check -o json"
+    )]
+    Check {
+        /// Before Fourmi runs: the machine, and whether receivers can be reached from here
+        #[arg(long)]
+        pre: bool,
+        /// Go on until nothing fails, this long at most
+        #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "60s")]
+        wait: Option<Duration>,
     },
     /// Read the configuration again; waits, and says what is wrong with it
     Reload,

@@ -2,11 +2,13 @@
 //!
 //! Blocking and small on purpose: a container's health check starts this program every few seconds.
 
+use crate::config::{Plan, Report};
 use crate::names::port;
 use serde_json::Value;
 use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -25,7 +27,7 @@ const UNREACHABLE: u8 = 69;
 const LATER: u8 = 75;
 
 /// For a connection to stand, and for each read and write.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// A reload reads files and looks names up before it answers.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two questions while waiting.
@@ -46,18 +48,55 @@ pub struct Target {
 
 /// Where the admin listener is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+pub(super) struct Place {
     /// Host name or address (IPv6 in brackets) and port, as in a URL.
-    authority: String,
+    pub(super) authority: String,
 }
 
-struct Answer {
-    status: u16,
-    body: String,
+/// Why nobody is asked.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The address makes no sense.
+    Usage(String),
+    /// The configuration switches it off.
+    Off,
+    /// The configuration that would name it cannot be used.
+    Config(Report),
+}
+
+impl Lost {
+    /// Says so; the exit code.
+    pub(super) fn tell(&self, json: bool) -> u8 {
+        match self {
+            Lost::Usage(why) => {
+                tell(why);
+                USAGE
+            }
+            Lost::Off => {
+                tell("the configuration switches the admin listener off");
+                USAGE
+            }
+            Lost::Config(report) => {
+                match json {
+                    true => print(&format!("{:#}", report.json())),
+                    false => tell(report.render(false).trim_end()),
+                }
+                tell("so its admin listener is not known: correct it, or name the listener with --admin URL");
+                report.exit()
+            }
+        }
+    }
+}
+
+/// What was answered.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn good(&self) -> bool {
+    /// Whether the status says that all went well.
+    pub(super) fn good(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
@@ -67,7 +106,7 @@ impl Answer {
 pub fn health(target: &Target, wait: Option<Duration>, live: bool) -> u8 {
     let place = match find(target) {
         Ok(place) => place,
-        Err(why) => return usage(&why),
+        Err(lost) => return lost.tell(target.json),
     };
     let path = if live { "/livez" } else { "/readyz" };
     let end = wait.map(|wait| Instant::now() + wait);
@@ -136,7 +175,7 @@ pub fn stop(target: &Target) -> u8 {
 
 /// Posts, prints what was said, and returns whom it asked.
 fn change(target: &Target, path: &str, patience: Duration) -> Result<Place, u8> {
-    let place = find(target).map_err(|why| usage(&why))?;
+    let place = find(target).map_err(|lost| lost.tell(target.json))?;
     match ask(&place, "POST", path, target.json, patience) {
         Ok(answer) if answer.good() => {
             print(&answer.body);
@@ -148,20 +187,50 @@ fn change(target: &Target, path: &str, patience: Duration) -> Result<Place, u8> 
 }
 
 /// The flag, the environment, the configuration, the default.
-fn find(target: &Target) -> Result<Place, String> {
-    let named = target.admin.clone().or_else(|| std::env::var("FOURMI_ADMIN_URL").ok().filter(|v| !v.is_empty()));
-    if let Some(named) = named {
-        return parse(&named);
+fn find(target: &Target) -> Result<Place, Lost> {
+    locate(target, || crate::config::load(&target.load).map(|loaded| loaded.plan))
+}
+
+/// The same with a configuration that somebody else may have read already.
+pub(super) fn locate(target: &Target, plan: impl FnOnce() -> Result<Arc<Plan>, Report>) -> Result<Place, Lost> {
+    if let Some(named) = named(target) {
+        return parse(&named).map_err(Lost::Usage);
     }
-    // A file with mistakes must not keep anybody from asking the Fourmi that still runs on the old one.
-    let at = match crate::config::load(&target.load) {
-        Ok(loaded) => match &loaded.plan.admin {
-            Some(admin) => admin.listen,
-            None => return Err("the configuration switches the admin listener off".to_owned()),
+    let admin = match plan() {
+        Ok(plan) => plan.admin.clone(),
+        // A file with mistakes must not keep anybody from asking the Fourmi that still runs on the old one. But it
+        // must be that one: a guess may be another's, which would then be stopped, or be called healthy.
+        Err(report) => match crate::config::salvaged_admin(&target.load) {
+            None => return Err(Lost::Config(report)),
+            Some(admin) => {
+                if let Some(admin) = &admin {
+                    tell(format_args!(
+                        "the configuration has mistakes, see `fourmi validate`; asking {}",
+                        admin.listen
+                    ));
+                }
+                admin
+            }
         },
-        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, port::ADMIN)),
     };
-    Ok(Place { authority: reachable(at).to_string() })
+    match admin {
+        Some(admin) => Ok(Place { authority: reachable(admin.listen).to_string() }),
+        None => Err(Lost::Off),
+    }
+}
+
+impl Place {
+    /// Whether it is on this machine.
+    pub(super) fn is_here(&self) -> bool {
+        let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host);
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// What the flag or the environment names.
+fn named(target: &Target) -> Option<String> {
+    target.admin.clone().or_else(|| std::env::var("FOURMI_ADMIN_URL").ok().filter(|v| !v.is_empty()))
 }
 
 /// A listener on every address is asked on loopback.
@@ -198,7 +267,7 @@ fn parse(url: &str) -> Result<Place, String> {
 }
 
 /// One request on a connection of its own.
-fn ask(place: &Place, method: &str, path: &str, json: bool, patience: Duration) -> Result<Answer, String> {
+pub(super) fn ask(place: &Place, method: &str, path: &str, json: bool, patience: Duration) -> Result<Answer, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut stream = connect(&place.authority).map_err(text)?;
     stream.set_read_timeout(Some(patience)).map_err(text)?;
@@ -250,11 +319,6 @@ fn unreachable(place: &Place, path: &str, why: &str) -> u8 {
     tell(format_args!("http://{}{path}: {why}", place.authority));
     tell("is Fourmi running? name another admin listener with --admin URL or FOURMI_ADMIN_URL");
     UNREACHABLE
-}
-
-fn usage(why: &str) -> u8 {
-    tell(why);
-    USAGE
 }
 
 /// The result. A reader that went away is not our failure.

@@ -5,6 +5,7 @@
 //! second Ctrl-C; with `run -- CMD` the worker's.
 
 mod args;
+mod check;
 pub mod client;
 mod explain;
 mod log;
@@ -52,6 +53,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         }
         Command::Validate { file, deny_warnings } => show::validate(&global, file, deny_warnings),
         Command::Health { wait, live, ready: _ } => client::health(&target(), wait, live),
+        Command::Check { pre, wait } => check::check(&target(), &global, pre, wait),
         Command::Reload => client::reload(&target()),
         Command::Drain { wait, timeout } => client::drain(&target(), wait, timeout),
         Command::Stop => client::stop(&target()),

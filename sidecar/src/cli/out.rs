@@ -29,10 +29,19 @@ pub(crate) fn note(text: &str) {
 
 /// Whether standard error takes colour.
 pub(crate) fn colored(when: Color) -> bool {
+    takes_color(when, std::io::stderr().is_terminal())
+}
+
+/// Whether standard output does.
+pub(crate) fn result_colored(when: Color) -> bool {
+    takes_color(when, std::io::stdout().is_terminal())
+}
+
+fn takes_color(when: Color, terminal: bool) -> bool {
     match when {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => std::io::stderr().is_terminal() && wanted(),
+        Color::Auto => terminal && wanted(),
     }
 }
 

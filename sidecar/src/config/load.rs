@@ -2,12 +2,12 @@
 
 use super::keys::ROOT;
 use super::overlay::{self, Env};
-use super::plan::Plan;
+use super::plan::{Admin, Plan};
 use super::problem::{Problem, Problems, Report};
 use super::shown::Shown;
 use super::source::{Origin, Span};
 use super::tree::{self, Node};
-use super::{cross, fill, read, walk};
+use super::{cross, fill, read, salvage, walk};
 use crate::section::Kind;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -43,23 +43,54 @@ pub struct Loaded {
 /// # Errors
 /// Every problem at once.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Report> {
-    let env: Env = std::env::vars_os()
+    let env = environment();
+    let Found { name, text, path } = find(options, &env)?;
+    build(&name, &text, path, &env)
+}
+
+/// What a configuration with mistakes still says for certain about the admin listener (none inside: it is switched
+/// off). Nothing when there is a doubt, or when the text cannot be read a second time.
+pub fn salvaged_admin(options: &LoadOptions) -> Option<Option<Admin>> {
+    let env = environment();
+    if named(options, &env).is_some_and(|p| p.as_os_str() == "-") {
+        return None;
+    }
+    let found = find(options, &env).ok()?;
+    salvage::admin(&found.name, &found.text, &env)
+}
+
+fn environment() -> Env {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let named = options.path.clone().or_else(|| env.get("FOURMI_CONFIG").filter(|p| !p.is_empty()).map(PathBuf::from));
-    let path = named.or_else(|| PLACES.iter().map(PathBuf::from).find(|p| p.exists()));
+        .collect()
+}
+
+/// A text that is to be a configuration.
+struct Found {
+    name: String,
+    text: String,
+    path: Option<PathBuf>,
+}
+
+/// What the flag or the environment names.
+fn named(options: &LoadOptions, env: &Env) -> Option<PathBuf> {
+    options.path.clone().or_else(|| env.get("FOURMI_CONFIG").filter(|p| !p.is_empty()).map(PathBuf::from))
+}
+
+fn find(options: &LoadOptions, env: &Env) -> Result<Found, Report> {
+    let path = named(options, env).or_else(|| PLACES.iter().map(PathBuf::from).find(|p| p.exists()));
     match path {
-        None => build("built-in", "", None, &env),
+        None => Ok(Found { name: "built-in".into(), text: String::new(), path: None }),
         Some(path) if path.as_os_str() == "-" => {
             let text = text_of(std::io::stdin().lock(), "-")?;
-            build("-", &text, None, &env)
+            Ok(Found { name: "-".into(), text, path: None })
         }
         Some(path) => {
             // What the user typed is what the messages say.
             let name = path.strip_prefix("./").unwrap_or(&path).display().to_string();
             let file = std::fs::File::open(&path).map_err(|e| unopened(&path, &name, &e))?;
             let text = text_of(file, &name)?;
-            build(&name, &text, Some(path), &env)
+            Ok(Found { name, text, path: Some(path) })
         }
     }
 }

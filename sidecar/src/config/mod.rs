@@ -15,6 +15,7 @@ mod plan;
 mod problem;
 mod raw;
 mod read;
+mod salvage;
 mod schema;
 mod shown;
 mod source;
@@ -22,7 +23,7 @@ mod tree;
 mod value;
 mod walk;
 
-pub use load::{LoadOptions, Loaded, load, parse};
+pub use load::{LoadOptions, Loaded, load, parse, salvaged_admin};
 pub use page::{environment, environment_json, reference, starter};
 pub use plan::{Admin, Bind, Listener, Plan, Ready, Service, Worker};
 pub use problem::{Problem, Report, Severity};

@@ -13,10 +13,21 @@ pub(super) fn raise_descriptors() -> u64 {
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }
 
-/// Connections of callers at once: the configured limit, or what descriptors allow with two for each caller (one to
-/// ask for errors) and one upstream connection.
+/// Descriptors that a Fourmi started here would have (the hard limit: it raises its own), and the connections of
+/// callers at once that they allow.
+pub(crate) fn possible() -> (u64, usize) {
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, hard)| soft.max(hard));
+    (files, allowed(files))
+}
+
+/// Two descriptors for each caller (one to ask for errors) and one upstream connection.
+fn allowed(files: u64) -> usize {
+    usize::try_from(files.saturating_sub(KEPT) / 3).unwrap_or(usize::MAX).max(8)
+}
+
+/// Connections of callers at once: the configured limit, or what descriptors allow.
 pub(super) fn connections(plan: &Plan, files: u64) -> usize {
-    let possible = usize::try_from(files.saturating_sub(KEPT) / 3).unwrap_or(usize::MAX).max(8);
+    let possible = allowed(files);
     let (limit, by_default) = (plan.limits.connections, Limits::default().connections);
     if limit > possible && limit != by_default {
         tracing::warn!(limit, possible, "fewer connections than limits.connections: `ulimit -n` is {files}");

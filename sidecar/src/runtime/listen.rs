@@ -65,6 +65,27 @@ fn unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     Ok(listener)
 }
 
+/// Whether an address could be bound now, without taking a connection from anybody; if not, what to tell.
+pub(crate) fn is_free(bind: &Bind) -> Result<(), String> {
+    let tried = match bind {
+        Bind::Tcp(address) => {
+            Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP)).and_then(|socket| {
+                socket.set_reuse_address(true)?;
+                socket.bind(&SockAddr::from(*address))
+            })
+        }
+        Bind::Unix(path) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"))
+        }
+        Bind::Unix(path) => {
+            let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            nix::unistd::access(directory, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK)
+                .map_err(io::Error::from)
+        }
+    };
+    tried.map_err(|e| explain(bind, &e))
+}
+
 /// What to tell about an address that cannot be bound: who has it, where that can be seen.
 pub(super) fn explain(bind: &Bind, error: &io::Error) -> String {
     let place = match bind {

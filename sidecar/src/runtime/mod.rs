@@ -12,6 +12,9 @@ mod signals;
 mod teller;
 mod worker;
 
+pub(crate) use limits::possible as possible_connections;
+pub(crate) use listen::is_free;
+
 use crate::config::{self, LoadOptions, Loaded, Plan};
 use crate::exchange::Direction;
 use crate::lines::Lines;

@@ -29,6 +29,11 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
+/// Whether a connection can be opened, TLS included; it is closed at once.
+pub(crate) async fn reach(place: Place, limit: Duration) -> io::Result<()> {
+    Dial::new(place).open(limit, limit).await.map(drop)
+}
+
 /// Opens connections to one place, each time to the next address if the last one did not do.
 pub(super) enum Dial {
     Tcp { resolver: Resolver, tls: Option<Connector>, next: usize },

@@ -17,6 +17,7 @@ mod window;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use datagram::{DatagramOut, Many};
+pub(crate) use dial::reach;
 pub(crate) use http::{HttpAnswer, HttpOut, gzip};
 pub(crate) use resolver::Resolver;
 pub(crate) use stream::{Place, StreamOut};

@@ -1,0 +1,93 @@
+//! The configuration: valid, and the files that it names readable.
+
+use super::line::{CONFIG, FILES, Line};
+use crate::config::{Loaded, Problem, Report, Severity};
+use nix::unistd::{AccessFlags, access};
+use serde_json::Value;
+use std::path::Path;
+
+/// Sections whose keys are the user's own words, not ours.
+const OWN_WORDS: [&str; 4] = ["rename", "tags", "headers", "services"];
+
+pub(super) fn lines(loaded: &Result<Loaded, Report>) -> Vec<Line> {
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(report) => return report.problems.iter().map(problem).collect(),
+    };
+    let name = match &loaded.plan.origin {
+        Some(path) => path.display().to_string(),
+        None => "what was read, or the built-in defaults,".to_owned(),
+    };
+    let mut lines = vec![CONFIG.ok("", format!("{name} is valid"))];
+    lines.extend(loaded.warnings.iter().map(problem));
+    let mut files = Vec::new();
+    named(&loaded.shown.json()["values"], "", &mut files);
+    let bad: Vec<Line> = files
+        .iter()
+        .filter_map(|(key, path)| {
+            let why = access(Path::new(path), AccessFlags::R_OK).err()?;
+            Some(FILES.failed(key, format!("{path} cannot be read ({why}): let the user that runs Fourmi read it")))
+        })
+        .collect();
+    if bad.is_empty() && !files.is_empty() {
+        lines.push(FILES.ok("", format!("{} named in the configuration can be read", files.len())));
+    }
+    lines.extend(bad);
+    lines
+}
+
+fn problem(problem: &Problem) -> Line {
+    let place = match problem.line {
+        0 => problem.file.clone(),
+        line => format!("{}:{line}:{}", problem.file, problem.column),
+    };
+    let fix = if problem.fix.is_empty() { String::new() } else { format!("; fix: {}", problem.fix) };
+    let detail = format!("{} [config/{}]{fix}", problem.message, problem.code);
+    match problem.severity {
+        Severity::Error => CONFIG.failed(place, detail),
+        Severity::Warning => CONFIG.warning(place, detail),
+    }
+}
+
+/// Every file that a value names to be read: those of `tls` sections, and every `…_file`.
+fn named(value: &Value, path: &str, out: &mut Vec<(String, String)>) {
+    match value {
+        Value::Array(items) => items.iter().enumerate().for_each(|(i, v)| named(v, &format!("{path}[{i}]"), out)),
+        Value::Object(entries) => {
+            let tls = path.ends_with(".tls");
+            for (key, value) in entries.iter().filter(|(key, _)| !OWN_WORDS.contains(&key.as_str())) {
+                let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let file = key.ends_with("_file") || (tls && ["ca", "certificate", "key"].contains(&key.as_str()));
+                match value.as_str() {
+                    Some(text) if file => out.push((at, text.to_owned())),
+                    _ => named(value, &at, out),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn files_are_found_where_they_are_ours() {
+        let values = json!({
+            "tags": {"x_file": "no"},
+            "logs": [{"graylog": {"rename": {"key": "no"}, "tls": {"ca": "/ca", "verify": true, "key": "/key"}}}],
+            "traces": {"otlp": {"token_file": "/token", "key": "no"}},
+        });
+        let mut files = Vec::new();
+        named(&values, "", &mut files);
+        let files: Vec<_> = files.iter().map(|(k, p)| (k.as_str(), p.as_str())).collect();
+        let expected = [
+            ("logs[0].graylog.tls.ca", "/ca"),
+            ("logs[0].graylog.tls.key", "/key"),
+            ("traces.otlp.token_file", "/token"),
+        ];
+        assert_eq!(files, expected);
+    }
+}

@@ -1,0 +1,91 @@
+//! `fourmi check`: looks over everything and says of each thing how it is, why, and where to read on.
+//!
+//! Before Fourmi runs (`--pre`) it tries the receivers and the machine itself; beside a running one it asks that
+//! one. Everything is looked at each time: one trouble does not hide the next.
+
+mod config;
+mod line;
+mod machine;
+mod running;
+mod sinks;
+
+use super::args::Global;
+use super::client::{self, Target};
+use super::out;
+use crate::config::{Loaded, Report};
+use line::{Line, Mark};
+use std::time::{Duration, Instant};
+
+/// Something failed.
+const FAILED: u8 = 1;
+/// Between two rounds of `--wait`.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Looks, prints, and returns the exit code: 0 with nothing but warnings, 1 when something failed, and that of
+/// `fourmi validate` when the configuration cannot be used. With `wait`, looks again until nothing fails.
+pub(super) fn check(target: &Target, global: &Global, pre: bool, wait: Option<Duration>) -> u8 {
+    let loaded = crate::config::load(&target.load);
+    let end = wait.map(|wait| Instant::now() + wait);
+    let mut told = global.quiet || global.json();
+    loop {
+        let lines = match round(target, &loaded, pre) {
+            Ok(lines) => lines,
+            Err(code) => return code,
+        };
+        let failed = lines.iter().any(|line| line.mark == Mark::Failed);
+        // A configuration that is read once does not become better.
+        if failed && loaded.is_ok() && end.is_some_and(|end| Instant::now() < end) {
+            if let Some(first) = lines.iter().find(|line| line.mark == Mark::Failed).filter(|_| !told) {
+                out::note(&format!("waiting: {}", first.words()));
+                told = true;
+            }
+            std::thread::sleep(PAUSE);
+            continue;
+        }
+        let printed = match global.json() {
+            true => out::json(&line::json(&lines)),
+            false => out::result(&line::text(&lines, global.quiet, out::result_colored(global.color))),
+        };
+        return match &loaded {
+            Err(report) => report.exit(),
+            Ok(_) if failed => FAILED,
+            Ok(_) => printed,
+        };
+    }
+}
+
+/// Everything once. An error is the exit code of a usage that makes no sense.
+fn round(target: &Target, loaded: &Result<Loaded, Report>, pre: bool) -> Result<Vec<Line>, u8> {
+    let mut lines = config::lines(loaded);
+    if pre {
+        if let Ok(loaded) = loaded {
+            lines.extend(sinks::before(loaded));
+            lines.extend(machine::lines(&loaded.plan));
+        }
+        return Ok(lines);
+    }
+    let plan = || loaded.as_ref().map(|l| l.plan.clone()).map_err(Clone::clone);
+    match client::locate(target, plan) {
+        Ok(place) => {
+            let (said, answers) = running::lines(&place, loaded.as_ref().ok());
+            lines.extend(said);
+            if answers {
+                lines.extend(sinks::running(&place, loaded.as_ref().ok()));
+            }
+        }
+        Err(client::Lost::Off) => lines.push(line::ADMIN.warning(
+            "",
+            "the configuration switches it off, so a running Fourmi cannot be asked; --pre tries what can be tried",
+        )),
+        // Its problems are among the lines already.
+        Err(client::Lost::Config(_)) => lines.push(line::ADMIN.failed(
+            "",
+            "the configuration does not say for certain where it is: correct it, or name it with --admin URL",
+        )),
+        Err(lost) => return Err(lost.tell(target.json)),
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests;

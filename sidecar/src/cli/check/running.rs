@@ -1,0 +1,194 @@
+//! The running Fourmi, as its admin listener tells.
+
+use super::line::{ADMIN, INSTANCES, Line, Mark, READY, RELOAD, SAME, VERSION};
+use crate::cli::client::{PATIENCE, Place, ask};
+use crate::config::Loaded;
+use serde_json::{Map, Value};
+
+/// Keys that are named where two configurations differ.
+const DIFFERENCES_MAX: usize = 5;
+
+/// What it says, and whether it can be asked for more.
+pub(super) fn lines(place: &Place, loaded: Option<&Loaded>) -> (Vec<Line>, bool) {
+    let status = match get(place, "/api/v1/status") {
+        Ok(status) if status["version"].is_string() => status,
+        Ok(_) => return (vec![ADMIN.failed("", format!("what answers at {} is no Fourmi", place.authority))], false),
+        Err(why) => {
+            let advice = "is Fourmi running? name another listener with --admin URL, or look before the start: --pre";
+            return (vec![ADMIN.failed("", format!("{why}; {advice}"))], false);
+        }
+    };
+    let mut lines = vec![ADMIN.ok("", format!("http://{} answers, on {}", place.authority, words(&status["config"])))];
+    lines.push(version(&words(&status["version"])));
+    let same = loaded.map(|loaded| same(place, &loaded.shown.json()["values"]));
+    let is_same = same.as_ref().is_some_and(|line| line.mark == Mark::Ok);
+    lines.extend(same);
+    lines.push(reload(&status["last_reload_error"], is_same));
+    match get_any(place, "/readyz") {
+        Ok(ready) => lines.extend(list(&ready["parts"]).iter().map(part)),
+        Err(why) => lines.push(READY.failed("", why)),
+    }
+    match get(place, "/api/v1/upstreams") {
+        Ok(services) => {
+            let own = words(&status["service"]);
+            lines.extend(list(&services).iter().filter_map(|s| instances(s, &own)));
+        }
+        Err(why) => lines.push(INSTANCES.failed("", why)),
+    }
+    (lines, true)
+}
+
+/// An answer that must be 2xx.
+pub(super) fn get(place: &Place, path: &str) -> Result<Value, String> {
+    asked(place, path, false)
+}
+
+/// An answer whose status does not matter.
+fn get_any(place: &Place, path: &str) -> Result<Value, String> {
+    asked(place, path, true)
+}
+
+fn asked(place: &Place, path: &str, any: bool) -> Result<Value, String> {
+    let url = format!("http://{}{path}", place.authority);
+    let answer = ask(place, "GET", path, true, PATIENCE).map_err(|why| format!("{url}: {why}"))?;
+    match serde_json::from_str(&answer.body) {
+        Ok(value) if any || answer.good() => Ok(value),
+        Ok(problem) => Err(format!("{url} answered {}: {}", answer.status, words(&problem["detail"]))),
+        Err(_) => Err(format!("{url} answered {} and nothing that is JSON", answer.status)),
+    }
+}
+
+pub(super) fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+pub(super) fn words(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn version(running: &str) -> Line {
+    let ours = env!("CARGO_PKG_VERSION");
+    match running == ours {
+        true => VERSION.ok("", format!("{ours}, as this program")),
+        false => VERSION.warning("", format!("{running} runs, this program is {ours}: restart it to use the new one")),
+    }
+}
+
+fn same(place: &Place, ours: &Value) -> Line {
+    let running = match get(place, "/api/v1/config") {
+        Ok(config) => config,
+        Err(why) => return SAME.failed("", why),
+    };
+    differing(ours, &running["values"])
+}
+
+fn differing(ours: &Value, running: &Value) -> Line {
+    let mut keys = Vec::new();
+    differences(ours, running, "", &mut keys);
+    if keys.is_empty() {
+        return SAME.ok("", "what runs is what the configuration says");
+    }
+    let more = keys.len().saturating_sub(DIFFERENCES_MAX);
+    keys.truncate(DIFFERENCES_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    SAME.warning(
+        "",
+        format!(
+            "what runs differs at {}{more}: `fourmi reload` takes the file over; if it stays so, the environment \
+             here is another, or a different Fourmi was asked",
+            keys.join(", ")
+        ),
+    )
+}
+
+/// The paths at which two configurations differ.
+fn differences(a: &Value, b: &Value, path: &str, out: &mut Vec<String>) {
+    match (a, b) {
+        _ if a == b => {}
+        (Value::Object(a), Value::Object(b)) => {
+            let under = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+            let missing = |from: &Map<String, Value>, key: &str| from.get(key).cloned().unwrap_or(Value::Null);
+            a.iter().for_each(|(key, value)| differences(value, &missing(b, key), &under(key), out));
+            let only = b.iter().filter(|(key, value)| !a.contains_key(*key) && !value.is_null());
+            out.extend(only.map(|(key, _)| under(key)));
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().for_each(|(i, (a, b))| differences(a, b, &format!("{path}[{i}]"), out));
+        }
+        _ => out.push(path.to_owned()),
+    }
+}
+
+/// A reload that was refused is past when what runs is what the file says now.
+fn reload(error: &Value, is_same: bool) -> Line {
+    match error.as_str() {
+        None => RELOAD.ok("", "none was refused"),
+        Some(why) => {
+            let why = why.lines().next().unwrap_or_default();
+            let mark = if is_same { Mark::Warning } else { Mark::Failed };
+            RELOAD.line(mark, "", format!("the last one was refused: {why}; correct the file, then `fourmi reload`"))
+        }
+    }
+}
+
+fn part(part: &Value) -> Line {
+    let mark = if part["ready"] == true { Mark::Ok } else { Mark::Failed };
+    READY.line(mark, words(&part["name"]), words(&part["detail"]))
+}
+
+/// Only the own worker must be there for Fourmi to be well.
+fn instances(service: &Value, own: &str) -> Option<Line> {
+    let name = words(&service["service"]);
+    let all = list(&service["instances"]);
+    let down: Vec<String> = all.iter().filter(|i| i["ready"] != true).map(|i| words(&i["address"])).collect();
+    let up = all.len() - down.len();
+    let detail = match down.is_empty() {
+        true => format!("{up} of {up} ready"),
+        false => format!("{up} of {} ready; not: {}", all.len(), down.join(", ")),
+    };
+    let mark = match (down.is_empty(), up) {
+        (true, _) => Mark::Ok,
+        (false, 0) if name == own => Mark::Failed,
+        _ => Mark::Warning,
+    };
+    (!all.is_empty()).then(|| INSTANCES.line(mark, name, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn differences_are_named() {
+        let ours = json!({"a": 1, "b": {"c": [1, {"d": 2}]}, "e": null, "f": [1]});
+        assert_eq!(differing(&ours, &ours).mark, Mark::Ok);
+        let mut keys = Vec::new();
+        differences(&ours, &json!({"a": 2, "b": {"c": [1, {"d": 3}]}, "f": [1, 2], "g": 1, "h": null}), "", &mut keys);
+        assert_eq!(keys, ["a", "b.c[1].d", "f", "g"]);
+        let many: Map<String, Value> = (0..9).map(|n| (format!("k{n}"), n.into())).collect();
+        let line = differing(&many.into(), &json!({}));
+        assert!(line.mark == Mark::Warning && line.detail.contains("k4 and 4 more"), "{}", line.detail);
+    }
+
+    #[test]
+    fn what_answers_say() {
+        assert_eq!(version("0.0.0-old").mark, Mark::Warning);
+        assert_eq!(reload(&Value::Null, false).mark, Mark::Ok);
+        assert_eq!(reload(&json!("f:1: bad\nmore"), false).mark, Mark::Failed);
+        assert_eq!(reload(&json!("f:1: bad"), true).mark, Mark::Warning);
+        assert_eq!(part(&json!({"name": "worker", "ready": false, "detail": "0 of 1"})).mark, Mark::Failed);
+        let service = |name: &str, up: &[bool]| {
+            let instances: Vec<Value> = up.iter().map(|up| json!({"address": "http://x", "ready": up})).collect();
+            instances_of(&json!({"service": name, "instances": instances}))
+        };
+        fn instances_of(service: &Value) -> Option<Mark> {
+            instances(service, "own").map(|line| line.mark)
+        }
+        assert_eq!(service("own", &[true, true]), Some(Mark::Ok));
+        assert_eq!(service("own", &[false, true]), Some(Mark::Warning));
+        assert_eq!(service("own", &[false]), Some(Mark::Failed));
+        assert_eq!(service("stock", &[false]), Some(Mark::Warning));
+        assert_eq!(service("stock", &[]), None);
+    }
+}
