@@ -25,6 +25,7 @@ mod ring;
 pub(crate) mod scrape;
 mod show;
 mod statsd;
+mod stream;
 mod teller;
 mod text;
 mod transport;
