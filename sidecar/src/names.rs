@@ -57,6 +57,9 @@ pub mod port {
     pub const ADMIN: u16 = 9901;
     pub const GRAYLOG: u16 = 12201;
     pub const STATSD: u16 = 8125;
+    pub const SYSLOG_UDP: u16 = 514;
+    pub const SYSLOG_TCP: u16 = 601;
+    pub const SYSLOG_TLS: u16 = 6514;
 }
 
 /// What stands for everything beyond a limit on distinct values (commands, series).

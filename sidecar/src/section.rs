@@ -102,8 +102,8 @@ pub(crate) enum Kind {
     Text(Shape),
     /// true or false.
     Flag,
-    /// A whole number, or one word.
-    Count { min: u64, max: u64, word: Option<&'static str> },
+    /// A whole number, or one of these words.
+    Count { min: u64, max: u64, word: Option<&'static [&'static str]> },
     /// A duration, or `off`.
     Duration { min: Duration, off: bool },
     /// A size.
@@ -178,7 +178,7 @@ impl Kind {
             Kind::Text(shape) => shape.words().into(),
             Kind::Flag => "`true` or `false`".into(),
             Kind::Count { word: None, .. } => "a whole number".into(),
-            Kind::Count { word: Some(word), .. } => format!("a whole number or `{word}`"),
+            Kind::Count { word: Some(words), .. } => format!("a whole number or `{}`", words.join("`, `")),
             Kind::Duration { off: false, .. } => "a duration such as 10s".into(),
             Kind::Duration { off: true, .. } => "a duration such as 10s, or `off`".into(),
             Kind::Bytes { .. } => "a size such as 64KiB".into(),

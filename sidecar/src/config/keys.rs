@@ -28,7 +28,7 @@ pub(crate) const ROOT: &[Key] = &[
     key("hostname", TEXT, "The machine's or container's name on records.").or_words("the machine's"),
     key(
         "threads",
-        Kind::Count { min: 1, max: 256, word: Some("auto") },
+        Kind::Count { min: 1, max: 256, word: Some(&["auto"]) },
         "Worker threads; each owns its listeners and connections. `auto`: one for each available core.",
     )
     .or("1"),

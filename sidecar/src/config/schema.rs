@@ -54,7 +54,7 @@ fn kind(kind: &Kind) -> Json {
         Kind::Flag => json!({ "anyOf": [{ "type": "boolean" }, variable()] }),
         Kind::Count { min, max, word } => {
             let mut any = vec![json!({ "type": "integer", "minimum": min, "maximum": max }), variable()];
-            any.extend(word.map(|w| json!({ "const": w })));
+            any.extend(word.iter().flat_map(|words| words.iter()).map(|w| json!({ "const": w })));
             json!({ "anyOf": any })
         }
         Kind::Duration { off, .. } => {

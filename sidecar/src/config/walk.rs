@@ -218,7 +218,7 @@ fn scalar(node: &mut Node, kind: &Kind, path: &str, problems: &mut Problems) {
             value::check(*shape, &text).err().map(|w| (w.code, format!("`{path}`: {}", w.message), w.fix))
         }
         Kind::Flag if matches!(text.as_str(), "true" | "false") => None,
-        Kind::Count { word: Some(word), .. } if text == *word => None,
+        Kind::Count { word: Some(words), .. } if words.contains(&text.as_str()) => None,
         Kind::Count { min, max, .. } => match text.parse::<u64>() {
             Ok(n) if n < *min => bad(format!("`{path}` must be at least {min}"), format!("write {min} or more")),
             Ok(n) if n > *max => bad(format!("`{path}` must be at most {max}"), format!("write {max} or less")),

@@ -37,6 +37,7 @@ pub(crate) struct Outlet {
     arriving: Mutex<Vec<Tagged>>,
     asleep: AtomicBool,
     bell: Notify,
+    poked: Notify,
     state: AtomicU8,
     deadline: Mutex<Option<Instant>>,
 }
@@ -51,6 +52,7 @@ impl Outlet {
             arriving: Mutex::new(Vec::new()),
             asleep: AtomicBool::new(false),
             bell: Notify::new(),
+            poked: Notify::new(),
             state: AtomicU8::new(RUNNING),
             deadline: Mutex::new(None),
         })
@@ -77,6 +79,16 @@ impl Outlet {
     pub(crate) fn retire(&self) {
         self.state.store(RETIRED, Ordering::Release);
         self.bell.notify_one();
+    }
+
+    /// The configuration was read again and this sink stays as it is: it may want to open its files anew.
+    pub(crate) fn poke(&self) {
+        self.poked.notify_one();
+    }
+
+    /// Waits for the next such moment; one that has passed unseen counts. May be dropped at any time.
+    pub(crate) async fn poked(&self) {
+        self.poked.notified().await;
     }
 
     /// Fourmi ends: send what is there, not later than the deadline.

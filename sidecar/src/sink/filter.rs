@@ -3,6 +3,7 @@
 
 use super::entry::{Entry, What};
 use super::fields::{FIELDS, Field};
+use crate::section::Wrong;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,60 @@ pub(crate) struct Common {
     rename: BTreeMap<String, String>,
     /// Bytes that may wait.
     pub(crate) buffer: usize,
+}
+
+/// Names that a receiver of GELF or we ourselves give a meaning of their own.
+const RESERVED: [&str; 10] = [
+    "version",
+    "host",
+    "timestamp",
+    "level",
+    "short_message",
+    "full_message",
+    "facility",
+    "source",
+    "message",
+    "truncated",
+];
+
+/// Fields that are numbers; all others are text. An index keeps the type that it saw first.
+fn is_number(name: &str) -> bool {
+    matches!(name, "status" | "duration_ms" | "upstream_ms" | "overhead_ms" | "attempt" | "bytes_in" | "bytes_out")
+}
+
+impl Common {
+    /// Whether the names can stand together in one record, and in one index with those of other sidecars.
+    pub(crate) fn check(&self) -> Result<(), Wrong> {
+        let wrong = |message: String, fix: &str| Err(Wrong::new(message, fix).of("rename"));
+        const ANOTHER: &str = "choose another name";
+        let mut given: BTreeMap<&str, &str> = BTreeMap::new();
+        for (from, to) in &self.rename {
+            if RESERVED.contains(&to.as_str()) || to.starts_with("gl2_") {
+                return wrong(format!("`{to}`, for `{from}`, has a meaning of its own to receivers"), ANOTHER);
+            }
+            if to.starts_with("tag_") && to != from {
+                return wrong(format!("`{to}`, for `{from}`, is the name of a tag's field"), ANOTHER);
+            }
+            if let Some(other) = given.insert(to, from) {
+                return wrong(format!("`{other}` and `{from}` both become `{to}`"), "give each a name of its own");
+            }
+            if !FIELDS.contains(&to.as_str()) || to == from {
+                continue;
+            }
+            if is_number(from) != is_number(to) {
+                let kind = |name| if is_number(name) { "a number" } else { "text" };
+                let message = format!("`{from}` is {} and `{to}`, its new name, {} elsewhere", kind(from), kind(to));
+                return wrong(message, "an index keeps the type that it saw first: choose another name");
+            }
+            if !self.drop.contains(to) && self.rename.get(to).is_none_or(|new| new == to) {
+                return wrong(
+                    format!("`{from}` becomes `{to}`, which is a field already"),
+                    "drop or rename that one, or choose another name",
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Syslog's words in their order (RFC 5424, 6.2.1).
@@ -70,6 +125,20 @@ pub(crate) struct Names {
     ours: [Option<Box<str>>; FIELDS.len()],
     dropped: BTreeSet<String>,
     renamed: BTreeMap<String, String>,
+    /// Names that were given to others.
+    taken: BTreeSet<String>,
+}
+
+/// All of them under their own names.
+impl Default for Names {
+    fn default() -> Names {
+        Names {
+            ours: FIELDS.map(|name| Some(Box::from(name))),
+            dropped: BTreeSet::new(),
+            renamed: BTreeMap::new(),
+            taken: BTreeSet::new(),
+        }
+    }
 }
 
 impl Names {
@@ -80,13 +149,14 @@ impl Names {
             let new = common.rename.get(name).map_or(name, String::as_str);
             (!dropped.contains(name)).then(|| Box::from(new))
         });
-        Names { ours, dropped, renamed: common.rename.clone() }
+        let taken = common.rename.values().cloned().collect();
+        Names { ours, dropped, renamed: common.rename.clone(), taken }
     }
 
     /// All of them under their own names.
     #[cfg(test)]
     pub(crate) fn all() -> Names {
-        Names { ours: FIELDS.map(|name| Some(Box::from(name))), dropped: BTreeSet::new(), renamed: BTreeMap::new() }
+        Names::default()
     }
 
     /// The name of a field of ours; none when it is dropped.
@@ -99,9 +169,11 @@ impl Names {
         if self.dropped.is_empty() && self.renamed.is_empty() {
             return Some(name);
         }
-        match self.dropped.contains(name) {
-            true => None,
-            false => Some(self.renamed.get(name).map_or(name, String::as_str)),
+        match (self.dropped.contains(name), self.renamed.get(name)) {
+            (true, _) => None,
+            (false, Some(new)) => Some(new),
+            // A record has no name twice; what the configuration named comes first.
+            (false, None) => (!self.taken.contains(name)).then_some(name),
         }
     }
 }
@@ -109,6 +181,46 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn renaming(pairs: &[(&str, &str)], drop: &[&str]) -> Common {
+        Common {
+            level: "debug".into(),
+            sample: 1.0,
+            drop: drop.iter().map(|d| (*d).to_owned()).collect(),
+            rename: pairs.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
+            buffer: 0,
+        }
+    }
+
+    #[test]
+    fn row_30_a_field_never_changes_its_type_and_names_are_unique() {
+        for (pairs, drop, says) in [
+            (&[("command", "status")][..], &["status"][..], "is text and `status`, its new name, a number"),
+            (&[("status", "route")], &["route"], "is a number and `route`, its new name, text"),
+            (&[("tag_amount", "duration_ms")], &["duration_ms"], "is text"),
+            (&[("command", "action"), ("route", "action")], &[], "`command` and `route` both become `action`"),
+            (&[("command", "route")], &[], "which is a field already"),
+            (&[("command", "tag_shop")], &[], "a tag's field"),
+            (&[("command", "gl2_source")], &[], "a meaning of its own"),
+        ] {
+            let wrong = renaming(pairs, drop).check().unwrap_err();
+            assert!(wrong.message.contains(says) && wrong.key == Some("rename"), "{pairs:?}: {}", wrong.message);
+        }
+        for name in RESERVED {
+            assert!(renaming(&[("command", name)], &[]).check().is_err(), "{name}");
+        }
+        for (pairs, drop) in [
+            (&[("command", "action"), ("duration_ms", "took"), ("tag_paid", "paid")][..], &[][..]),
+            (&[("upstream_ms", "duration_ms")], &["duration_ms"]),
+            (&[("command", "route"), ("route", "command")], &[]),
+            (&[("command", "command")], &[]),
+        ] {
+            renaming(pairs, drop).check().unwrap();
+        }
+        // What a line brings under a name that was given away is left out rather than written twice.
+        let names = Names::new(&renaming(&[("command", "action")], &[]));
+        assert_eq!((names.of_name("action"), names.of_name("other")), (None, Some("other")));
+    }
 
     #[test]
     fn a_share_is_about_that_share_and_the_same_for_the_same_id() {

@@ -175,6 +175,9 @@ impl Hub {
         let mut old = std::mem::take(&mut state.logs);
         for settings in logs {
             let kept = old.iter().position(|(s, ..)| s == settings).map(|i| old.swap_remove(i));
+            if let Some((.., running)) = &kept {
+                running.outlet.poke();
+            }
             state.logs.extend(kept.or_else(|| {
                 let (branch, mut running) = log_sink(settings)?;
                 if let Some(runtime) = &state.runtime {

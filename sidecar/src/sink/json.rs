@@ -28,6 +28,26 @@ pub(crate) fn escaped(out: &mut Vec<u8>, text: &str, max: usize) -> bool {
     }
 }
 
+/// The text's beginning whose escaped form has at most `room` bytes, and whether that is less than all.
+pub(crate) fn fitting(text: &str, room: usize) -> (&str, bool) {
+    // Nothing needs more than six bytes.
+    if text.len() <= room / 6 {
+        return (text, false);
+    }
+    let mut used = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        used += match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+            0..0x20 => 6,
+            _ => 1,
+        };
+        if used > room {
+            return cut(text, at);
+        }
+    }
+    (text, false)
+}
+
 /// The text's beginning of at most `max` bytes, and whether that is less than all.
 pub(crate) fn cut(text: &str, max: usize) -> (&str, bool) {
     if text.len() <= max {
@@ -123,6 +143,19 @@ mod tests {
         let mut out = Vec::new();
         assert!(escaped(&mut out, "aaa😀", 5));
         assert_eq!(out, b"aaa");
+    }
+
+    #[test]
+    fn what_fits_fits_exactly() {
+        for (text, room, expected) in
+            [("abc", 3, "abc"), ("abc", 2, "ab"), ("a\n\u{1}b", 9, "a\n\u{1}"), ("a\u{1}b", 6, "a"), ("😀😀", 7, "😀")]
+        {
+            let (part, less) = fitting(text, room);
+            assert_eq!((part, less), (expected, part.len() < text.len()));
+            let mut out = Vec::new();
+            escaped(&mut out, part, usize::MAX);
+            assert!(out.len() <= room);
+        }
     }
 
     #[test]

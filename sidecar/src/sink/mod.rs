@@ -29,6 +29,7 @@ mod scope;
 pub(crate) mod scrape;
 mod show;
 mod statsd;
+mod stream;
 mod teller;
 mod text;
 mod transport;

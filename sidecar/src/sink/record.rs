@@ -3,7 +3,7 @@
 use super::entry::{Entry, What};
 use super::fields::{Scratch, Value, Visit, Who, walk};
 use super::filter::Names;
-use super::json::{STRING_MAX, escaped, hex, millis, number, padded};
+use super::json::{STRING_MAX, escaped, fitting, hex, millis, number, padded};
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -87,6 +87,11 @@ impl RecordEncoder {
         if self.form == Form::Gelf { "_" } else { "" }
     }
 
+    /// Records of at most so many bytes from now on.
+    pub(crate) fn at_most(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// Appends the record of an entry.
     pub(crate) fn encode(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>, who: &Who) {
         if self.head_of != who.number {
@@ -100,16 +105,16 @@ impl RecordEncoder {
             who.constant(&self.names, &mut fields);
         }
         let start = out.len();
-        self.encode_with(out, entry, who, STRING_MAX);
+        self.encode_with(out, entry, who, STRING_MAX, usize::MAX);
         if out.len() - start > self.max {
             out.truncate(start);
-            self.encode_with(out, entry, who, STRING_SMALL);
+            self.encode_with(out, entry, who, STRING_SMALL, start.saturating_add(self.max));
         }
     }
 
-    fn encode_with(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>, who: &Who, max: usize) {
+    /// Each text has at most `max` bytes before escaping, and everything ends at `limit`.
+    fn encode_with(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>, who: &Who, max: usize, limit: usize) {
         out.extend_from_slice(&self.head);
-        let mut cut = false;
         // Zero and before would mean "now" to a receiver.
         if entry.wall > 0 {
             out.extend_from_slice(b",\"timestamp\":");
@@ -120,32 +125,67 @@ impl RecordEncoder {
         out.extend_from_slice(b",\"level\":");
         out.push(b'0' + entry.level.min(7));
         out.extend_from_slice(b",\"short_message\":\"");
-        // A receiver looks for words in the short one; the rest of a long line stands in the full one.
-        let (short, rest) = match entry.what {
-            What::Line => super::json::cut(entry.message, max.min(self.max / 8).min(STRING_MAX)),
-            _ => ("", false),
-        };
+        // A receiver looks for words in the short one; all of a long line stands in the full one.
+        let (mut cut, mut full) = (false, false);
         match entry.what {
-            What::Line => drop(escaped(out, short, max)),
-            _ => cut |= message(out, entry, max),
+            What::Line => full = escaped(out, line_text(entry), max),
+            _ => cut = message(out, entry, max),
         }
         out.push(b'"');
-        if rest {
-            out.extend_from_slice(b",\"full_message\":\"");
-            // An escape makes up to six bytes of one.
-            let room = self.max.saturating_sub(out.len()) / 7;
-            let room = if max == STRING_MAX { entry.message.len().min(self.max) } else { room };
-            cut |= escaped(out, entry.message, room);
-            out.push(b'"');
-        }
+        let room = limit.saturating_sub(TAIL);
         let prefix = self.prefix();
-        let mut fields = JsonFields { out, prefix, max, cut };
+        let mut fields = Limited { inner: JsonFields { out, prefix, max, cut }, room };
         walk(entry, who, &self.names, &mut self.scratch, &mut fields);
+        let mut fields = fields.inner;
+        if full {
+            fields.cut |= full_message(fields.out, entry.message, room);
+        }
         if fields.cut {
             fields.field("truncated", Value::Text("true"));
         }
         out.push(b'}');
     }
+}
+
+/// Bytes behind everything else: the mark that something was cut, and the brace.
+const TAIL: usize = ",\"_truncated\":\"true\"}".len();
+
+/// Leaves out what would go beyond the room.
+struct Limited<'a> {
+    inner: JsonFields<'a>,
+    room: usize,
+}
+
+impl Visit for Limited<'_> {
+    fn field(&mut self, name: &str, value: Value<'_>) {
+        let before = self.inner.out.len();
+        self.inner.field(name, value);
+        if self.inner.out.len() > self.room {
+            self.inner.out.truncate(before);
+            self.inner.cut = true;
+        }
+    }
+}
+
+/// What a line says; receivers refuse a message without text.
+pub(crate) fn line_text<'a>(entry: &'a Entry<'_>) -> &'a str {
+    match (entry.message.trim().is_empty(), entry.command.trim().is_empty()) {
+        (false, _) => entry.message,
+        (true, false) => entry.command,
+        (true, true) => "(an empty line)",
+    }
+}
+
+/// All of a line's text, or as much as there is room for. True when it was cut.
+fn full_message(out: &mut Vec<u8>, text: &str, room: usize) -> bool {
+    const AROUND: &str = ",\"full_message\":\"\"";
+    let (part, less) = fitting(text, room.saturating_sub(out.len() + AROUND.len()));
+    if !part.is_empty() {
+        out.extend_from_slice(&AROUND.as_bytes()[..AROUND.len() - 1]);
+        escaped(out, part, usize::MAX);
+        out.push(b'"');
+    }
+    less
 }
 
 /// The message of a command's record: name, status or outcome, duration. True when it was cut.

@@ -22,7 +22,7 @@ macro_rules! sinks {
     };
 }
 
-sinks! { stdout graylog otlp loggly splunk datadog http }
+sinks! { stdout file graylog syslog otlp loggly splunk datadog http }
 
 /// Makes a sink of its section's values.
 type Build = fn(&Json) -> Result<Sink, Wrong>;
@@ -37,8 +37,11 @@ pub(crate) struct Sink {
     /// How it writes an entry.
     pub(crate) encode: Box<dyn Encode>,
     /// How it sends what was written.
-    pub(crate) send: Box<dyn FnOnce(Arc<Outlet>, Inbox) -> Sending + Send>,
+    pub(crate) send: Sender,
 }
+
+/// Makes a sender of a sink's two sides.
+pub(crate) type Sender = Box<dyn FnOnce(Arc<Outlet>, Inbox) -> Sending + Send>;
 
 /// One entry of `logs:`. Two that are equal are the same sink.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,8 +66,8 @@ impl LogSettings {
         let Some((name, build)) = BUILD.iter().find(|(n, _)| *n == name) else {
             return Err(Wrong::new(format!("there is no sink `{name}`"), "see `fourmi schema`"));
         };
+        read::<Common>(&values)?.check()?;
         build(&values)?;
-        read::<Common>(&values)?;
         Ok(LogSettings { name, values })
     }
 

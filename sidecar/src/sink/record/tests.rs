@@ -6,6 +6,9 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+mod oracle;
+mod rows;
+
 /// An exchange as the road leaves it, for the tests of every sink.
 pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
     let start = Instant::now();

@@ -38,22 +38,32 @@ impl Packer {
         self.kind
     }
 
-    /// The message packed, or as it is when it is short, packing is off, or it fails.
+    /// The message packed, or as it is when it is short, packing is off or fails, or makes it no shorter.
     pub(crate) fn pack<'a>(&'a mut self, message: &'a [u8]) -> &'a [u8] {
-        if self.kind == Packing::None || message.len() < PACK_MIN {
-            return message;
+        self.out.clear();
+        if self.kind != Packing::None && message.len() >= PACK_MIN && !self.deflated(message) {
+            self.out.clear();
         }
+        self.packed(message)
+    }
+
+    /// What [`Packer::pack`] made of this message, when it was the last one.
+    pub(crate) fn packed<'a>(&'a self, message: &'a [u8]) -> &'a [u8] {
+        if self.out.is_empty() { message } else { &self.out }
+    }
+
+    /// Whether the message is shorter packed.
+    fn deflated(&mut self, message: &[u8]) -> bool {
         let zlib = self.kind == Packing::Zlib;
         let deflate = self.deflate.get_or_insert_with(|| Compress::new(Compression::fast(), zlib));
         deflate.reset();
-        self.out.clear();
         if !zlib {
             self.out.extend_from_slice(&GZIP_HEADER);
         }
         // Deflate never grows a message by more than a few bytes a block.
         self.out.reserve(message.len() + message.len() / 1000 + 128);
         if !matches!(deflate.compress_vec(message, &mut self.out, FlushCompress::Finish), Ok(Status::StreamEnd)) {
-            return message;
+            return false;
         }
         if !zlib {
             let mut crc = Crc::new();
@@ -61,7 +71,7 @@ impl Packer {
             self.out.extend_from_slice(&crc.sum().to_le_bytes());
             self.out.extend_from_slice(&crc.amount().to_le_bytes());
         }
-        &self.out
+        self.out.len() < message.len()
     }
 }
 
@@ -71,7 +81,7 @@ mod tests {
     use std::io::Read;
 
     #[test]
-    fn what_is_packed_comes_back() {
+    fn row_23_what_is_packed_comes_back_and_is_marked() {
         let message: Vec<u8> = (0..30_000u32).map(|n| (n * n % 97) as u8 + b' ').collect();
         for _ in 0..2 {
             let mut gzip = Packer::new(Packing::Gzip);
@@ -82,14 +92,19 @@ mod tests {
                 let mut back = Vec::new();
                 flate2::read::GzDecoder::new(packed).read_to_end(&mut back).unwrap();
                 assert_eq!(back, message[..n]);
+                assert_eq!(gzip.packed(&message[..n])[..2], [0x1f, 0x8b]);
                 let packed = zlib.pack(&message[..n]);
                 assert_eq!((packed[0], (u16::from(packed[0]) * 256 + u16::from(packed[1])) % 31), (0x78, 0));
                 back.clear();
                 flate2::read::ZlibDecoder::new(packed).read_to_end(&mut back).unwrap();
                 assert_eq!(back, message[..n]);
             }
-            assert_eq!(gzip.pack(&message[..255]), &message[..255]);
+            assert_eq!(gzip.pack(&message[..255]), &message[..255], "too short to be packed");
         }
         assert_eq!(Packer::new(Packing::None).pack(&message), message);
+        // What grows is left as it is.
+        let mut noise = fastrand::Rng::with_seed(5);
+        let noise: Vec<u8> = (0..1000).map(|_| noise.u8(..)).collect();
+        assert_eq!(Packer::new(Packing::Gzip).pack(&noise), noise);
     }
 }

@@ -1,16 +1,22 @@
+use super::super::LogSettings;
+use super::super::tests::values;
 use super::pack::Packing;
 use super::udp::Gelf;
+use super::{Datagram, tcp};
 use crate::sink::drain::{Inbox, Outlet};
 use crate::sink::entry::{Entry, What};
 use crate::sink::fields::Who;
 use crate::sink::filter::Names;
+use crate::sink::generation::Encode;
 use crate::sink::record::tests::{identity, sample};
 use crate::sink::record::{Form, RecordEncoder};
 use crate::sink::ring::{RING_BYTES, Writer, begin};
+use serde_json::json;
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::UdpSocket;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,7 +29,7 @@ struct Rig {
 fn rig(host: &str, port: u16, compress: Packing, chunk: usize) -> Rig {
     let outlet = Outlet::new("graylog", String::new());
     let ring = outlet.connect(RING_BYTES, &Arc::default());
-    let gelf = Gelf::new(outlet.clone(), host, port, compress, chunk);
+    let gelf = Gelf::new(outlet.clone(), host, port, compress, Arc::new(AtomicUsize::new(chunk)));
     let task = tokio::spawn(gelf.run(Inbox::new(outlet.clone())));
     Rig { outlet, ring, task }
 }
@@ -197,4 +203,200 @@ async fn a_sink_that_is_no_longer_configured_ends_without_an_address() {
     drop(rig.ring);
     tokio::time::timeout(Duration::from_secs(8), rig.task).await.unwrap().unwrap();
     assert_eq!(rig.outlet.counts.totals().error, 1);
+}
+
+/// Puts the datagrams of one message together, whatever their order.
+fn joined(datagrams: &[Vec<u8>]) -> Vec<u8> {
+    let mut pieces: Vec<&Vec<u8>> = datagrams.iter().collect();
+    pieces.sort_by_key(|p| p[10]);
+    assert!(pieces.iter().all(|p| p.starts_with(&[0x1e, 0x0f]) && usize::from(p[11]) == pieces.len()));
+    assert!(pieces.windows(2).all(|p| p[0][2..10] == p[1][2..10] && p[0][10] + 1 == p[1][10]));
+    pieces.iter().flat_map(|p| p[12..].to_vec()).collect()
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut noise = fastrand::Rng::with_seed(7);
+    (0..length).map(|_| noise.alphanumeric() as u8).collect()
+}
+
+#[tokio::test]
+async fn row_17_a_small_message_is_one_datagram_without_a_header() {
+    let socket = receiver("127.0.0.1:0");
+    let mut rig = rig("127.0.0.1", socket.local_addr().unwrap().port(), Packing::None, 8192);
+    rig.push(&noise(500));
+    rig.until(|o| o.counts.totals().sent == 1).await;
+    assert_eq!(datagrams(&socket), [noise(500)]);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn row_18_a_message_that_just_fits_is_one_datagram() {
+    let socket = receiver("127.0.0.1:0");
+    let mut rig = rig("127.0.0.1", socket.local_addr().unwrap().port(), Packing::None, 8192);
+    rig.push(&noise(8192));
+    rig.until(|o| o.counts.totals().sent == 1).await;
+    assert_eq!(datagrams(&socket), [noise(8192)]);
+    rig.push(&noise(8193));
+    rig.until(|o| o.counts.totals().sent == 2).await;
+    let got = datagrams(&socket);
+    assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), [8192, 25]);
+    assert_eq!(joined(&got), noise(8193));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn row_19_every_message_has_an_id_of_its_own() {
+    let socket = receiver("127.0.0.1:0");
+    let mut rig = rig("127.0.0.1", socket.local_addr().unwrap().port(), Packing::Gzip, 1420);
+    let message: Vec<u8> = {
+        let mut random = fastrand::Rng::with_seed(1);
+        (0..20_000).map(|_| random.u8(..)).collect()
+    };
+    let mut ids = Vec::new();
+    for n in 1..=2 {
+        rig.push(&message);
+        rig.until(|o| o.counts.totals().sent == n).await;
+        let got = datagrams(&socket);
+        assert_eq!((got.len(), got[14].len()), (15, 12 + 20_000 - 14 * 1408));
+        assert_eq!(joined(&got), message, "what packing makes no shorter is sent as it is");
+        ids.push(got[0][2..10].to_vec());
+    }
+    assert_ne!(ids[0], ids[1]);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn row_20_the_largest_line_leaves_in_at_most_128_chunks() {
+    for (packing, chunk) in [(Packing::None, 1420), (Packing::Gzip, 512)] {
+        let socket = receiver("127.0.0.1:0");
+        let _ = nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBuf, &(1 << 20));
+        let mut rig = rig("127.0.0.1", socket.local_addr().unwrap().port(), packing, chunk);
+        let mut encoder = Datagram {
+            encoder: RecordEncoder::new(Form::Gelf, Names::all(), usize::MAX),
+            most: 1 << 20,
+            chunk: Arc::new(AtomicUsize::new(chunk)),
+        };
+        let mut record = Vec::new();
+        let text = String::from_utf8(noise(300_000)).unwrap();
+        encoder.encode(&mut record, &Entry::line(6, 1, &text, Vec::new()), &Who::new(&identity(&[])));
+        rig.push(&record);
+        rig.until(|o| o.counts.totals().sent == 1).await;
+        let got = datagrams(&socket);
+        assert!((1..=128).contains(&got.len()), "{}", got.len());
+        let mut whole = joined(&got);
+        if packing == Packing::Gzip {
+            assert!(whole.starts_with(&[0x1f, 0x8b]), "row 24: packed first, then cut");
+            let packed = std::mem::take(&mut whole);
+            flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut whole).unwrap();
+        }
+        assert_eq!(whole, record);
+        let read: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+        assert_eq!(read["_truncated"], "true");
+        assert!(read["full_message"].as_str().unwrap().len() > 60_000);
+        rig.end().await;
+    }
+}
+
+#[tokio::test]
+async fn row_24_packed_first_and_then_cut() {
+    let socket = receiver("127.0.0.1:0");
+    let mut rig = rig("127.0.0.1", socket.local_addr().unwrap().port(), Packing::Gzip, 600);
+    rig.push(&noise(5000));
+    rig.until(|o| o.counts.totals().sent == 1).await;
+    let packed = joined(&datagrams(&socket));
+    assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() < 5000);
+    let mut back = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut back).unwrap();
+    assert_eq!(back, noise(5000));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn packed_records_leave_many_in_one_call_and_lose_nothing() {
+    for (packing, segments) in [(Packing::Gzip, true), (Packing::None, false)] {
+        let socket = receiver("127.0.0.1:0");
+        let outlet = Outlet::new("graylog", String::new());
+        let ring = outlet.connect(RING_BYTES, &Arc::default());
+        let port = socket.local_addr().unwrap().port();
+        let mut gelf = Gelf::new(outlet.clone(), "127.0.0.1", port, packing, Arc::new(AtomicUsize::new(1420)));
+        if !segments {
+            gelf = gelf.without_segments();
+        }
+        let mut rig = Rig { outlet: outlet.clone(), ring, task: tokio::spawn(gelf.run(Inbox::new(outlet))) };
+        let records: Vec<Vec<u8>> = (0..150).map(|n| noise(300 + n * 13 % 400)).collect();
+        records.iter().for_each(|r| rig.push(r));
+        rig.until(|o| o.counts.totals().sent == 150).await;
+        let got: Vec<Vec<u8>> = datagrams(&socket)
+            .into_iter()
+            .map(|d| match d.starts_with(&[0x1f, 0x8b]) {
+                true => {
+                    let mut back = Vec::new();
+                    flate2::read::GzDecoder::new(&d[..]).read_to_end(&mut back).unwrap();
+                    back
+                }
+                false => d,
+            })
+            .collect();
+        assert_eq!(got, records);
+        rig.end().await;
+    }
+}
+
+#[tokio::test]
+async fn row_28_a_port_that_opens_later_needs_no_restart() {
+    let socket = receiver("127.0.0.1:0");
+    let address = socket.local_addr().unwrap();
+    drop(socket);
+    let mut rig = rig("127.0.0.1", address.port(), Packing::None, 1420);
+    for n in 0..10 {
+        rig.push(format!("{{\"n\":{n}}}").as_bytes());
+        rig.until(|o| o.counts.totals().error == n + 1).await;
+    }
+    assert!(rig.outlet.counts.totals().troubles().any(|(why, n)| why == "refused" && n > 0));
+    let socket = receiver(&address.to_string());
+    rig.push(b"{\"n\":10}");
+    rig.until(|o| o.counts.totals().sent == 1).await;
+    assert_eq!(datagrams(&socket), [b"{\"n\":10}"]);
+    rig.end().await;
+}
+
+#[test]
+fn row_10_a_frame_over_tcp_has_one_nul_which_is_its_end() {
+    let mut x = sample(&identity(&[]));
+    x.command.tags = vec![("odd".into(), "new\nline \"q\" \\ \t \u{0} end".into())];
+    let mut framed = tcp::Framed(RecordEncoder::new(Form::Gelf, Names::all(), tcp::FRAME_MAX));
+    let mut out = Vec::new();
+    assert!(framed.encode(&mut out, &Entry::of(What::Command, &x), &Who::new(&x.identity)));
+    assert_eq!(memchr::memchr_iter(0, &out).collect::<Vec<_>>(), [out.len() - 1]);
+    let read: serde_json::Value = serde_json::from_slice(&out[..out.len() - 1]).unwrap();
+    assert_eq!(read["_tag_odd"], "new\nline \"q\" \\ \t \u{0} end");
+}
+
+#[test]
+fn sections_that_cannot_be_are_refused_with_their_key() {
+    let check = |own: serde_json::Value| {
+        let mut all = json!({"to": "udp://h", "chunk": "wan"});
+        all.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        LogSettings::new("graylog", values(all)).map(|s| s.build().ok().unwrap().target)
+    };
+    for (own, target) in [
+        (json!({}), "udp://h:12201"),
+        (json!({"to": "udp://h:1", "chunk": "lan", "compress": "zlib"}), "udp://h:1"),
+        (json!({"chunk": 8192}), "udp://h:12201"),
+        (json!({"to": "tcp://h", "compress": "none"}), "tcp://h:12201"),
+        (json!({"to": "tls://h", "tls": {"verify": false}}), "tls://h:12201"),
+    ] {
+        assert_eq!(check(own).unwrap(), target);
+    }
+    for (own, key) in [
+        (json!({"to": "tcp://h", "compress": "gzip"}), "compress"),
+        (json!({"to": "tls://h", "compress": "zlib"}), "compress"),
+        (json!({"to": "tcp://h", "tls": {"verify": false}}), "tls"),
+        (json!({"tls": {"server_name": "h"}}), "tls"),
+        (json!({"to": "tls://h", "tls": {"ca": "/no/such/file"}}), "tls"),
+        (json!({"to": "unix:/h"}), "to"),
+        (json!({"rename": {"command": "status"}}), "rename"),
+    ] {
+        assert_eq!(check(own.clone()).unwrap_err().key, Some(key), "{own}");
+    }
 }

@@ -4,11 +4,12 @@
 //! listens. Nothing that happens here ends the sender.
 
 use super::chunk::{CHUNKS_MAX, HEADER, chunks};
-use super::pack::{Packing, Packer};
+use super::pack::{Packer, Packing};
 use crate::sink::drain::{Inbox, Outlet};
-use crate::sink::transport::DatagramOut;
+use crate::sink::transport::{DatagramOut, Many};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Datagrams that leave before the receiver gets time to read: a default receive buffer of 256 KiB holds about
@@ -22,8 +23,12 @@ const CHUNK_BURST: usize = 16;
 const SEGMENTS_BYTES: usize = 65_000;
 /// Datagrams of one call with UDP_SEGMENT (UDP_MAX_SEGMENTS of Linux before 6.9).
 const SEGMENTS_MAX: usize = 64;
+/// Datagrams of one call without it.
+const MANY: usize = 32;
 /// Below this a datagram is never cut further.
-const CHUNK_MIN: usize = 512;
+pub(super) const CHUNK_MIN: usize = 512;
+/// The most that a datagram over IPv4 carries.
+pub(super) const DATAGRAM_MAX: usize = 65_507;
 /// How long to wait when no address is known.
 const AWAY: Duration = Duration::from_millis(250);
 
@@ -37,8 +42,11 @@ pub(super) struct Gelf {
     outlet: Arc<Outlet>,
     udp: DatagramOut,
     packer: Packer,
-    chunk: usize,
-    /// Records that leave together, and the length of each.
+    /// Bytes of a datagram; the encoder looks here how long a message may be.
+    chunk: Arc<AtomicUsize>,
+    /// The largest datagram that was taken: only what is larger may turn out to be too large.
+    proven: usize,
+    /// Datagrams that leave together, and the length of each.
     batch: Vec<u8>,
     lengths: Vec<usize>,
     longest: usize,
@@ -48,18 +56,27 @@ pub(super) struct Gelf {
 
 impl Gelf {
     /// The sender.
-    pub(super) fn new(outlet: Arc<Outlet>, host: &str, port: u16, packing: Packing, chunk: usize) -> Gelf {
+    pub(super) fn new(outlet: Arc<Outlet>, host: &str, port: u16, packing: Packing, chunk: Arc<AtomicUsize>) -> Gelf {
+        chunk.store(chunk.load(Relaxed).clamp(CHUNK_MIN, DATAGRAM_MAX), Relaxed);
         Gelf {
             outlet,
             udp: DatagramOut::udp(host, port),
             packer: Packer::new(packing),
-            chunk: chunk.clamp(CHUNK_MIN, 65_507),
+            chunk,
+            proven: 0,
             batch: Vec::new(),
             lengths: Vec::new(),
             longest: 0,
             padded: Vec::new(),
             burst: 0,
         }
+    }
+
+    /// The same without UDP_SEGMENT, as on a system that refuses it.
+    #[cfg(test)]
+    pub(super) fn without_segments(mut self) -> Gelf {
+        self.udp.segments = false;
+        self
     }
 
     /// Sends until the outlet ends.
@@ -103,57 +120,55 @@ impl Gelf {
         }
     }
 
+    /// Whether datagrams leave in one buffer: only plain JSON may be brought to one length.
+    fn segments(&self) -> bool {
+        self.udp.segments && self.packer.kind() == Packing::None
+    }
+
     /// Sends a record, or puts it with others that leave together.
     async fn take(&mut self, record: &[u8]) {
-        if self.packer.kind() != Packing::None || record.len() > self.chunk || !self.udp.segments {
+        let segments = self.segments();
+        let size = self.packer.pack(record).len();
+        if size > self.chunk.load(Relaxed) || (!segments && size > self.proven) {
             self.flush().await;
-            return self.send_one(record).await;
+            let message = self.packer.packed(record).to_vec();
+            return self.send_one(&message).await;
         }
-        let longest = self.longest.max(record.len());
-        let full = self.lengths.len() == SEGMENTS_MAX || (self.lengths.len() + 1) * longest > SEGMENTS_BYTES;
+        let full = match segments {
+            true => {
+                let longest = self.longest.max(size);
+                self.lengths.len() == SEGMENTS_MAX || (self.lengths.len() + 1) * longest > SEGMENTS_BYTES
+            }
+            false => self.lengths.len() == MANY,
+        };
         if full {
             self.flush().await;
         }
-        self.longest = self.longest.max(record.len());
-        self.batch.extend_from_slice(record);
-        self.lengths.push(record.len());
+        self.longest = self.longest.max(size);
+        self.batch.extend_from_slice(self.packer.packed(record));
+        self.lengths.push(size);
     }
 
-    /// Sends what was put together: datagrams of one length, padded with spaces, which JSON allows at the end.
+    /// Sends what was put together.
     async fn flush(&mut self) {
         let lengths = std::mem::take(&mut self.lengths);
         let batch = std::mem::take(&mut self.batch);
         let longest = std::mem::take(&mut self.longest);
-        let mut one_by_one = true;
-        if lengths.len() > 1 {
-            self.padded.clear();
-            let mut rest = batch.as_slice();
-            for (i, length) in lengths.iter().enumerate() {
-                let (record, after) = rest.split_at(*length);
-                self.padded.extend_from_slice(record);
-                rest = after;
-                if i + 1 < lengths.len() {
-                    self.padded.resize((i + 1) * longest, b' ');
-                }
-            }
-            one_by_one = false;
-            let n = lengths.len() as u64;
-            match self.udp.send_segments(&self.padded, longest as u16).await {
-                Ok(()) => self.outlet.counts.sent(n),
-                Err(e) if DatagramOut::refuses_segments(&e) => {
-                    self.udp.segments = false;
-                    one_by_one = true;
-                }
-                Err(e) => self.lost(n, &e),
-            }
-            self.burst += lengths.len();
-        }
-        if one_by_one {
+        let together = lengths.len() > 1 && self.segments() && self.send_segments(&batch, &lengths, longest).await;
+        if !together && !lengths.is_empty() {
+            let mut datagrams = Vec::with_capacity(lengths.len());
             let mut rest = batch.as_slice();
             for length in &lengths {
-                let (record, after) = rest.split_at(*length);
-                self.send_one(record).await;
+                let (datagram, after) = rest.split_at(*length);
+                datagrams.push(datagram);
                 rest = after;
+            }
+            if longest <= self.proven {
+                self.send_many(&datagrams).await;
+            } else {
+                for datagram in datagrams {
+                    self.send_one(datagram).await;
+                }
             }
         }
         // Their memory is used again.
@@ -162,46 +177,105 @@ impl Gelf {
         self.batch.clear();
     }
 
-    /// Sends one record by itself, packed and cut as needed. A way that refuses the size halves it, once a record.
-    async fn send_one(&mut self, record: &[u8]) {
-        let packed = self.packer.pack(record);
-        let mut result = send_message(&mut self.udp, packed, self.chunk, &mut self.burst).await;
-        if matches!(&result, Err(e) if DatagramOut::too_large(e)) && self.chunk > CHUNK_MIN {
-            self.chunk = (self.chunk / 2).max(CHUNK_MIN);
-            result = send_message(&mut self.udp, packed, self.chunk, &mut self.burst).await;
+    /// Sends datagrams of one length, padded with spaces, which JSON allows at the end, in one call. False when the
+    /// system does not do that; then nothing was sent.
+    async fn send_segments(&mut self, batch: &[u8], lengths: &[usize], longest: usize) -> bool {
+        self.padded.clear();
+        let mut rest = batch;
+        for (i, length) in lengths.iter().enumerate() {
+            let (record, after) = rest.split_at(*length);
+            self.padded.extend_from_slice(record);
+            rest = after;
+            if i + 1 < lengths.len() {
+                self.padded.resize((i + 1) * longest, b' ');
+            }
+        }
+        let n = lengths.len() as u64;
+        // A datagram has at most 65,507 bytes.
+        match self.udp.send_segments(&self.padded, longest as u16).await {
+            Ok(()) => self.outlet.counts.sent(n),
+            Err(e) if DatagramOut::refuses_segments(&e) => {
+                self.udp.segments = false;
+                return false;
+            }
+            Err(e) => self.lost(n, &e),
+        }
+        self.burst += lengths.len();
+        true
+    }
+
+    /// Sends datagrams in as few calls as can be.
+    async fn send_many(&mut self, datagrams: &[&[u8]]) {
+        let many = self.udp.send_many(datagrams).await;
+        self.burst += datagrams.len();
+        self.outlet.counts.sent(many.sent as u64);
+        if many.lost > 0 {
+            self.lost(many.lost as u64, &why(&many));
+        }
+    }
+
+    /// Sends one message by itself, cut as needed. A way that refuses the size halves it, once a message.
+    async fn send_one(&mut self, message: &[u8]) {
+        let chunk = self.chunk.load(Relaxed);
+        let mut result = send_message(&mut self.udp, message, chunk, &mut self.burst).await;
+        if matches!(&result, Err(e) if DatagramOut::too_large(e)) && chunk > CHUNK_MIN {
+            let smaller = (chunk / 2).max(CHUNK_MIN);
+            self.chunk.store(smaller, Relaxed);
+            self.proven = 0;
+            result = send_message(&mut self.udp, message, smaller, &mut self.burst).await;
         }
         match result {
-            Ok(true) => self.outlet.counts.sent(1),
-            Ok(false) => self.outlet.counts.oversize(1),
+            Ok(Some(largest)) => {
+                self.proven = self.proven.max(largest);
+                self.outlet.counts.sent(1);
+            }
+            // Only what was encoded before the way turned out to be narrower.
+            Ok(None) => self.outlet.counts.oversize(1),
             Err(e) => self.lost(1, &e),
         }
     }
 
     fn lost(&mut self, n: u64, error: &io::Error) {
+        self.outlet.counts.trouble(error);
         self.outlet.counts.error(n, error);
         self.udp.failed();
     }
 }
 
-/// False when the message needs more chunks than there may be.
-async fn send_message(udp: &mut DatagramOut, message: &[u8], chunk: usize, burst: &mut usize) -> io::Result<bool> {
+/// What was wrong with some of many.
+fn why(many: &Many) -> io::Error {
+    match &many.error {
+        Some(e) => e.raw_os_error().map_or_else(|| io::Error::new(e.kind(), e.to_string()), io::Error::from_raw_os_error),
+        None => io::ErrorKind::ConnectionRefused.into(),
+    }
+}
+
+/// The length of the largest datagram; none when the message needs more chunks than there may be.
+async fn send_message(
+    udp: &mut DatagramOut,
+    message: &[u8],
+    chunk: usize,
+    burst: &mut usize,
+) -> io::Result<Option<usize>> {
     if message.len() <= chunk {
         *burst += 1;
         udp.send(message).await?;
-        return Ok(true);
+        return Ok(Some(message.len()));
     }
     // Receivers tell messages apart by this alone, whoever sent them.
-    let Some(pieces) = chunks(message, chunk, fastrand::u64(..)) else { return Ok(false) };
-    let mut datagram = Vec::with_capacity(chunk);
-    for (i, (header, piece)) in pieces.enumerate() {
-        datagram.clear();
-        datagram.extend_from_slice(&header);
-        datagram.extend_from_slice(piece);
-        udp.send(&datagram).await?;
-        *burst += 1;
-        if i % CHUNK_BURST == CHUNK_BURST - 1 {
+    let Some(pieces) = chunks(message, chunk, fastrand::u64(..)) else { return Ok(None) };
+    let datagrams: Vec<Vec<u8>> = pieces.map(|(header, piece)| [&header[..], piece].concat()).collect();
+    let slices: Vec<&[u8]> = datagrams.iter().map(Vec::as_slice).collect();
+    for group in slices.chunks(CHUNK_BURST) {
+        let many = udp.send_many(group).await;
+        *burst += group.len();
+        if many.lost > 0 {
+            // The rest would be of no use.
+            return Err(why(&many));
+        }
+        if group.len() == CHUNK_BURST {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-    Ok(true)
+    Ok(Some(chunk))
 }
