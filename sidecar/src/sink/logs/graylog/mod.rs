@@ -1,6 +1,7 @@
 //! GELF 1.1 to Graylog.
 
 mod chunk;
+mod http;
 mod pack;
 mod udp;
 
@@ -13,11 +14,12 @@ use crate::sink::fields::Who;
 use crate::sink::filter::{Common, Names};
 use crate::sink::generation::Encode;
 use crate::sink::record::{Form, RecordEncoder};
+use crate::tls::section;
 use pack::Packing;
 use serde::Deserialize;
 use udp::{Gelf, record_max};
 
-const SCHEMES: &[&str] = &["udp"];
+const SCHEMES: &[&str] = &["udp", "http", "https"];
 
 pub(super) const KEY: Key = key(
     "graylog",
@@ -25,7 +27,7 @@ pub(super) const KEY: Key = key(
         key(
             "to",
             Kind::Text(Shape::Receiver(SCHEMES, port::GRAYLOG)),
-            "The receiver, `udp://HOST[:PORT]`, port 12201 by default.",
+            "The receiver: `udp://HOST[:PORT]` or `http(s)://HOST[:PORT][/gelf]`, port 12201 by default.",
         )
         .required(),
         key("compress", Kind::Word(&[word("none"), word("gzip"), word("zlib")]), "How messages are packed.").or("gzip"),
@@ -35,6 +37,8 @@ pub(super) const KEY: Key = key(
             "Largest datagram in bytes; longer messages are cut in up to 128 of them.",
         )
         .or("1420"),
+        key("bulk", Kind::Flag, "Over HTTP: many messages in one body; the input must be set to take that.").or("false"),
+        key("tls", Kind::Section(section::KEYS), "How `https://` encrypts and whom it trusts."),
     ]),
     "GELF to Graylog.",
 );
@@ -44,13 +48,22 @@ struct Raw {
     to: String,
     compress: Packing,
     chunk: usize,
+    #[serde(default)]
+    bulk: bool,
+    #[serde(default)]
+    tls: section::Values,
 }
 
 pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
-    let Raw { to, compress, chunk } = read(values)?;
-    let names = Names::new(&read::<Common>(values)?);
+    let Raw { to, compress, chunk, bulk, tls } = read(values)?;
+    let common: Common = read(values)?;
+    let names = Names::new(&common);
     let to = Receiver::parse(&to, SCHEMES, port::GRAYLOG).map_err(|w| w.of("to"))?;
     let target = to.to_string();
+    if let Receiver::Http { .. } = to {
+        let max = http::BODY_MAX.min(common.buffer / 2);
+        return http::sink(&target, tls, bulk, Box::new(Message(RecordEncoder::new(Form::Gelf, names, max))));
+    }
     let Receiver::Net { host, port, .. } = to else {
         return Err(Wrong::new("there is no such way", "use udp://").of("to"));
     };
