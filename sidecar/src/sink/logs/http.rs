@@ -108,7 +108,9 @@ fn checked(headers: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, Header
             return Err(wrong(format!("`{name}` is Fourmi's own"), "remove it"));
         }
         let mut value = HeaderValue::from_str(value.trim())
-            .map_err(|_| wrong(format!("the value of `{name}` fits in no header"), "use plain ASCII in one line"))?;
+            .ok()
+            .filter(|_| value.is_ascii())
+            .ok_or_else(|| wrong(format!("the value of `{name}` fits in no header"), "use plain ASCII in one line"))?;
         value.set_sensitive(true);
         Ok((known, value))
     };

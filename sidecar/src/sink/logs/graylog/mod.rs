@@ -1,6 +1,7 @@
-//! GELF 1.1 to Graylog: over UDP in chunks, over TCP and TLS in frames that end with a NUL.
+//! GELF 1.1 to Graylog: over UDP in chunks, over TCP and TLS in frames that end with a NUL, over HTTP in requests.
 
 mod chunk;
+mod http;
 mod pack;
 mod tcp;
 mod udp;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use udp::{Gelf, record_max};
 
-const SCHEMES: &[&str] = &["udp", "tcp", "tls"];
+const SCHEMES: &[&str] = &["udp", "tcp", "tls", "http", "https"];
 
 pub(super) const KEY: Key = key(
     "graylog",
@@ -29,7 +30,7 @@ pub(super) const KEY: Key = key(
         key(
             "to",
             Kind::Text(Shape::Receiver(SCHEMES, port::GRAYLOG)),
-            "The receiver: `udp://`, `tcp://` or `tls://HOST[:PORT]`, port 12201 by default.",
+            "The receiver: `udp://`, `tcp://`, `tls://HOST[:PORT]` or `http(s)://HOST[:PORT][/gelf]`, port 12201 by default.",
         )
         .required(),
         key(
@@ -44,7 +45,8 @@ pub(super) const KEY: Key = key(
             "Largest datagram in bytes, UDP only: `wan` is 1420, `lan` 8192. Longer messages are cut in up to 128 of them.",
         )
         .or("wan"),
-        key("tls", Kind::Section(section::KEYS), "How `tls://` encrypts and whom it trusts."),
+        key("bulk", Kind::Flag, "Over HTTP: many messages in one body; the input must be set to take that.").or("false"),
+        key("tls", Kind::Section(section::KEYS), "How `tls://` and `https://` encrypt and whom they trust."),
     ]),
     "GELF to Graylog.",
 );
@@ -60,6 +62,8 @@ struct Raw {
     to: String,
     compress: Option<Packing>,
     chunk: Chunk,
+    #[serde(default)]
+    bulk: bool,
     #[serde(default)]
     tls: section::Values,
 }
@@ -83,7 +87,7 @@ impl Chunk {
 }
 
 pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
-    let Raw { to, compress, chunk, tls } = read(values)?;
+    let Raw { to, compress, chunk, bulk, tls: tls_values } = read(values)?;
     let common: Common = read(values)?;
     let to = Receiver::parse(&to, SCHEMES, port::GRAYLOG).map_err(|w| w.of("to"))?;
     let target = to.to_string();
@@ -91,7 +95,7 @@ pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
     let most = common.buffer / 2;
     let names = Names::new(&common);
     let encoder = |max: usize| RecordEncoder::new(Form::Gelf, names, max.min(most));
-    let tls = ClientTls::from(tls);
+    let tls = ClientTls::from(tls_values.clone());
     match to {
         Receiver::Net { scheme, host, port } if scheme == "udp" => {
             no_tls(&tls, &scheme)?;
@@ -117,10 +121,10 @@ pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
             };
             Ok(tcp::sink(target, host, port, tls, encoder(tcp::FRAME_MAX)))
         }
-        // http and https have a sender of their own.
-        Receiver::Http { .. } | Receiver::Unix { .. } => {
-            Err(Wrong::new("there is no such way", "use udp://, tcp:// or tls://").of("to"))
+        Receiver::Http { .. } => {
+            http::sink(&target, tls_values, bulk, Box::new(Message(encoder(http::BODY_MAX))))
         }
+        Receiver::Unix { .. } => Err(Wrong::new("there is no such way", "use udp://, tcp:// or tls://").of("to")),
     }
 }
 
@@ -129,6 +133,16 @@ fn no_tls(tls: &ClientTls, scheme: &str) -> Result<(), Wrong> {
     match *tls == ClientTls::default() {
         true => Ok(()),
         false => Err(Wrong::new(format!("{scheme}:// is not encrypted"), "use tls://, or remove `tls`").of("tls")),
+    }
+}
+
+/// A message by itself.
+struct Message(RecordEncoder);
+
+impl Encode for Message {
+    fn encode(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>, who: &Who) -> bool {
+        self.0.encode(out, entry, who);
+        true
     }
 }
 
