@@ -140,7 +140,7 @@ echo 'ok';
 }
 
 #[test]
-fn interleaved_commands_never_get_each_others_tags() {
+fn row_79_interleaved_commands_never_get_each_others_tags() {
     let server = GelfServer::start();
     let fourmi = python("2", |setup| setup.gelf(&server).more("threads: 2"));
     // One after the other: every line has its command, though nothing in it says so.

@@ -181,8 +181,7 @@ impl Post {
         if let Some((secret, _)) = &self.secret {
             text = text.replace(secret.value(), "(the token)");
         }
-        let text: String =
-            text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();
+        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();
         match text.trim() {
             "" => format!("{place} answered {}", answer.status),
             text => format!("{place} answered {}: {text}", answer.status),

@@ -27,9 +27,7 @@ impl Secret {
                 format!("keep one; `{file_key}` keeps the secret out of the configuration"),
             )
             .of(file_key)),
-            (None, None) => {
-                Err(Wrong::new(format!("there is no `{key}`"), format!("write `{key}` or `{file_key}`")))
-            }
+            (None, None) => Err(Wrong::new(format!("there is no `{key}`"), format!("write `{key}` or `{file_key}`"))),
             (Some(value), None) => Ok(Secret { value: checked(&value).map_err(|w| w.of(key))?, file: None }),
             (None, Some(file)) => {
                 let value = read(&file).map_err(|w| w.of(file_key))?;
@@ -58,7 +56,10 @@ impl Secret {
 
 fn read(file: &Path) -> Result<String, Wrong> {
     let text = std::fs::read_to_string(file).map_err(|e| {
-        Wrong::new(format!("{}: {e}", file.display()), "name a file that Fourmi may read and that holds the token alone")
+        Wrong::new(
+            format!("{}: {e}", file.display()),
+            "name a file that Fourmi may read and that holds the token alone",
+        )
     })?;
     checked(&text)
 }
