@@ -6,10 +6,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Bytes that may wait for our own output.
 const WAITING_MAX: usize = 4 << 20;
+/// Pieces that may wait.
+const PIECES_MAX: usize = 1024;
+/// Bytes that are written at once.
+const BATCH: usize = 256 << 10;
 /// How long an output that somebody made non-blocking may stay full.
 const FULL_WAIT: Duration = Duration::from_millis(5);
 const FULL_TRIES: u32 = 200;
@@ -19,7 +23,7 @@ const LAST: Duration = Duration::from_millis(500);
 /// A way to one of our own outputs.
 pub(super) struct Pass {
     /// None when there is no such output any more.
-    to: Option<UnboundedSender<Vec<u8>>>,
+    to: Option<Sender<Vec<u8>>>,
     waiting: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -27,7 +31,7 @@ pub(super) struct Pass {
 impl Pass {
     /// To standard output, or to standard error.
     pub(super) fn to(output: io::Result<File>) -> Pass {
-        let (to, queue) = unbounded_channel();
+        let (to, queue) = channel(PIECES_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let task = tokio::task::spawn_local(run(output.ok(), queue, waiting.clone()));
         Pass { to: Some(to), waiting, task }
@@ -39,9 +43,11 @@ impl Pass {
         if self.waiting.load(Relaxed) + bytes.len() > WAITING_MAX {
             return lines();
         }
-        self.waiting.fetch_add(bytes.len(), Relaxed);
-        match self.to.as_ref().map(|to| to.send(bytes.to_vec())) {
-            Some(Ok(())) => 0,
+        match self.to.as_ref().map(|to| to.try_send(bytes.to_vec())) {
+            Some(Ok(())) => {
+                self.waiting.fetch_add(bytes.len(), Relaxed);
+                0
+            }
             _ => lines(),
         }
     }
@@ -53,9 +59,14 @@ impl Pass {
     }
 }
 
-async fn run(output: Option<File>, mut queue: UnboundedReceiver<Vec<u8>>, waiting: Arc<AtomicUsize>) {
+async fn run(output: Option<File>, mut queue: Receiver<Vec<u8>>, waiting: Arc<AtomicUsize>) {
     let Some(mut file) = output else { return };
-    while let Some(bytes) = queue.recv().await {
+    while let Some(mut bytes) = queue.recv().await {
+        while bytes.len() < BATCH
+            && let Ok(more) = queue.try_recv()
+        {
+            bytes.extend_from_slice(&more);
+        }
         let n = bytes.len();
         let written = tokio::task::spawn_blocking(move || {
             let result = write_all(&mut file, &bytes);

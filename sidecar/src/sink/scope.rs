@@ -19,6 +19,8 @@ const ACTIVE_MAX: usize = 16 << 10;
 const ENDED_MAX: usize = 4096;
 const ENDED_FOR: u64 = 30_000_000;
 const ENDED_BYTES: usize = 8 << 20;
+/// Commands whose places are made more certain by later ones.
+const LOOSE_MAX: usize = 64;
 /// How long after a command's end an idle worker's line may still be about it, in microseconds.
 const AFTERGLOW: u64 = 50_000;
 /// How far the clock of an end may be from its place in the output, for the order of ends: a thread that noted the
@@ -74,6 +76,8 @@ pub(crate) struct Scopes {
     /// In the order of their ends.
     ended: VecDeque<(u64, u64)>,
     ended_bytes: usize,
+    /// Of those, some began or ended while the output was being read, at a place that is not quite known.
+    loose: VecDeque<u64>,
 }
 
 impl Scopes {
@@ -90,6 +94,7 @@ impl Scopes {
             active: Vec::new(),
             ended: VecDeque::new(),
             ended_bytes: 0,
+            loose: VecDeque::new(),
         }
     }
 
@@ -98,11 +103,37 @@ impl Scopes {
         if entry.moment.at == 0 {
             return;
         }
+        self.tighten(&entry.moment);
         match entry.what {
             What::Begun => self.begin(entry, bytes),
             What::Command => self.end(entry, bytes),
             What::Line => {}
         }
+        let is_loose = entry.moment.outputs.iter().any(|o| o.from != o.to);
+        if is_loose && !self.loose.contains(&entry.span_id) {
+            if self.loose.len() >= LOOSE_MAX {
+                self.loose.pop_front();
+            }
+            self.loose.push_back(entry.span_id);
+        }
+    }
+
+    /// Nothing was farther in the output than something later: makes uncertain places less so.
+    fn tighten(&mut self, later: &Moment) {
+        let all = &mut self.all;
+        self.loose.retain(|span| {
+            let Some(scope) = all.get_mut(span) else { return false };
+            let mut is_loose = false;
+            for moment in [Some(&mut scope.begun), scope.ended.as_mut()].into_iter().flatten() {
+                for (own, other) in moment.outputs.iter_mut().zip(&later.outputs) {
+                    if moment.at < later.since {
+                        own.to = own.to.min(other.to).max(own.from);
+                    }
+                    is_loose |= own.from != own.to;
+                }
+            }
+            is_loose
+        });
     }
 
     fn begin(&mut self, entry: &Entry<'_>, bytes: &[u8]) {

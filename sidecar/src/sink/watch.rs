@@ -55,6 +55,24 @@ impl Output {
 
     /// How many bytes the worker has written; a range when we were reading at that moment. No lock.
     fn written(&self) -> Stretch {
+        /// Reading takes microseconds, unless the reader lost its turn in the middle of it, perhaps to us.
+        const TRIES: usize = 40;
+        const YIELDS: usize = 4;
+        let mut seen = self.look();
+        for again in 0..TRIES + YIELDS {
+            if seen.from == seen.to {
+                break;
+            }
+            match again < TRIES {
+                true => std::hint::spin_loop(),
+                false => std::thread::yield_now(),
+            }
+            seen = self.look();
+        }
+        seen
+    }
+
+    fn look(&self) -> Stretch {
         let before = self.read.load(SeqCst);
         let busy = self.reading.load(SeqCst);
         let Ok(waiting) = ioctl_fionread(&self.end) else { return Stretch { from: before, to: u64::MAX } };
@@ -98,9 +116,9 @@ impl Watch {
 
     /// This moment.
     pub(crate) fn now(&self) -> Moment {
+        let since = micros();
         let outputs = self.outputs.get().map_or_else(Default::default, |o| [o[0].written(), o[1].written()]);
-        let at = micros();
-        Moment { since: at, at, outputs }
+        Moment { since, at: micros(), outputs }
     }
 
     /// A command began or ended and could not be told.

@@ -83,6 +83,21 @@ impl Stage {
         self.at += 10;
     }
 
+    /// Begins or ends a command somewhere between these bytes of standard error.
+    fn loosely(&mut self, what: What, n: u64, from: u64, to: u64) {
+        let mut x = sample(&identity(&[]));
+        (x.trace.span_id, x.command.id) = (n, id(n));
+        (x.command.name, x.command.tags) = (format!("Command{n}").into(), vec![("n".into(), n.to_string())]);
+        let mut entry = Entry::of(what, &x);
+        entry.moment = self.moment();
+        entry.moment.outputs[1] = Stretch { from, to };
+        let mut bytes = Vec::new();
+        entry.write(&mut bytes);
+        self.scopes.see(&Entry::read(&bytes).unwrap(), &bytes);
+        self.at += 10;
+        self.cells.in_flight(crate::exchange::Direction::Inbound, if what == What::Begun { 1 } else { -1 });
+    }
+
     fn begin(&mut self, n: u64) {
         self.cells.in_flight(crate::exchange::Direction::Inbound, 1);
         self.see(What::Begun, n, &id(n));
@@ -205,28 +220,24 @@ fn lines_are_where_they_were_written_however_late_they_are_read() {
 }
 
 #[test]
-fn an_uncertain_place_is_nobodys() {
+fn an_uncertain_place_is_nobodys_until_something_later_is_known() {
     let mut stage = Stage::new();
     // We were reading when one began: somewhere between 0 and 100 bytes.
-    let mut begun = stage.moment();
-    begun.outputs[1] = Stretch { from: 0, to: 100 };
-    let mut x = sample(&identity(&[]));
-    (x.trace.span_id, x.command.id) = (1, id(1));
-    (x.command.name, x.command.tags) = ("Command1".into(), vec![("n".into(), "1".into())]);
-    let mut entry = Entry::of(What::Begun, &x);
-    entry.moment = begun;
-    let mut bytes = Vec::new();
-    entry.write(&mut bytes);
-    stage.scopes.see(&Entry::read(&bytes).unwrap(), &bytes);
-    stage.cells.in_flight(crate::exchange::Direction::Inbound, 1);
+    stage.loosely(What::Begun, 1, 0, 100);
     stage.written[1] = 50;
     stage.is_of("perhaps before it", None);
+    let during = Stretch { from: 60, to: 70 };
+    stage.at_is_of("still", &[], Place::Bytes(1, during.from, during.to), None);
     stage.written[1] = 100;
     stage.is_of("surely in it", Some(1));
-    // And it stands in the way of others.
+    // And when it ended: between 150 and 60,000.
     stage.written[1] = 150;
+    stage.loosely(What::Command, 1, 150, 60_000);
+    stage.at_is_of("perhaps in it, perhaps after it", &[], Place::Bytes(1, 160, 170), None);
+    stage.written[1] = 180;
     stage.begin(2);
-    stage.at_is_of("perhaps of one", &[], Place::Bytes(1, 160, 170), None);
+    stage.is_of("two began when one had ended", Some(2));
+    assert!(stage.scopes.loose.is_empty() || stage.scopes.loose == [1]);
 }
 
 #[test]
