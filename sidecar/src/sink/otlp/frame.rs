@@ -4,16 +4,15 @@
 //! a list of resources, each with one scope, which has the records. So what surrounds the records is written once, and a
 //! batch costs a copy of each record.
 
-use super::drive::{Deliver, Limits, Verdict};
 use super::post::Post;
 use super::resource::{self, Said};
+use crate::sink::batch::{BatchMax, BoxFuture, Deliver, Verdict};
 use crate::sink::fields::{Field, Who};
 use crate::sink::filter::Names;
 use prost::Message;
 use prost::encoding::{encode_varint, encoded_len_varint};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Bytes of a sender's number in front of a record. It is as much as the record's frame in the request takes.
 const NUMBER: usize = 8;
@@ -21,6 +20,8 @@ const NUMBER: usize = 8;
 const SENDERS_MAX: usize = 8;
 /// What a request may have beside its records: a resource and a scope for each sender.
 const AROUND_MAX: usize = 64 << 10;
+/// How long records gather, so that a request is worth its head.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// Field 1, a message: `resource_logs` of a request, `resource` of that, `scope` of `scope_logs`.
 const FIRST: u8 = 1 << 3 | 2;
@@ -91,7 +92,8 @@ impl Framer {
 
 /// Takes records back out of their frames and posts them.
 pub(super) struct Framed {
-    post: Post,
+    /// Or why there can be none: the files of TLS, which were readable when the configuration was checked.
+    post: Result<Post, String>,
     senders: Arc<Senders>,
     /// `scope` of `scope_logs`.
     scope: Vec<u8>,
@@ -99,7 +101,7 @@ pub(super) struct Framed {
 
 impl Framed {
     /// A way to a receiver.
-    pub(super) fn new(post: Post, senders: Arc<Senders>) -> Framed {
+    pub(super) fn new(post: Result<Post, String>, senders: Arc<Senders>) -> Framed {
         let mut scope = Vec::new();
         wrap(&mut scope, FIRST, &resource::scope().encode_to_vec());
         Framed { post, senders, scope }
@@ -132,13 +134,22 @@ impl Framed {
 }
 
 impl Deliver for Framed {
-    fn limits(&self) -> Limits {
-        Limits { bytes: super::REQUEST_MAX - AROUND_MAX }
+    fn limits(&self) -> BatchMax {
+        BatchMax { records: usize::MAX, bytes: super::REQUEST_MAX - AROUND_MAX, linger: LINGER }
     }
 
-    fn deliver<'a>(&'a mut self, records: &'a [&'a [u8]]) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+    fn deliver<'a>(&'a mut self, records: &'a [&'a [u8]]) -> BoxFuture<'a, Verdict> {
         let body = self.body(records);
-        Box::pin(self.post.send(body, records.len() as u64))
+        Box::pin(async move {
+            match &mut self.post {
+                // One record that no receiver needs to take.
+                Ok(_) if body.len() > super::REQUEST_MAX => {
+                    Verdict::Halve(format!("a request of {} bytes", body.len()))
+                }
+                Ok(post) => post.send(body, records.len() as u64).await,
+                Err(why) => Verdict::Parked(why.clone()),
+            }
+        })
     }
 }
 

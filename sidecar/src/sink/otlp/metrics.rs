@@ -1,13 +1,14 @@
 //! Numbers by OTLP: at each interval everything that is counted, as data points.
 
-use super::drive::{Verdict, before_the_end, rest};
 use super::points::{Part, Report, Told};
 use super::post::Post;
 use super::resource::{self, Said};
 use super::settings::{BASIC, Remote};
+use super::wait::{before_the_end, rest};
 use super::{REQUEST_MAX, Signal};
 use crate::exchange::Identity;
 use crate::section::{Key, Kind, Wrong, key, word};
+use crate::sink::batch::Verdict;
 use crate::sink::counts::Totals as SinkTotals;
 use crate::sink::drain::Outlet;
 use crate::sink::logs::read;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -31,8 +33,9 @@ pub(crate) use super::points::Sums;
 const AROUND_MAX: usize = 64 << 10;
 /// A request is never made smaller than this.
 const REQUEST_MIN: usize = 64 << 10;
-/// The pause when nobody says how long.
+/// The pause when nobody says how long, and the shortest one.
 const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// The section `metrics.sinks[].otlp`.
 pub(crate) const KEYS: &[Key] = &{
@@ -228,14 +231,25 @@ impl Sender {
                     self.limit = (self.limit / 2).max(REQUEST_MIN);
                     counts.error(first.points, &why);
                 }
-                Ok(Verdict::Later(pause, why)) => {
-                    counts.note(&why);
-                    return Err(pause.unwrap_or(PAUSE));
+                Ok(Verdict::Away(kind, why)) => {
+                    counts.trouble(&io::Error::new(kind, why));
+                    return Err(self.pause());
                 }
+                Ok(Verdict::Later(asked, why)) => {
+                    counts.note(&why);
+                    return Err(asked.unwrap_or_default().max(self.pause()));
+                }
+                // A receiver of numbers says nothing else.
+                Ok(_) => return Err(self.pause()),
                 Err(_) => return Err(Duration::ZERO),
             }
             waiting.pop_front();
         }
         Ok(())
+    }
+
+    /// After a failure: longer each time.
+    fn pause(&self) -> Duration {
+        self.post.as_ref().map_or(PAUSE, |post| post.http.pause().max(PAUSE_MIN))
     }
 }

@@ -4,7 +4,6 @@
 //! record must end in exactly one counter (docs/decisions/009).
 
 mod attributes;
-mod drive;
 mod frame;
 mod metrics;
 mod points;
@@ -13,6 +12,7 @@ mod record;
 mod resource;
 mod settings;
 mod span;
+mod wait;
 
 pub use metrics::OtlpMetrics;
 pub(crate) use metrics::{Border, KEYS as METRIC_KEYS, Sender, Sinks, Sums};
@@ -20,6 +20,7 @@ pub(crate) use record::LogEncoder;
 pub(crate) use settings::{COMPRESS, ENDPOINT, HEADERS, Remote, TIMEOUT, TLS};
 pub(crate) use span::{KEYS as TRACE_KEYS, NAME as TRACES, build as traces};
 
+use super::batch;
 use super::drain::{Inbox, Outlet};
 use frame::Senders;
 use std::sync::Arc;
@@ -74,9 +75,5 @@ impl Signal {
 
 /// Sends what an encoder of this module wrote until the outlet ends.
 pub(crate) async fn send(outlet: Arc<Outlet>, inbox: Inbox, remote: Remote, signal: Signal, senders: Arc<Senders>) {
-    match remote.post(signal) {
-        Ok(post) => drive::run(outlet, inbox, frame::Framed::new(post, senders)).await,
-        // The files of TLS, which were readable when the configuration was checked.
-        Err(why) => drive::refuse(&outlet, inbox, &why).await,
-    }
+    batch::run(outlet, inbox, frame::Framed::new(remote.post(signal), senders)).await;
 }

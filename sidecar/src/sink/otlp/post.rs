@@ -1,7 +1,7 @@
 //! One request, and what its answer means (OTLP 1.9, "OTLP/HTTP Response").
 
 use super::Signal;
-use super::drive::Verdict;
+use crate::sink::batch::Verdict;
 use crate::sink::json::cut;
 use crate::sink::transport::{HttpAnswer, HttpOut, gzip};
 use bytes::Bytes;
@@ -37,13 +37,13 @@ impl Post {
             path => path.to_owned(),
         };
         match self.http.post(&path, &headers, Bytes::from(body)).await {
-            Ok(answer) => verdict(self.signal, &answer, n, self.http.pause()),
-            Err(e) => Verdict::Later(Some(self.http.pause()), e.to_string()),
+            Ok(answer) => verdict(self.signal, &answer, n),
+            Err(e) => Verdict::away(&e),
         }
     }
 }
 
-fn verdict(signal: Signal, answer: &HttpAnswer, n: u64, pause: std::time::Duration) -> Verdict {
+fn verdict(signal: Signal, answer: &HttpAnswer, n: u64) -> Verdict {
     let said = || {
         let status = answer.status;
         let words = String::from_utf8_lossy(&answer.body);
@@ -67,7 +67,7 @@ fn verdict(signal: Signal, answer: &HttpAnswer, n: u64, pause: std::time::Durati
             }
         },
         // The only ones after which the same may be sent again.
-        429 | 502 | 503 | 504 => Verdict::Later(Some(answer.retry_after.unwrap_or_default().max(pause)), said()),
+        429 | 502 | 503 | 504 => Verdict::Later(answer.retry_after, said()),
         413 => Verdict::Halve(said()),
         _ => Verdict::Refused(said()),
     }
@@ -86,7 +86,7 @@ mod tests {
 
     fn of(signal: Signal, status: u16, retry_after: Option<u64>, body: impl Into<Bytes>) -> Verdict {
         let answer = HttpAnswer { status, retry_after: retry_after.map(Duration::from_secs), body: body.into() };
-        verdict(signal, &answer, 5, Duration::from_millis(70))
+        verdict(signal, &answer, 5)
     }
 
     #[test]
@@ -123,8 +123,8 @@ mod tests {
             let why = format!("the receiver answered {status}: busy");
             assert_eq!(of(Signal::Logs, status, Some(2), "busy"), Verdict::Later(Some(Duration::from_secs(2)), why));
         }
-        let short = Verdict::Later(Some(Duration::from_millis(70)), "the receiver answered 503".into());
-        assert_eq!(of(Signal::Logs, 503, None, ""), short, "our own pause when it does not");
+        let unsaid = Verdict::Later(None, "the receiver answered 503".into());
+        assert_eq!(of(Signal::Logs, 503, None, ""), unsaid);
         for status in [301, 400, 401, 403, 404, 500, 501] {
             assert!(matches!(of(Signal::Traces, status, Some(2), "no"), Verdict::Refused(_)), "{status}");
         }

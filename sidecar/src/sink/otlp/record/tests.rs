@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The body of a request with these records.
 pub(in super::super) fn body(senders: Arc<Senders>, signal: Signal, records: &[Vec<u8>]) -> Vec<u8> {
     let values = json!({"endpoint": "http://x", "headers": {}, "compress": "none", "timeout": {"secs": 1, "nanos": 0}});
-    let post = Remote::new(&values).unwrap().post(signal).unwrap();
+    let post = Remote::new(&values).unwrap().post(signal);
     let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
     Framed::new(post, senders).body(&records)
 }
