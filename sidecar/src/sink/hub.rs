@@ -238,14 +238,15 @@ impl Hub {
         if state.otlp.is_empty() && sinks.is_empty() {
             return;
         }
-        let border = Arc::new(Sums::now(&self.0.registry, state.sums()));
+        let border = Arc::new(Sums::now(&self.0.registry, state.sums(), None));
         let mut old = std::mem::take(&mut state.otlp);
         for settings in sinks {
             // The resource says who we are, so a sink of another identity is another sink.
             let kept = old.iter().position(|(s, i, ..)| s == settings && i == identity).map(|i| old.swap_remove(i));
             state.otlp.extend(kept.or_else(|| {
                 let (outlet, until) = (Outlet::new("otlp_metrics", settings.target()), Border::default());
-                let source = (self.0.registry.clone(), self.sinks());
+                state.next_id += 1;
+                let source = (self.0.registry.clone(), self.sinks(), state.next_id);
                 let start = self.0.start_time;
                 let sender =
                     otlp::Sender::new(settings, outlet.clone(), source, identity, start, &border, until.clone())?;

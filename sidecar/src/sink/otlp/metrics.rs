@@ -1,9 +1,10 @@
 //! Numbers by OTLP: at each interval everything that is counted, as data points.
 
-use super::points::{Part, Report, Told};
+use super::points::{Part, Report};
 use super::post::Post;
 use super::resource::{self, Said};
 use super::settings::{BASIC, Remote};
+use super::since::{Begun, Since};
 use super::wait::{before_the_end, rest};
 use super::{REQUEST_MAX, Signal};
 use crate::exchange::Identity;
@@ -100,18 +101,28 @@ pub(crate) type Sinks = Arc<dyn Fn() -> BTreeMap<&'static str, SinkTotals> + Sen
 /// The sender of one sink.
 pub(crate) struct Sender {
     outlet: Arc<Outlet>,
-    registry: Arc<Registry>,
+    reading: Reading,
     sinks: Sinks,
     post: Result<Post, String>,
     resource: Resource,
     scope: InstrumentationScope,
     interval: Duration,
-    /// Since when sums count, in nanoseconds since 1970.
-    start: u64,
-    /// What was told already; none for a receiver of cumulative sums.
-    told: Option<Told>,
+    since: Since,
     until: Border,
     limit: usize,
+}
+
+/// A sink that takes the registry's sums: as long as it is there, nothing is forgotten that it has not taken.
+struct Reading {
+    registry: Arc<Registry>,
+    /// The sink's number.
+    sink: u64,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.registry.remove_reader(self.sink);
+    }
 }
 
 /// A request that has not been taken yet.
@@ -125,7 +136,7 @@ impl Sender {
     pub(crate) fn new(
         settings: &OtlpMetrics,
         outlet: Arc<Outlet>,
-        (registry, sinks): (Arc<Registry>, Sinks),
+        (registry, sinks, id): (Arc<Registry>, Sinks, u64),
         identity: &Identity,
         start: f64,
         border: &Sums,
@@ -133,9 +144,10 @@ impl Sender {
     ) -> Option<Sender> {
         let Raw { interval, temporality } = read(&settings.0).ok()?;
         let remote = Remote::new(&settings.0).ok()?;
+        registry.add_reader(id);
         Some(Sender {
             outlet,
-            registry,
+            reading: Reading { registry, sink: id },
             sinks,
             post: remote.post(Signal::Metrics),
             resource: resource::resource(Said {
@@ -146,8 +158,10 @@ impl Sender {
             }),
             scope: resource::scope(),
             interval: interval.max(Duration::from_millis(100)),
-            start: (start.max(0.0) * 1e9) as u64,
-            told: (temporality == "delta").then(|| border.told()),
+            since: match temporality.as_str() {
+                "delta" => Since::Last(border.told()),
+                _ => Since::Begin(Begun::at((start.max(0.0) * 1e9) as u64)),
+            },
             until,
             limit: REQUEST_MAX - AROUND_MAX,
         })
@@ -165,9 +179,8 @@ impl Sender {
                 self.outlet.rest(due - Instant::now()).await;
             }
             let last = self.outlet.is_ending();
-            // Cumulative sums that were not taken are worth nothing beside newer ones; of deltas none may be lost.
-            let replace = self.told.is_none() && (last || Instant::now() >= next);
-            if !collected_last && (waiting.is_empty() || replace) {
+            // Nothing new is taken before the receiver has the old: the registry may forget what was taken.
+            if !collected_last && waiting.is_empty() {
                 waiting = self.collect();
                 collected_last = last;
                 next = (next + self.interval).max(Instant::now());
@@ -177,7 +190,6 @@ impl Sender {
                 Ok(()) => failures = 0,
                 Err(pause) => {
                     failures += 1;
-                    // Not beyond the next sums, unless the receiver asks for it.
                     if rest(&self.outlet, pause, failures).await.is_err() {
                         let lost = waiting.iter().map(|w| w.points).sum();
                         self.outlet.counts.error(lost, &"the receiver was away at the end");
@@ -191,11 +203,11 @@ impl Sender {
     /// Everything that is to be told now, as requests.
     fn collect(&mut self) -> VecDeque<Waiting> {
         let border = self.until.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let sums = border.unwrap_or_else(|| Arc::new(Sums::now(&self.registry, (self.sinks)())));
-        let parts = Report::new(self.start, self.told.as_ref(), self.limit).of(&sums);
-        if let Some(told) = &mut self.told {
-            *told = sums.told();
-        }
+        let Reading { registry, sink } = &self.reading;
+        let sums = border.unwrap_or_else(|| Arc::new(Sums::now(registry, (self.sinks)(), Some(*sink))));
+        self.since.meet(&sums);
+        let parts = Report::new(&self.since, self.limit).of(&sums);
+        self.since.tell(&sums);
         parts.into_iter().map(|part| self.request(part)).collect()
     }
 

@@ -11,6 +11,7 @@ mod post;
 mod record;
 mod resource;
 mod settings;
+mod since;
 mod span;
 mod wait;
 

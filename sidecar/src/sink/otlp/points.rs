@@ -4,6 +4,7 @@
 //! usual rules (dots to underscores, the unit, `_total`) they are the same, so dashboards and alerts fit both.
 
 use super::attributes::text;
+use super::since::{Since, Told};
 use crate::exchange::Outcome;
 use crate::names::metric;
 use crate::sink::counts::Totals as SinkTotals;
@@ -16,7 +17,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
 };
 use prost::Message;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Everything that is counted, at one moment.
 #[derive(Debug, Clone, Default)]
@@ -28,21 +30,40 @@ pub(crate) struct Sums {
     levels: Levels,
     instances: BTreeMap<(String, String), u64>,
     reloads: [u64; 2],
+    collisions: u64,
     sinks: BTreeMap<&'static str, SinkTotals>,
+    /// What series that were forgotten counted for tags that others still carry.
+    forgotten: Vec<(Arc<str>, Arc<str>, u64)>,
 }
 
 impl Sums {
-    /// Those of now.
-    pub(crate) fn now(registry: &Registry, sinks: BTreeMap<&'static str, SinkTotals>) -> Sums {
+    /// Those of now, taken by this reader of the registry, if it is one.
+    pub(crate) fn now(registry: &Registry, sinks: BTreeMap<&'static str, SinkTotals>, reader: Option<u64>) -> Sums {
         Sums {
             at: super::record::nanos(std::time::SystemTime::now()),
-            samples: registry.snapshot(None),
+            samples: registry.snapshot(reader),
+            forgotten: registry.forgotten_tags(),
+            collisions: registry.collisions(),
             reasons: registry.reasons(),
             levels: registry.levels(),
             instances: registry.instances(),
             reloads: registry.reloads(),
             sinks,
         }
+    }
+
+    /// All that was counted for each tag.
+    pub(super) fn tags(&self) -> BTreeMap<(&str, &str), u64> {
+        let mut tags: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for (tag, value, n) in &self.forgotten {
+            *tags.entry((tag, value)).or_default() += n;
+        }
+        for sample in &self.samples {
+            for (label, value) in sample.key.labels() {
+                *tags.entry((&label.tag, value)).or_default() += sample.totals.count();
+            }
+        }
+        tags
     }
 
     /// What is told when they are.
@@ -52,19 +73,10 @@ impl Sums {
             series: self.samples.iter().map(|s| (s.id, s.totals.clone())).collect(),
             reasons: self.reasons.iter().map(|(m, r, n)| ((*m, *r), *n)).collect(),
             reloads: self.reloads,
+            collisions: self.collisions,
             sinks: self.sinks.clone(),
         }
     }
-}
-
-/// What a receiver of deltas knows already.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Told {
-    pub(super) at: u64,
-    series: HashMap<u64, Totals>,
-    reasons: HashMap<(&'static str, &'static str), u64>,
-    reloads: [u64; 2],
-    sinks: BTreeMap<&'static str, SinkTotals>,
 }
 
 /// A body, and how many data points it has.
@@ -99,6 +111,10 @@ const REJECTED: Family =
     family("fourmi.rejected", "{command}", "Commands refused before an instance saw them, by reason.");
 const RETRIES: Family = family("fourmi.retries", "{attempt}", "Commands sent again, by reason.");
 const RELOADS: Family = family("fourmi.reloads", "{reload}", "Reloads of the configuration, by result.");
+const WORKER_LINES: Family =
+    family("fourmi.worker.lines", "{line}", "Lines that the worker wrote, by what became of them.");
+const LABEL_COLLISIONS: Family =
+    family("fourmi.label.collisions", "{label}", "Listed labels that were left out because another has their name.");
 const SINK_RECORDS: Family =
     family("fourmi.sink.records", "{record}", "Records and data points by sink and by what became of them.");
 const SINK_TROUBLES: Family =
@@ -118,28 +134,21 @@ pub(super) struct Report<'a> {
     limit: usize,
     start: u64,
     at: u64,
-    temporality: AggregationTemporality,
-    told: Option<&'a Told>,
+    since: &'a Since,
 }
 
 impl<'a> Report<'a> {
-    /// Cumulative sums since `start`, or with `told` what came since then. Parts have about `limit` bytes at most.
-    pub(super) fn new(start: u64, told: Option<&'a Told>, limit: usize) -> Report<'a> {
-        let temporality = match told {
-            Some(_) => AggregationTemporality::Delta,
-            None => AggregationTemporality::Cumulative,
-        };
-        let start = told.map_or(start, |t| t.at);
-        Report { parts: Vec::new(), limit, start, at: 0, temporality, told }
+    /// Sums since whenever the receiver needs them from. Parts have about `limit` bytes at most.
+    pub(super) fn new(since: &'a Since, limit: usize) -> Report<'a> {
+        Report { parts: Vec::new(), limit, start: since.start(), at: 0, since }
     }
 
     /// Everything.
     pub(super) fn of(mut self, sums: &Sums) -> Vec<Part> {
-        // A clock that was set back must not make a point end before it begins.
-        self.at = sums.at.max(self.start);
+        self.at = sums.at;
         self.commands(&sums.samples);
         self.durations(&sums.samples);
-        self.tags(&sums.samples);
+        self.tags(sums);
         self.events(sums);
         self.levels(sums);
         self.process();
@@ -148,12 +157,13 @@ impl<'a> Report<'a> {
 
     /// What is new in a sum: all of it for a receiver of cumulative sums.
     fn fresh(&self, now: u64, told: impl FnOnce(&Told) -> u64) -> u64 {
-        now.saturating_sub(self.told.map_or(0, told))
+        now.saturating_sub(self.since.told().map_or(0, told))
     }
 
     fn commands(&mut self, samples: &[Sample]) {
         for sample in samples {
-            let told = self.told.and_then(|t| t.series.get(&sample.id));
+            let told = self.since.told().and_then(|t| t.series.get(&sample.id));
+            self.start = self.since.of_series(sample.id);
             for (i, outcome) in Outcome::ALL.iter().enumerate() {
                 let n = sample.totals.outcomes[i].saturating_sub(told.map_or(0, |t| t.outcomes[i]));
                 if n > 0 {
@@ -168,7 +178,8 @@ impl<'a> Report<'a> {
     fn durations(&mut self, samples: &[Sample]) {
         for (i, family) in DURATIONS.into_iter().enumerate() {
             for sample in samples {
-                let told = self.told.and_then(|t| t.series.get(&sample.id)).map(|t| &t.durations[i]);
+                let told = self.since.told().and_then(|t| t.series.get(&sample.id)).map(|t| &t.durations[i]);
+                self.start = self.since.of_series(sample.id);
                 self.histogram(family, sample, &sample.totals.durations[i], told);
             }
         }
@@ -184,7 +195,8 @@ impl<'a> Report<'a> {
         let point = HistogramDataPoint {
             attributes: of_series(sample),
             start_time_unix_nano: self.start,
-            time_unix_nano: self.at,
+            // A clock that was set back must not make a point end before it begins.
+            time_unix_nano: self.at.max(self.start),
             count,
             sum: Some(seen.nanos.wrapping_sub(told.map_or(0, |t| t.nanos)) as f64 / 1e9),
             bucket_counts: buckets,
@@ -192,36 +204,43 @@ impl<'a> Report<'a> {
             ..HistogramDataPoint::default()
         };
         let bytes = point.encoded_len();
-        let empty = Histogram { data_points: Vec::new(), aggregation_temporality: self.temporality as i32 };
+        let empty = Histogram { data_points: Vec::new(), aggregation_temporality: self.since.temporality() as i32 };
         if let Data::Histogram(to) = self.room(family, Data::Histogram(empty), bytes) {
             to.data_points.push(point);
         }
     }
 
-    fn tags(&mut self, samples: &[Sample]) {
-        let mut tags: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-        for sample in samples {
-            let told = self.told.and_then(|t| t.series.get(&sample.id)).map_or(0, Totals::count);
-            for (label, value) in sample.key.labels() {
-                *tags.entry((&label.tag, value)).or_default() += sample.totals.count().saturating_sub(told);
+    fn tags(&mut self, sums: &Sums) {
+        let mut tags = sums.tags();
+        if let Some(told) = self.since.told() {
+            // Series by series: none is forgotten before it is told.
+            tags.values_mut().for_each(|n| *n = 0);
+            for sample in &sums.samples {
+                let before = told.series.get(&sample.id).map_or(0, Totals::count);
+                for (label, value) in sample.key.labels() {
+                    *tags.entry((&label.tag, value)).or_default() += sample.totals.count().saturating_sub(before);
+                }
             }
         }
         for ((tag, value), n) in tags.into_iter().filter(|(_, n)| *n > 0) {
+            self.start = self.since.of_tag(tag, value);
             self.sum(TAG, vec![text("tag", tag), text("value", value)], n);
         }
+        self.start = self.since.start();
     }
 
     fn events(&mut self, sums: &Sums) {
         for (of, reason, n) in &sums.reasons {
-            let family = match *of {
-                metric::REJECTED => REJECTED,
-                metric::RETRIES => RETRIES,
+            let (family, key) = match *of {
+                metric::REJECTED => (REJECTED, "reason"),
+                metric::RETRIES => (RETRIES, "reason"),
+                metric::WORKER_LINES => (WORKER_LINES, "result"),
                 // Every event has a family in `/metrics` too.
                 _ => continue,
             };
             let n = self.fresh(*n, |t| t.reasons.get(&(*of, *reason)).copied().unwrap_or(0));
             if n > 0 {
-                self.sum(family, vec![text("reason", reason)], n);
+                self.sum(family, vec![text(key, reason)], n);
             }
         }
         for (i, result) in ["ok", "failed"].into_iter().enumerate() {
@@ -229,6 +248,10 @@ impl<'a> Report<'a> {
             if n > 0 {
                 self.sum(RELOADS, vec![text("result", result)], n);
             }
+        }
+        let collisions = self.fresh(sums.collisions, |t| t.collisions);
+        if collisions > 0 {
+            self.sum(LABEL_COLLISIONS, Vec::new(), collisions);
         }
         for (sink, totals) in &sums.sinks {
             for (i, (result, n)) in totals.named().into_iter().enumerate() {
@@ -268,7 +291,7 @@ impl<'a> Report<'a> {
         let whole = |n: u64| Value::AsInt(i64::try_from(n).unwrap_or(i64::MAX));
         // A sum that is a decimal; a receiver of deltas is told all of it as a level instead, so nothing depends on
         // what was told before.
-        match self.temporality {
+        match self.since.temporality() {
             AggregationTemporality::Cumulative => self.number(CPU, Vec::new(), Value::AsDouble(p.cpu), true),
             _ => self.gauge(CPU, Vec::new(), Value::AsDouble(p.cpu)),
         }
@@ -292,7 +315,7 @@ impl<'a> Report<'a> {
         let point = NumberDataPoint {
             attributes,
             start_time_unix_nano: if sum { self.start } else { 0 },
-            time_unix_nano: self.at,
+            time_unix_nano: self.at.max(self.start),
             value: Some(value),
             ..NumberDataPoint::default()
         };
@@ -300,7 +323,7 @@ impl<'a> Report<'a> {
         let empty = match sum {
             true => Data::Sum(Sum {
                 data_points: Vec::new(),
-                aggregation_temporality: self.temporality as i32,
+                aggregation_temporality: self.since.temporality() as i32,
                 is_monotonic: true,
             }),
             false => Data::Gauge(Gauge::default()),

@@ -1,3 +1,4 @@
+use super::super::since::Begun;
 use super::*;
 use crate::exchange::{ConnectionSide, Direction, Exchange};
 use crate::sink::metric::WorkerSeries;
@@ -54,8 +55,8 @@ fn cumulative_sums_begin_with_the_process_and_deltas_where_the_last_ended() {
     registry.reason(metric::REJECTED, "overloaded").fetch_add(4, Relaxed);
     registry.count_reload(true);
     let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 7, full: 1, ..SinkTotals::default() })]);
-    let first = Sums::now(&registry, sinks.clone());
-    let metrics = all(&Report::new(5, None, 1 << 20).of(&first));
+    let first = Sums::now(&registry, sinks.clone(), None);
+    let metrics = all(&Report::new(&Since::Begin(Begun::at(5)), 1 << 20).of(&first));
     let expected = [("outcome=\"success\"".to_owned(), 2), ("outcome=\"server_error\"".to_owned(), 1)];
     assert_eq!(sums(&metrics, "fourmi.commands"), expected);
     assert_eq!(sums(&metrics, "fourmi.rejected"), [("reason=\"overloaded\"".to_owned(), 4)]);
@@ -76,13 +77,13 @@ fn cumulative_sums_begin_with_the_process_and_deltas_where_the_last_ended() {
     assert!(metrics.iter().any(|m| m.name == "process.memory.usage" && m.unit == "By"));
 
     // Deltas: only what is new, from where the last ones ended.
-    let told = first.told();
-    let nothing = all(&Report::new(5, Some(&told), 1 << 20).of(&first));
+    let told = Since::Last(first.told());
+    let nothing = all(&Report::new(&told, 1 << 20).of(&first));
     assert!(sums(&nothing, "fourmi.commands").is_empty() && sums(&nothing, "fourmi.sink.records").is_empty());
     assert!(nothing.iter().all(|m| m.name != "fourmi.command.duration"));
     counted(&registry, 1);
-    let second = Sums::now(&registry, sinks);
-    let fresh = all(&Report::new(5, Some(&told), 1 << 20).of(&second));
+    let second = Sums::now(&registry, sinks, None);
+    let fresh = all(&Report::new(&told, 1 << 20).of(&second));
     assert_eq!(sums(&fresh, "fourmi.commands"), [("outcome=\"server_error\"".to_owned(), 1)]);
     assert_eq!(sums(&fresh, "fourmi.tag"), [("value=\"7\"".to_owned(), 1)]);
     let whole = histogram(&fresh, "fourmi.command.duration");
@@ -96,10 +97,12 @@ fn names_become_those_of_prometheus() {
     counted(&registry, 1);
     registry.reason(metric::REJECTED, "a").fetch_add(1, Relaxed);
     registry.reason(metric::RETRIES, "a").fetch_add(1, Relaxed);
+    registry.reason(metric::WORKER_LINES, "told").fetch_add(1, Relaxed);
+    registry.labels(&["a-b".to_owned(), "a.b".to_owned()]);
     registry.count_reload(false);
     registry.set_instances("order", "ready", 1);
     let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 1, troubles: [1; 8], ..SinkTotals::default() })]);
-    let metrics = all(&Report::new(0, None, 1 << 20).of(&Sums::now(&registry, sinks)));
+    let metrics = all(&Report::new(&Since::Begin(Begun::at(0)), 1 << 20).of(&Sums::now(&registry, sinks, None)));
     // The translation of the OpenTelemetry specification, "Prometheus and OpenMetrics compatibility".
     let translated = |m: &Metric| {
         let unit = if m.unit == "s" { "_seconds" } else { "" };
@@ -122,6 +125,8 @@ fn names_become_those_of_prometheus() {
         metric::SINK_TROUBLES,
         metric::CONNECTIONS,
         metric::RELOADS,
+        metric::WORKER_LINES,
+        metric::LABEL_COLLISIONS,
     ];
     assert_eq!(names, ours.map(str::to_owned).into());
 }
@@ -135,9 +140,9 @@ fn many_series_are_cut_into_parts_that_lose_none() {
         x.command.name = format!("Command{n}").into();
         series.record(&x);
     }
-    let sums_now = Sums::now(&registry, BTreeMap::new());
+    let sums_now = Sums::now(&registry, BTreeMap::new(), None);
     let limit = 16 << 10;
-    let parts = Report::new(0, None, limit).of(&sums_now);
+    let parts = Report::new(&Since::Begin(Begun::at(0)), limit).of(&sums_now);
     assert!(parts.len() > 5, "{}", parts.len());
     let mut points = 0;
     for part in &parts {
@@ -160,4 +165,39 @@ fn many_series_are_cut_into_parts_that_lose_none() {
     assert_eq!(commands.sum::<i64>(), 150);
     // 150 sums and 450 histograms, levels and the process.
     assert!(points >= 600, "{points}");
+}
+
+#[test]
+fn a_series_that_was_forgotten_comes_back_with_a_beginning_of_its_own() {
+    let registry = Arc::new(Registry::new(std::time::Duration::from_millis(2)));
+    registry.add_reader(7);
+    let mut cumulative = Since::Begin(Begun::at(5));
+    let mut delta = Since::Last(Told::default());
+    let (mut whole, mut last, mut ends) = (Vec::new(), 0, Vec::new());
+    for round in 0..8 {
+        // The worker's cells go with it, and every other time nothing is counted: then the series is forgotten.
+        if round % 4 == 0 {
+            counted(&registry, 3);
+        }
+        let sums = Sums::now(&registry, BTreeMap::new(), Some(7));
+        cumulative.meet(&sums);
+        let metrics = all(&Report::new(&cumulative, 1 << 20).of(&sums));
+        if let Some(metric) = metrics.iter().find(|m| m.name == "fourmi.commands") {
+            let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum") };
+            whole.extend(sum.data_points.iter().map(|p| (p.start_time_unix_nano, p.time_unix_nano)));
+        }
+        let fresh = all(&Report::new(&delta, 1 << 20).of(&sums));
+        last += sums_of(&fresh, "fourmi.commands");
+        delta.tell(&sums);
+        ends.push(sums.at);
+        std::thread::sleep(std::time::Duration::from_millis(4));
+    }
+    assert_eq!(last, 6, "deltas lose nothing by it");
+    let starts: std::collections::BTreeSet<u64> = whole.iter().map(|(start, _)| *start).collect();
+    assert_eq!(starts.len(), 2, "{whole:?}");
+    assert!(starts.contains(&5) && starts.iter().any(|s| ends.contains(s)), "{starts:?} {ends:?}");
+}
+
+fn sums_of(metrics: &[Metric], name: &str) -> i64 {
+    sums(metrics, name).iter().map(|(_, n)| n).sum()
 }
