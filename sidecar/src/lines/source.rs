@@ -5,6 +5,8 @@ use super::settings::Format;
 use crate::sink::{Hub, Line, Place, Redactor};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Lines a second that are taken of one source; the same number may come at once.
@@ -35,6 +37,8 @@ pub(super) struct Source {
     credit: f64,
     since: Instant,
     dropping: bool,
+    /// Lines that came too fast; a flood should cost as little as can be.
+    dropped: Arc<AtomicU64>,
     waiting: Option<Waiting>,
 }
 
@@ -48,8 +52,15 @@ struct Waiting {
 impl Source {
     /// The source of this name.
     pub(super) fn new(shared: &Rc<Shared>, name: &'static str) -> Source {
-        let credit = f64::from(RATE);
-        Source { shared: shared.clone(), name, credit, since: Instant::now(), dropping: false, waiting: None }
+        Source {
+            shared: shared.clone(),
+            name,
+            credit: f64::from(RATE),
+            since: Instant::now(),
+            dropping: false,
+            dropped: shared.hub.line_counter("dropped_rate"),
+            waiting: None,
+        }
     }
 
     /// Whether a line may come now.
@@ -84,7 +95,8 @@ impl Source {
         }
         let now = Instant::now();
         if !self.allows(now) {
-            return self.shared.hub.count_lines("dropped_rate", 1);
+            self.dropped.fetch_add(1, Relaxed);
+            return;
         }
         let format = self.shared.format.get();
         if let Some(waiting) = self.waiting.as_mut().filter(|w| now < w.until)

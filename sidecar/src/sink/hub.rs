@@ -18,7 +18,7 @@ use super::{MetricSettings, StatsdSettings, process, prometheus};
 use crate::exchange::Identity;
 use crate::names::metric;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -299,7 +299,12 @@ impl Hub {
 
     /// Counts lines of the worker's by what became of them.
     pub(crate) fn count_lines(&self, result: &'static str, n: u64) {
-        self.0.registry.reason(metric::WORKER_LINES, result).fetch_add(n, Relaxed);
+        self.line_counter(result).fetch_add(n, Relaxed);
+    }
+
+    /// What it is counted in, for those who count many.
+    pub(crate) fn line_counter(&self, result: &'static str) -> Arc<AtomicU64> {
+        self.0.registry.reason(metric::WORKER_LINES, result)
     }
 
     /// Commands on their way now, both directions.
