@@ -4,7 +4,7 @@
 use fourmi_tests::peers::http_sink::{Answer, Fault, HttpSink};
 use fourmi_tests::peers::splunk::{Acks, Rules};
 use fourmi_tests::peers::{Certificates, DatadogLogs, GelfHttp, Loggly, Splunk, gelf_http};
-use fourmi_tests::{Fourmi, Setup, Worker, eventually, free_port, until};
+use fourmi_tests::{Fourmi, Load, Setup, Worker, eventually, free_port, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -270,6 +270,26 @@ fn refusals_are_counted_kept_or_halved_as_they_mean() {
         assert!(has.values().all(|n| *n == 1), "{has:?}");
         assert_eq!(has.len() as u64, count(&stat, "sent"));
     }
+}
+
+#[test]
+fn a_slow_receiver_that_is_well_loses_nothing_under_load() {
+    let worker = Worker::echo();
+    let slow = HttpSink::start(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        Answer::new(200, "")
+    });
+    let sink = format!("{{http: {{url: \"http://127.0.0.1:{}\", format: ndjson, batch: 500}}}}", slow.port());
+    let fourmi = fourmi(&worker, &[&sink]);
+    let load = Load::on(fourmi.port(), 4, "GET /status/200 HTTP/1.1\r\nHost: t\r\n\r\n");
+    until("the receiver has answered some batches", || slow.heard().len() >= 8);
+    let tally = load.stop();
+    let sent = tally.sent();
+    let stat = settled(&fourmi, "http://127.0.0.1", sent);
+    assert_eq!(count(&stat, "sent"), sent, "{stat}");
+    let heard = slow.heard();
+    assert_eq!(heard.iter().map(|h| h.text().lines().count() as u64).sum::<u64>(), sent);
+    assert!(heard.len() as u64 * 20 < sent, "{} requests for {sent} records", heard.len());
 }
 
 #[test]

@@ -34,7 +34,9 @@ const PARKED_HIGH: Duration = Duration::from_secs(60);
 /// How long a sink that left the configuration goes on without any success.
 const LEAVING: Duration = Duration::from_secs(30);
 /// After a body that was too large the next ones grow again by this part.
-const GROWTH: usize = 64;
+const GROWTH: usize = 16;
+/// A body that took too long is halved too, for a slow way, but not below this: a receiver may just be silent.
+const SLOW_LEAST: usize = 64 << 10;
 
 /// A boxed future.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -294,6 +296,9 @@ impl<D: Deliver> Driver<D> {
             }
             Verdict::Away(kind, why) => {
                 counts.trouble(&io::Error::new(kind, why));
+                if kind == io::ErrorKind::TimedOut {
+                    self.room = self.room.min((size / 2).max(SLOW_LEAST));
+                }
                 return Some(self.backoff.next());
             }
             Verdict::Halve(why) if n <= 1 => {

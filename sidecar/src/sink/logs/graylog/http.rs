@@ -16,7 +16,7 @@ pub(super) const BODY_MAX: usize = 65_536;
 const LINES: BatchMax = BatchMax { records: 1000, bytes: BODY_MAX, linger: Duration::from_secs(1) };
 const PATH: &str = "/gelf";
 
-/// The sink. `to` is the URL as it was written; `encode` must write at most [`BODY_MAX`] bytes.
+/// The sink. `to` is the whole URL; `encode` must write at most [`BODY_MAX`] bytes.
 pub(super) fn sink(to: &str, tls: section::Values, bulk: bool, encode: Box<dyn Encode>) -> Result<Sink, Wrong> {
     // Whether an input unpacks bodies depends on its version, and it answers 202 before it looks.
     let open = || Post::to("to", to, PATH, tls.clone(), "application/json", Compress::None);

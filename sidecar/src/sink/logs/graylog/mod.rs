@@ -36,9 +36,9 @@ pub(super) const KEY: Key = key(
         key(
             "compress",
             Kind::Word(&[word("none"), word("gzip"), word("zlib")]),
-            "How messages are packed; over TCP and TLS they never are.",
+            "How messages are packed; only over UDP they are.",
         )
-        .or_words("gzip, over TCP and TLS none"),
+        .or_words("gzip over UDP, else none"),
         key(
             "chunk",
             Kind::Count { min: udp::CHUNK_MIN as u64, max: udp::DATAGRAM_MAX as u64, word: Some(CHUNK_WORDS) },
@@ -111,10 +111,7 @@ pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
             })
         }
         Receiver::Net { scheme, host, port } => {
-            if compress.is_some_and(|c| c != Packing::None) {
-                let message = format!("over {scheme} messages are never packed: Graylog would not read them");
-                return Err(Wrong::new(message, "remove `compress`, or use udp://").of("compress"));
-            }
+            never_packed(compress, &scheme)?;
             let tls = match scheme == "tls" {
                 true => Some(tls.connector(&[]).map_err(|why| Wrong::new(why, "see `tls`").of("tls"))?),
                 false => no_tls(&tls, &scheme).map(|()| None)?,
@@ -122,10 +119,19 @@ pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
             Ok(tcp::sink(target, host, port, tls, encoder(tcp::FRAME_MAX)))
         }
         Receiver::Http { .. } => {
+            never_packed(compress, "HTTP")?;
             http::sink(&target, tls_values, bulk, Box::new(Message(encoder(http::BODY_MAX))))
         }
         Receiver::Unix { .. } => Err(Wrong::new("there is no such way", "use udp://, tcp:// or tls://").of("to")),
     }
+}
+
+fn never_packed(compress: Option<Packing>, scheme: &str) -> Result<(), Wrong> {
+    if compress.is_none_or(|c| c == Packing::None) {
+        return Ok(());
+    }
+    let message = format!("over {scheme} messages are never packed: Graylog might not read them");
+    Err(Wrong::new(message, "remove `compress`, or use udp://").of("compress"))
 }
 
 /// Settings of TLS where there is none would promise what is not kept.
