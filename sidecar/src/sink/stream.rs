@@ -34,7 +34,8 @@ pub(crate) async fn run(outlet: Arc<Outlet>, mut inbox: Inbox, out: StreamOut) {
             continue;
         }
         given_up = None;
-        (bytes.clear(), ends.clear());
+        bytes.clear();
+        ends.clear();
         while bytes.len() < WRITE && inbox.pop(&mut bytes).is_some() {
             ends.push(bytes.len());
         }

@@ -360,6 +360,39 @@ async fn row_28_a_port_that_opens_later_needs_no_restart() {
     rig.end().await;
 }
 
+#[tokio::test]
+async fn row_25_a_huge_line_is_one_frame_below_graylogs_limit() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = values(json!({
+        "to": format!("tcp://{}", listener.local_addr().unwrap()), "chunk": "wan", "buffer": 8 << 20,
+    }));
+    let mut sink = LogSettings::new("graylog", settings).unwrap().build().ok().unwrap();
+    let outlet = Outlet::new("graylog", String::new());
+    let ring = outlet.connect(8 << 20, &Arc::default());
+    let task = tokio::spawn((sink.send)(outlet.clone(), Inbox::new(outlet.clone())));
+    let mut rig = Rig { outlet, ring, task };
+    let text = "0123456789".repeat(500_000);
+    for line in [text.as_str(), "small"] {
+        let mut frame = Vec::new();
+        sink.encode.encode(&mut frame, &Entry::line(6, 1, line, Vec::new()), &Who::new(&identity(&[])));
+        rig.push(&frame);
+    }
+    let mut stream = listener.accept().await.unwrap().0;
+    let mut got = Vec::new();
+    while memchr::memchr_iter(0, &got).count() < 2 {
+        tokio::io::AsyncReadExt::read_buf(&mut stream, &mut got).await.unwrap();
+    }
+    let frames: Vec<&[u8]> = got.split(|b| *b == 0).collect();
+    assert!(frames[0].len() < 2_097_152 && frames[0].len() > 2_000_000, "{}", frames[0].len());
+    let read: serde_json::Value = serde_json::from_slice(frames[0]).unwrap();
+    assert_eq!(read["_truncated"], "true");
+    assert!(text.starts_with(read["full_message"].as_str().unwrap()));
+    let read: serde_json::Value = serde_json::from_slice(frames[1]).unwrap();
+    assert_eq!(read["short_message"], "small");
+    rig.until(|o| o.counts.totals().sent == 2).await;
+    rig.end().await;
+}
+
 #[test]
 fn row_10_a_frame_over_tcp_has_one_nul_which_is_its_end() {
     let mut x = sample(&identity(&[]));

@@ -25,7 +25,8 @@ pub(super) async fn run(outlet: Arc<Outlet>, mut inbox: Inbox, mut out: Datagram
             outlet.rest(AWAY).await;
             continue;
         }
-        (bytes.clear(), lengths.clear());
+        bytes.clear();
+        lengths.clear();
         while lengths.len() < MANY
             && let Some(length) = inbox.pop(&mut bytes)
         {
