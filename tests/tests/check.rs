@@ -153,17 +153,27 @@ fn receivers_over_tls_are_tried_with_their_certificates() {
         (certificates.stranger(), Err("authority that is not known")),
     ] {
         let server = HttpSink::start_on(free_port(), Some(certificates.server(shows)), |_| Answer::new(200, ""));
+        let (port, tls) = (server.port(), format!("tls: {{ca: {:?}}}", certificates.ca_file()));
         let yaml = format!(
-            "logs: [{{otlp: {{endpoint: \"https://localhost:{}\", tls: {{ca: {:?}}}}}}}]\n",
-            server.port(),
-            certificates.ca_file()
+            "logs: [{{otlp: {{endpoint: \"https://localhost:{port}\", {tls}}}}}, \
+             {{graylog: {{to: \"tls://localhost:{port}\", {tls}}}}}, \
+             {{syslog: {{to: \"tls://localhost:{port}\", {tls}}}}}, \
+             {{splunk: {{url: \"https://localhost:{port}\", token: hidden-token, {tls}}}}}]\n\
+             traces: {{otlp: {{endpoint: \"https://localhost:{port}\", {tls}}}}}\n"
         );
         let (ended, said) = check(&file(folder.path(), &yaml), &["--pre"]);
-        let (mark, detail) = line(&said, "receiver", "otlp https://localhost:");
-        match expected {
-            Ok(()) => assert_eq!(mark, "ok", "{detail}"),
-            Err(why) => assert!(ended.code == 1 && mark == "failed" && detail.contains(why), "{detail}"),
+        assert_eq!(of(&said, "receiver").len(), 5, "{said:#}");
+        for sink in ["otlp https://localhost:", "graylog tls://", "syslog tls://", "splunk https://"] {
+            // Logs and traces over OTLP go to one place.
+            for found in of(&said, "receiver").iter().filter(|l| l["subject"].as_str().unwrap().starts_with(sink)) {
+                let (mark, detail) = (&found["result"], found["detail"].as_str().unwrap());
+                match expected {
+                    Ok(()) => assert_eq!(mark, "ok", "{sink}: {detail}"),
+                    Err(why) => assert!(mark == "failed" && detail.contains(why), "{sink}: {detail}"),
+                }
+            }
         }
+        assert!(ended.code == i32::from(expected.is_err()) && !ended.stdout.contains("hidden-token"), "{ended:?}");
         assert_eq!(line(&said, "files", "").0, "ok");
     }
 }
@@ -172,25 +182,33 @@ fn receivers_over_tls_are_tried_with_their_certificates() {
 fn a_sink_whose_receiver_is_down_fails_before_and_after_its_first_record() {
     let worker = Worker::echo();
     let down = free_port();
-    let logs = format!("[{{otlp: {{endpoint: \"http://127.0.0.1:{down}\"}}}}]");
-    let fourmi = Setup::beside(worker.address()).logs(logs).start();
-    let target = format!("otlp http://127.0.0.1:{down}");
-    let (ended, said) = check(fourmi.file(), &[]);
-    let (mark, detail) = line(&said, "sink", &target);
-    assert!(ended.code == 1 && mark == "failed" && detail.contains("refused"), "{said:#}");
-
-    assert_eq!(fourmi.get("/").status(), 200);
-    until("the sink has tried", || {
-        let said = check(fourmi.file(), &[]).1;
+    for (logs, target) in [
+        (format!("{{otlp: {{endpoint: \"http://127.0.0.1:{down}\"}}}}"), format!("otlp http://127.0.0.1:{down}")),
+        (format!("{{graylog: {{to: \"tcp://127.0.0.1:{down}\"}}}}"), format!("graylog tcp://127.0.0.1:{down}")),
+    ] {
+        let fourmi = Setup::beside(worker.address()).logs(format!("[stdout, {logs}]")).start();
+        let (ended, said) = check(fourmi.file(), &[]);
         let (mark, detail) = line(&said, "sink", &target);
-        mark == "failed" && detail.starts_with("failing: ") && detail.contains(" ago)")
-    });
-    let plain = run_fourmi(&["check", "-c", fourmi.file().to_str().unwrap()]);
-    assert!(plain.code == 1 && plain.stdout.contains(&format!("failed   sink {target}")), "{}", plain.stdout);
+        assert!(ended.code == 1 && mark == "failed" && detail.contains("refused"), "{said:#}");
+        assert_eq!(line(&said, "sink", "stdout").0, "ok");
 
-    let _up = HttpSink::start_on(down, None, |_| Answer::new(200, ""));
-    let (ended, said) = check(fourmi.file(), &["--wait", "120s"]);
-    assert_eq!((ended.code, line(&said, "sink", &target).0), (0, "ok"), "{said:#}");
+        assert_eq!(fourmi.get("/").status(), 200);
+        until("the sink has tried", || {
+            let said = check(fourmi.file(), &[]).1;
+            let (mark, detail) = line(&said, "sink", &target);
+            mark == "failed" && detail.starts_with("failing: ") && detail.contains(" ago)")
+        });
+        let plain = run_fourmi(&["check", "-c", fourmi.file().to_str().unwrap()]);
+        assert!(plain.code == 1 && plain.stdout.contains(&format!("failed   sink {target}")), "{}", plain.stdout);
+
+        // What waited arrives when the receiver is there, and then all is well.
+        let _up: Box<dyn std::any::Any> = match target.starts_with("otlp") {
+            true => Box::new(HttpSink::start_on(down, None, |_| Answer::new(200, ""))),
+            false => Box::new(Worker::scripted_on(down, |mut conn| drop(conn.until_closed()))),
+        };
+        let (ended, said) = check(fourmi.file(), &["--wait", "120s"]);
+        assert_eq!((ended.code, line(&said, "sink", &target).0), (0, "ok"), "{said:#}");
+    }
 }
 
 /// With a broken file no command may reach whoever happens to be at the default address.
