@@ -28,12 +28,13 @@ pub(super) fn admin(name: &str, text: &str, env: &Env) -> Option<Option<Admin>> 
     overlay::interpolate(&mut root, env, &mut problems);
     overlay::overlay(&mut root, env, &mut problems);
     walk::walk(&mut root, &Kind::Section(ROOT), "", &mut problems);
+    let written = root.get("admin").is_some();
     fill::fill(&mut root, "", &mut problems);
     let admin = root.get("admin")?.clone();
     let (problems, _) = problems.into_list();
     let doubtful = problems.iter().any(|p| match p.code {
-        // A misspelt `admin` would stand among the keys of the top.
-        "unknown-key" => p.key.starts_with("admin") || !p.key.contains(['.', '[']),
+        // One that is unknown at the top may be a misspelt `admin`.
+        "unknown-key" if !written && !p.key.contains(['.', '[']) => true,
         // The parser names a repeated key without its path.
         "duplicate-key" => ["admin", "listen"].contains(&p.key.as_str()),
         "wrong-type" if p.key.is_empty() => true,
@@ -80,6 +81,7 @@ mod tests {
         let at = |text: &str| Some(Some(text.to_owned()));
         assert_eq!(says("admin: {listen: 127.0.0.1:7}\nlogs: [nonsense]\n"), at("127.0.0.1:7"));
         assert_eq!(says("worker: [}\nadmin:\n  listen: 127.0.0.1:7\n\n  # more\nlogs: []\n"), at("127.0.0.1:7"));
+        assert_eq!(says("nonsense: 1\nadmin: {listen: 127.0.0.1:7}\n"), at("127.0.0.1:7"));
         assert_eq!(says("logs: [nonsense]\n"), at("127.0.0.1:9901"));
         assert_eq!(says("logs: {a: 1, a: 2}\nadmin: off\n"), Some(None));
         let env = [("FOURMI_ADMIN__LISTEN".to_owned(), "127.0.0.1:8".to_owned())].into();
