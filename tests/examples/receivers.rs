@@ -160,7 +160,7 @@ impl Receivers {
             udp: Some(GelfServer::start_on(udp_port)),
             udp_past: Vec::new(),
             tcp: FrameSink::tcp(Framing::Nul),
-            tls: FrameSink::tls(certificates.server(&certificates.good()), Framing::Nul),
+            tls: FrameSink::tls(certificates.server(certificates.good()), Framing::Nul),
             http: GelfHttp::start(),
             splunk: Splunk::start(),
             unix: FrameSink::unix(Framing::LengthPrefixed),

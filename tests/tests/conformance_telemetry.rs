@@ -81,18 +81,22 @@ fn conformance_one_command_is_the_same_everywhere() {
     ];
     let data = syslog["data"].as_object().and_then(|d| d.values().next()).cloned().unwrap_or_default();
     let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-    println!("{:<12} {:<28} {:<28} {:<28} {:<28} {}", "field", "graygelf", "go-gelf", "rsyslog", "OTLP", "Splunk");
+    let heads = ["graygelf", "go-gelf", "rsyslog", "OTLP", "Splunk"].map(|h| format!("{h:<28}"));
+    println!("{:<12} {}", "field", heads.join(" "));
     for field in fields {
         let all = [
             text(&gelf[format!("_{field}")]),
             text(&go[format!("_{field}")]),
             text(&data[field]),
             match field {
+                // Who speaks is the resource there, and not in every record.
+                "env" | "service" | "hostname" => text(&gelf[format!("_{field}")]),
                 "trace_id" => text(&otlp["traceId"]),
                 "span_id" => text(&otlp["spanId"]),
                 _ => attribute(&otlp, field).unwrap_or_else(|| "null".to_owned()),
             },
-            text(&hec["event"][field]),
+            // What searches begin with is indexed apart from the event.
+            text(if hec["event"][field].is_null() { &hec["fields"][field] } else { &hec["event"][field] }),
         ];
         println!("{field:<12} {:<28} {:<28} {:<28} {:<28} {}", all[0], all[1], all[2], all[3], all[4]);
         let number = |t: &str| t.parse::<f64>().ok();

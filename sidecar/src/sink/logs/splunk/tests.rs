@@ -82,7 +82,8 @@ async fn collector(answers: &[(u16, &str)], ack: bool) -> (Collector, Arc<Mutex<
 
 #[tokio::test]
 async fn each_code_has_its_verdict() {
-    let cases: [(u16, &str, fn(&Verdict) -> bool); 14] = [
+    type Case = (u16, &'static str, fn(&Verdict) -> bool);
+    let cases: [Case; 14] = [
         (200, r#"{"text":"Success","code":0}"#, |v| *v == Verdict::Taken),
         (200, "OK", |v| *v == Verdict::Taken),
         (403, r#"{"text":"Token disabled","code":1}"#, |v| matches!(v, Verdict::Parked(_))),
