@@ -221,7 +221,7 @@ fn every_sink_outlives_the_same_faults_and_loses_nothing() {
 }
 
 #[test]
-fn refusals_are_counted_kept_or_halved_as_they_mean() {
+fn row_29_75_77_refusals_are_counted_kept_or_halved_as_they_mean() {
     let (worker, peers) = (Worker::echo(), peers());
     let sinks: Vec<&str> = peers.iter().map(|p| p.yaml.as_str()).collect();
     let fourmi = fourmi(&worker, &sinks);

@@ -91,7 +91,7 @@ fn sink_counts(fourmi: &Fourmi, sink: &str, result: &str, expected: usize) {
 }
 
 #[test]
-fn a_record_has_the_callers_trace_and_a_resource() {
+fn row_73_a_record_has_the_callers_trace_and_a_resource() {
     let (worker, sink) = (Worker::echo(), receiver());
     let fourmi = beside(&worker, &sink, ", headers: {x-key: secret-value}").more("tags: {version: \"1.2\"}").start();
     fourmi.post("/status/503", &format!("Fourmi-Command: Charge\r\ntraceparent: 00-{TRACE}-{PARENT}-01\r\n"), "body");
@@ -120,7 +120,7 @@ fn a_record_has_the_callers_trace_and_a_resource() {
 }
 
 #[test]
-fn a_partial_success_is_counted_and_not_repeated() {
+fn row_69_a_partial_success_is_counted_and_not_repeated() {
     let worker = Worker::echo();
     let refused = Arc::new(AtomicUsize::new(0));
     let sink = {
@@ -147,7 +147,7 @@ fn a_partial_success_is_counted_and_not_repeated() {
 }
 
 #[test]
-fn a_busy_receiver_is_asked_again_with_the_same_records_and_one_that_refuses_is_not() {
+fn row_70_71_a_busy_receiver_is_asked_again_with_the_same_records_and_one_that_refuses_is_not() {
     let (worker, sink) = (Worker::echo(), receiver());
     let fourmi = beside(&worker, &sink, "").start();
     let asked = std::time::Instant::now();
@@ -174,7 +174,7 @@ fn a_busy_receiver_is_asked_again_with_the_same_records_and_one_that_refuses_is_
 }
 
 #[test]
-fn what_gathered_while_the_receiver_was_away_comes_in_requests_of_bounded_size() {
+fn row_72_what_gathered_while_the_receiver_was_away_comes_in_requests_of_bounded_size() {
     const COMMANDS: usize = 450;
     let (worker, sink) = (Worker::echo(), receiver());
     let names: Vec<String> = (0..8).map(|n| format!("x-{n}")).collect();

@@ -440,6 +440,7 @@ fn stub_http_is_as_sick_as_the_test_wants() {
         assert_eq!(send().0, 200);
         let statuses: Vec<u16> = sink.heard().iter().map(|h| h.status).collect();
         assert_eq!(statuses, [503, 429, 0, 0, 200, 0, 500, 500, 200]);
+        until("curl's connections have ended", || sink.open() == 0);
         let _held = TcpStream::connect(("127.0.0.1", sink.port())).unwrap();
         until("the connection is seen", || sink.open() == 1);
         sink.kill_connections();
