@@ -11,8 +11,11 @@
 //! `sinks`: nine pairs of windows, GELF alone and every sink on; the CPU time of the data thread is compared.
 
 use fourmi_tests::peers::certificates::Certificates;
+use fourmi_tests::peers::datadog::DatadogLogs;
 use fourmi_tests::peers::frames::{FrameSink, Framing};
 use fourmi_tests::peers::gelf_http::GelfHttp;
+use fourmi_tests::peers::http_sink::HttpSink;
+use fourmi_tests::peers::loggly::Loggly;
 use fourmi_tests::peers::splunk::Splunk;
 use fourmi_tests::{Fourmi, GelfServer, Setup, free_port};
 use serde_json::Value;
@@ -132,6 +135,15 @@ fn call(port: u16, rate: u64, caller: u64, stop: &AtomicBool, sent: &AtomicU64, 
     }
 }
 
+/// Datagrams that the kernel could not give to a receiver whose buffer was full, since the start of the machine.
+fn kernel_drops() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/snmp").unwrap_or_default();
+    let mut lines = text.lines().filter(|l| l.starts_with("Udp:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return 0 };
+    let pair = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "RcvbufErrors");
+    pair.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+}
+
 fn median(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all[all.len() / 2]
@@ -214,6 +226,7 @@ fn id(record: &Value) -> String {
 
 fn cut(rate: u64) {
     let mut receivers = Receivers::start();
+    let drops = kernel_drops();
     let statsd =
         format!("{{statsd: {{to: \"unix:{}\", dialect: datadog, interval: 1s}}}}", receivers.unix.path().display());
     let mut fourmi =
@@ -285,6 +298,10 @@ fn cut(rate: u64) {
             distinct + lost - sent as i64
         );
     }
+    println!(
+        "udp: the kernel dropped {} datagrams at the receiver's full buffer; what it held when it went is gone too",
+        kernel_drops() - drops
+    );
     let counted: f64 = receivers
         .unix
         .texts()
@@ -320,7 +337,30 @@ fn sinks(rate: u64) {
     let one = Setup::beside(&format!("http://127.0.0.1:{worker}"))
         .logs(format!("[{{graylog: {{to: \"udp://127.0.0.1:{}\"}}}}]", alone.port()))
         .start();
-    let all = Setup::beside(&format!("http://127.0.0.1:{worker}")).logs(receivers.logs()).metric_sink(unix).start();
+    let (loggly, datadog) = (Loggly::start(), DatadogLogs::start());
+    let (http, otlp, syslog) =
+        (HttpSink::answering(200), HttpSink::answering(200), FrameSink::tcp(Framing::OctetCounted));
+    let folder = tempfile::tempdir().unwrap();
+    let logs = format!(
+        "{}, {{loggly: {{url: \"http://127.0.0.1:{}\", token: {}}}}}, {{datadog: {{url: \"http://127.0.0.1:{}\", api_key: {}}}}}, \
+         {{http: {{url: \"http://127.0.0.1:{}\"}}}}, {{otlp: {{endpoint: \"http://127.0.0.1:{}\"}}}}, \
+         {{syslog: {{to: \"tcp://127.0.0.1:{}\"}}}}, {{file: {{path: \"{}/records\"}}}}, {{stdout: {{format: json}}}}]",
+        receivers.logs().trim_end_matches(']'),
+        loggly.port(),
+        loggly.token(),
+        datadog.port(),
+        datadog.key(),
+        http.port(),
+        otlp.port(),
+        syslog.port(),
+        folder.path().display(),
+    );
+    let all = Setup::beside(&format!("http://127.0.0.1:{worker}"))
+        .logs(logs)
+        .metric_sink(unix)
+        .metric_sink(format!("{{otlp: {{endpoint: \"http://127.0.0.1:{}\", interval: 1s}}}}", otlp.port()))
+        .more(&format!("traces: {{otlp: {{endpoint: \"http://127.0.0.1:{}\"}}}}", otlp.port()))
+        .start();
     let (mut ones, mut alls) = (Vec::new(), Vec::new());
     let window = |fourmi: &Fourmi| {
         let pace = Pace::on(fourmi.port(), rate);
@@ -339,6 +379,15 @@ fn sinks(rate: u64) {
     let (one_, all_) = (median(ones), median(alls));
     println!("median {one_:.2} alone, {all_:.2} all: {:+.1} %", (all_ / one_ - 1.0) * 100.0);
     thread::sleep(Duration::from_secs(3));
-    println!("all sinks: {}", all.admin("GET", "/api/v1/sinks").text());
+    let stats: Value = serde_json::from_str(&all.admin("GET", "/api/v1/sinks").text()).unwrap();
+    for s in stats.as_array().unwrap() {
+        let lost = ["dropped_full", "dropped_error", "oversize"].iter().filter_map(|k| s[*k].as_u64()).sum::<u64>();
+        println!(
+            "{:<14} {:<50} sent {:>7} lost {lost}",
+            s["sink"].as_str().unwrap(),
+            s["target"].as_str().unwrap(),
+            s["sent"]
+        );
+    }
     drop(one);
 }

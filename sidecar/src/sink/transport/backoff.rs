@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The first pause is at most this.
 const LOW: Duration = Duration::from_millis(100);
 /// No pause is longer.
-const HIGH: Duration = Duration::from_secs(15);
+const HIGH: Duration = Duration::from_secs(5);
 
 /// Pauses that double, each a random part of its bound: receivers that come back are not met by everybody at once.
 #[derive(Debug, Clone)]
