@@ -11,7 +11,7 @@ use crate::lines::Lines;
 use crate::pipeline::Blueprint;
 use crate::sink::{Event, EventKind, Hub};
 use crate::upstream::{Check, Target, keep_checking};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
@@ -413,6 +413,7 @@ impl Control for Rc<Keeper> {
                     "sink": s.sink, "target": s.target, "state": s.state, "sent": s.sent,
                     "dropped_full": s.dropped_full, "dropped_error": s.dropped_error, "oversize": s.oversize,
                     "last_error": s.last_error, "last_error_age_seconds": s.last_error_age.map(|d| d.as_secs()),
+                    "troubles": s.troubles.iter().map(|(why, n)| ((*why).to_owned(), json!(n))).collect::<Map<_, _>>(),
                 }))
                 .collect::<Vec<_>>()
         )
