@@ -135,13 +135,15 @@ fn call(port: u16, rate: u64, caller: u64, stop: &AtomicBool, sent: &AtomicU64, 
     }
 }
 
-/// Datagrams that the kernel could not give to a receiver whose buffer was full, since the start of the machine.
-fn kernel_drops() -> u64 {
+/// Datagrams for which nobody listened, and those that found a full buffer, since the start of the machine.
+fn kernel_drops() -> [u64; 2] {
     let text = std::fs::read_to_string("/proc/net/snmp").unwrap_or_default();
     let mut lines = text.lines().filter(|l| l.starts_with("Udp:"));
-    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return 0 };
-    let pair = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "RcvbufErrors");
-    pair.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return [0; 2] };
+    ["NoPorts", "RcvbufErrors"].map(|wanted| {
+        let pair = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == wanted);
+        pair.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+    })
 }
 
 fn median(mut all: Vec<f64>) -> f64 {
@@ -298,9 +300,11 @@ fn cut(rate: u64) {
             distinct + lost - sent as i64
         );
     }
+    let [nobody, full] = kernel_drops();
     println!(
-        "udp: the kernel dropped {} datagrams at the receiver's full buffer; what it held when it went is gone too",
-        kernel_drops() - drops
+        "udp, by the kernel: nobody listened {}, the receiver's buffer was full {}",
+        nobody - drops[0],
+        full - drops[1]
     );
     let counted: f64 = receivers
         .unix

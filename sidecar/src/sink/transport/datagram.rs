@@ -62,6 +62,18 @@ pub(crate) struct Many {
     pub(crate) error: Option<io::Error>,
 }
 
+impl Many {
+    /// The system keeps to itself why it stopped halfway. A full buffer shows in the next call; a refusal, which is
+    /// news of the last datagram that it took, does not.
+    fn refused_before(&mut self, cut_short: &mut bool) {
+        if std::mem::take(cut_short) {
+            self.sent -= 1;
+            self.lost += 1;
+            self.error = Some(io::ErrorKind::ConnectionRefused.into());
+        }
+    }
+}
+
 /// The socket, connected so that "nobody listens" comes back as an error.
 pub(crate) struct DatagramOut {
     place: Place,
@@ -173,20 +185,16 @@ impl DatagramOut {
             let now = &rest[..rest.len().min(MANY_MAX)];
             match self.attempt(|fd| send_some(fd, now)).await {
                 Ok(taken) => {
-                    // The system keeps to itself why it stopped halfway. A full buffer shows in the next call; a
-                    // refusal, which is news of the datagram before, does not.
-                    if std::mem::take(&mut cut_short) {
-                        many.sent -= 1;
-                        many.lost += 1;
-                        many.error = Some(io::ErrorKind::ConnectionRefused.into());
-                    }
+                    many.refused_before(&mut cut_short);
                     let taken = taken.clamp(1, now.len());
                     cut_short = taken < now.len() && matches!(self.place, Place::Udp { .. });
                     many.sent += taken;
                     rest = &rest[taken..];
                 }
                 Err(e) => {
-                    cut_short = false;
+                    // Any other error is why it stopped there.
+                    cut_short &= e.kind() == io::ErrorKind::ConnectionRefused;
+                    many.refused_before(&mut cut_short);
                     many.lost += 1;
                     many.error = Some(e);
                     rest = &rest[1..];

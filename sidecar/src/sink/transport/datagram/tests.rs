@@ -49,7 +49,8 @@ async fn a_port_that_opens_later_needs_no_restart() {
         out.failed();
     }
     let many = out.send_many(&[b"a", b"b", b"c"]).await;
-    assert_eq!((many.sent + many.lost, many.lost > 0), (3, true), "{many:?}");
+    // On the same machine every one of them is known to be lost, the last before a refusal too.
+    assert_eq!((many.sent, many.lost), (0, 3), "{many:?}");
     let socket = receiver(&address.to_string());
     until_received(&mut out, || heard(&socket), &counts).await;
     // Batches larger than one call, and of mixed lengths.
