@@ -87,7 +87,7 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
 /// The rest of the road, for a command that is known and let in: pick an instance, send, answer, tell.
 async fn deliver(
     lane: Rc<Lane>,
-    mut told: Box<Told>,
+    mut told: Told,
     way: Way,
     body: Body,
     upgrade: Option<crate::codec::server::Upgrade>,
@@ -97,18 +97,13 @@ async fn deliver(
         return Box::pin(tunnel::connect(told, way, upgrade, body)).await;
     }
     let upgrade = upgrade.filter(|_| tunnel::asked(&told.ex.request));
-    let mut request = match forward::wire(&mut told, body, upgrade.is_some()) {
-        Ok(request) => Some(request),
-        Err((fault, body)) => return refuse::refuse(told, fault, body),
-    };
+    let mut body = forward::wire(&mut told, body, upgrade.is_some());
     // pick an instance, send
-    match forward::send(&lane, &mut told, &way, &mut request).await {
+    match forward::send(&lane, &mut told, &way, &mut body).await {
         // answer; the sinks are told when its body has ended
-        Ok(sent) if sent.response.status() == http::StatusCode::SWITCHING_PROTOCOLS => {
-            tunnel::switch(told, sent, upgrade)
-        }
+        Ok(sent) if sent.status == 101 => tunnel::switch(told, sent, upgrade),
         Ok(sent) => answer::answer(told, sent),
-        Err(fault) => refuse::refuse(told, fault, Body::Empty),
+        Err(fault) => refuse::refuse(told, fault, body),
     }
 }
 

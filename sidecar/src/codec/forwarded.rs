@@ -2,15 +2,9 @@
 
 use crate::exchange::Headers;
 use crate::names::header as word;
-use http::header::{self, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-static FOR: HeaderName = HeaderName::from_static(word::X_FORWARDED_FOR);
-static PROTO: HeaderName = HeaderName::from_static(word::X_FORWARDED_PROTO);
-static HOST: HeaderName = HeaderName::from_static(word::X_FORWARDED_HOST);
-static PORT: HeaderName = HeaderName::from_static(word::X_FORWARDED_PORT);
 
 /// Whether an address lies in one of the networks. An IPv4 address that came in IPv6 form counts as IPv4.
 pub fn is_trusted(ip: IpAddr, nets: &[IpNet]) -> bool {
@@ -25,10 +19,10 @@ pub fn client(headers: &Headers, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     if !is_trusted(peer, trusted) {
         return peer;
     }
-    if headers.value(&FOR).is_some() {
-        walk(headers.values(&FOR), address, peer, trusted)
-    } else if headers.value(&header::FORWARDED).is_some() {
-        walk(headers.values(&header::FORWARDED), forwarded_for, peer, trusted)
+    if headers.contains(word::X_FORWARDED_FOR) {
+        walk(headers.get_all(word::X_FORWARDED_FOR), address, peer, trusted)
+    } else if headers.contains(word::FORWARDED) {
+        walk(headers.get_all(word::FORWARDED), forwarded_for, peer, trusted)
     } else {
         peer
     }
@@ -75,80 +69,60 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     address(value.strip_prefix('"').map_or(Some(value), |v| v.strip_suffix('"'))?)
 }
 
-/// Header values that repeat from one request to the next on a thread: cloning one is cheaper than writing it again.
-struct Last {
-    peer: IpAddr,
-    peer_value: HeaderValue,
-    port: u16,
-    port_value: HeaderValue,
-    host_value: HeaderValue,
+/// The last peer of this thread as text: it repeats from one request to the next.
+struct Peer {
+    ip: IpAddr,
+    text: String,
 }
 
 thread_local! {
-    static LAST: RefCell<Last> = const {
-        RefCell::new(Last {
-            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            peer_value: HeaderValue::from_static("0.0.0.0"),
-            port: 0,
-            port_value: HeaderValue::from_static("0"),
-            host_value: HeaderValue::from_static(""),
-        })
-    };
+    static PEER: RefCell<Peer> = const { RefCell::new(Peer { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), text: String::new() }) };
 }
 
 /// Tells the next hop whom we serve: `X-Forwarded-For` (appended to what a trusted peer sent, else replaced),
 /// `-Proto`, `-Host` and `-Port` (a trusted peer's stay; no port when it is 0). `Forwarded` is extended where a
 /// trusted peer uses it, and removed where an untrusted one does.
 pub fn extend(headers: &mut Headers, trusted: bool, peer: IpAddr, scheme: &'static str, host: &str, port: u16) {
-    LAST.with_borrow_mut(|last| {
-        let peer = peer.to_canonical();
-        if last.peer != peer
-            && let Ok(value) = HeaderValue::from_str(&peer.to_string())
-        {
-            last.peer = peer;
-            last.peer_value = value;
+    let peer = peer.to_canonical();
+    PEER.with_borrow_mut(|last| {
+        if last.ip != peer || last.text.is_empty() {
+            last.ip = peer;
+            last.text = peer.to_string();
         }
-        let chain = if trusted { chained(headers, &last.peer_value) } else { None };
-        headers.set_value(FOR.clone(), chain.unwrap_or_else(|| last.peer_value.clone()));
-
-        if !(trusted && headers.value(&PROTO).is_some()) {
-            headers.set_value(PROTO.clone(), scheme_value(scheme));
-        }
-        if !(trusted && headers.value(&HOST).is_some()) {
-            if last.host_value.as_bytes() != host.as_bytes() {
-                last.host_value = HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""));
-            }
-            if last.host_value.is_empty() {
-                headers.remove(word::X_FORWARDED_HOST);
-            } else {
-                headers.set_value(HOST.clone(), last.host_value.clone());
-            }
-        }
-        if !(trusted && headers.value(&PORT).is_some()) {
-            if port == 0 {
-                headers.remove(word::X_FORWARDED_PORT);
-            } else {
-                if last.port != port {
-                    last.port = port;
-                    last.port_value = HeaderValue::from(port);
-                }
-                headers.set_value(PORT.clone(), last.port_value.clone());
-            }
-        }
-        if headers.value(&header::FORWARDED).is_some() {
-            if trusted {
-                headers.append(word::FORWARDED, element(peer, scheme, host));
-            } else {
-                headers.remove(word::FORWARDED);
-            }
-        }
+        match trusted.then(|| chained(headers, &last.text)).flatten() {
+            Some(chain) => headers.set(word::X_FORWARDED_FOR, chain),
+            None => headers.set(word::X_FORWARDED_FOR, &last.text),
+        };
     });
+    let theirs = |headers: &Headers, name: &str| trusted && headers.contains(name);
+    if !theirs(headers, word::X_FORWARDED_PROTO) {
+        headers.set(word::X_FORWARDED_PROTO, scheme);
+    }
+    if !theirs(headers, word::X_FORWARDED_HOST) && (host.is_empty() || !headers.set(word::X_FORWARDED_HOST, host)) {
+        headers.remove(word::X_FORWARDED_HOST);
+    }
+    if !theirs(headers, word::X_FORWARDED_PORT) {
+        if port == 0 {
+            headers.remove(word::X_FORWARDED_PORT);
+        } else {
+            headers.set(word::X_FORWARDED_PORT, itoa::Buffer::new().format(port));
+        }
+    }
+    if headers.contains(word::FORWARDED) {
+        if trusted {
+            headers.append(word::FORWARDED, element(peer, scheme, host));
+        } else {
+            headers.remove(word::FORWARDED);
+        }
+    }
 }
 
-fn chained(headers: &Headers, peer: &HeaderValue) -> Option<HeaderValue> {
-    headers.value(&FOR)?;
+fn chained(headers: &Headers, peer: &str) -> Option<Vec<u8>> {
+    if !headers.contains(word::X_FORWARDED_FOR) {
+        return None;
+    }
     let mut chain = Vec::with_capacity(64);
-    for line in headers.values(&FOR) {
+    for line in headers.get_all(word::X_FORWARDED_FOR) {
         let line = line.trim_ascii();
         if !line.is_empty() {
             chain.extend_from_slice(line);
@@ -156,16 +130,7 @@ fn chained(headers: &Headers, peer: &HeaderValue) -> Option<HeaderValue> {
         }
     }
     chain.extend_from_slice(peer.as_bytes());
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)).ok()
-}
-
-fn scheme_value(scheme: &'static str) -> HeaderValue {
-    match scheme {
-        "http" => HeaderValue::from_static("http"),
-        "https" => HeaderValue::from_static("https"),
-        // Never ours; `from_static` would panic on what is no header value.
-        other => HeaderValue::from_str(other).unwrap_or(HeaderValue::from_static("http")),
-    }
+    Some(chain)
 }
 
 fn element(peer: IpAddr, scheme: &str, host: &str) -> String {

@@ -1,7 +1,6 @@
 //! What belongs to one connection only and never goes to the next hop (RFC 9110 section 7.6.1).
 
 use crate::exchange::Headers;
-use http::header::{self, HeaderValue};
 
 const CONNECTION: u8 = 1;
 const TE: u8 = 2;
@@ -22,31 +21,35 @@ pub fn hop_by_hop(headers: &mut Headers, keep_upgrade: bool) {
     }
     if seen & CONNECTION != 0 {
         remove_named(headers);
-        headers.remove(header::CONNECTION.as_str());
+        headers.remove("connection");
     }
     if seen & TE != 0 {
-        let trailers = headers.values(&header::TE).any(|v| {
-            v.split(|b| *b == b',').any(|t| {
-                t.split(|b| *b == b';').next().is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-            })
-        });
+        let trailers = wants_trailers(headers);
         if trailers {
-            headers.set_value(header::TE, HeaderValue::from_static("trailers"));
+            headers.set("te", "trailers");
         } else {
-            headers.remove(header::TE.as_str());
+            headers.remove("te");
         }
     }
     if seen & UPGRADE != 0 {
         let h2c = |v: &[u8]| v.split(|b| *b == b',').any(|p| p.trim_ascii().eq_ignore_ascii_case(b"h2c"));
-        if keep_upgrade && !headers.values(&header::UPGRADE).any(h2c) {
-            headers.set_value(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        if keep_upgrade && !headers.get_all("upgrade").any(h2c) {
+            headers.set("connection", "upgrade");
         } else {
-            headers.remove(header::UPGRADE.as_str());
+            headers.remove("upgrade");
         }
     }
     if seen & OTHER != 0 {
         headers.retain(|n| kind(n) != OTHER);
     }
+}
+
+/// Whether `TE` says that trailers are read (RFC 9110, 10.1.4).
+pub fn wants_trailers(headers: &Headers) -> bool {
+    headers.get_all("te").any(|v| {
+        v.split(|b| *b == b',')
+            .any(|t| t.split(|b| *b == b';').next().is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers")))
+    })
 }
 
 fn kind(name: &str) -> u8 {
@@ -71,7 +74,7 @@ fn remove_named(headers: &mut Headers) {
     let usual =
         |t: &[u8]| [&b"keep-alive"[..], b"close", b"upgrade", b"te", b""].iter().any(|u| t.eq_ignore_ascii_case(u));
     let named: Vec<String> = headers
-        .values(&header::CONNECTION)
+        .get_all("connection")
         .flat_map(|v| v.split(|b| *b == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|t| !usual(t))

@@ -2,7 +2,6 @@
 
 use crate::exchange::{Answer, Body, Exchange, Fault, Headers, Protocol};
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
 
 /// Bytes of a `grpc-message` before it is cut: clients count it into their header limits.
 const GRPC_MESSAGE_MAX: usize = 1024;
@@ -11,12 +10,12 @@ const GRPC_MESSAGE_MAX: usize = 1024;
 /// and the command's id; for gRPC status 200 and `grpc-status`, because its clients read nothing else.
 pub fn answer(fault: &Fault, ex: Option<&Exchange>) -> Answer {
     let mut headers = Headers::default();
-    headers.set_value(header::SERVER, HeaderValue::from_static("fourmi"));
+    headers.set("server", "fourmi");
     if let Some(seconds) = fault.retry_after {
-        headers.set_value(header::RETRY_AFTER, HeaderValue::from(seconds));
+        headers.set("retry-after", itoa::Buffer::new().format(seconds));
     }
     if ex.is_some_and(|ex| ex.protocol == Protocol::Grpc) {
-        headers.set_value(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.set("content-type", "application/grpc");
         headers.set("grpc-status", itoa::Buffer::new().format(fault.kind.grpc_status()));
         headers.set(
             "grpc-message",
@@ -25,8 +24,8 @@ pub fn answer(fault: &Fault, ex: Option<&Exchange>) -> Answer {
         return Answer { status: 200, headers, body: Body::Empty };
     }
     let document = document(fault, ex.map_or("", |ex| &ex.command.id));
-    headers.set_value(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.set_value(header::CONTENT_LENGTH, HeaderValue::from(document.len()));
+    headers.set("content-type", "application/problem+json");
+    headers.set("content-length", itoa::Buffer::new().format(document.len()));
     let head_only = ex.is_some_and(|ex| ex.request.method == http::Method::HEAD);
     let body = if head_only { Body::Empty } else { Body::Full(Bytes::from(document)) };
     Answer { status: fault.kind.status(), headers, body }

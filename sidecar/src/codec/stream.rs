@@ -1,20 +1,12 @@
 //! A byte stream over TCP or a unix socket, with the bytes already read for telling protocols apart put back.
 
-use std::cell::RefCell;
+use socket2::SockRef;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-
-/// Messages up to this size are written from one piece.
-const GATHERED: usize = 2048;
-
-thread_local! {
-    static GATHER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(GATHERED));
-}
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -23,22 +15,114 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
+    /// Taken: its bytes go elsewhere.
+    Taken,
 }
 
-/// A [`Socket`] with bytes put back and a count of reads, from which the keeper of idle connections sees that a
-/// head has begun.
+fn taken<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+}
+
+impl Socket {
+    /// Takes it out of its place.
+    pub(super) fn take(&mut self) -> Socket {
+        std::mem::replace(self, Socket::Taken)
+    }
+
+    /// Ready when there is something to read, or its end; costs no system call.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(s) => s.poll_read_ready(cx),
+            Socket::Unix(s) => s.poll_read_ready(cx),
+            Socket::Taken => taken(),
+        }
+    }
+
+    /// Whether the other end has broken it off (not: has said that it will send no more).
+    pub(super) fn is_broken(&self) -> bool {
+        match self {
+            Socket::Tcp(s) => !matches!(SockRef::from(s).take_error(), Ok(None)),
+            Socket::Unix(s) => !matches!(SockRef::from(s).take_error(), Ok(None)),
+            Socket::Taken => false,
+        }
+    }
+
+    /// Its end will be a reset, which nobody takes for the end of a message.
+    pub(super) fn reset_on_close(&self) {
+        if let Socket::Tcp(s) = self {
+            let _ = SockRef::from(s).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// A second handle, only ever asked whether it is broken.
+    pub(super) fn watcher(&self) -> Option<socket2::Socket> {
+        match self {
+            Socket::Tcp(s) => SockRef::from(s).try_clone().ok(),
+            Socket::Unix(_) | Socket::Taken => None,
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Socket::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Socket::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            Socket::Taken => taken(),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Socket::Tcp(s) => Pin::new(s).poll_write(cx, buf),
+            Socket::Unix(s) => Pin::new(s).poll_write(cx, buf),
+            Socket::Taken => taken(),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Socket::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Socket::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Socket::Taken => taken(),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            Socket::Taken => taken(),
+        }
+    }
+}
+
+/// A [`Socket`] with bytes put back.
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
     prefix: Vec<u8>,
     read: usize,
-    reads: Option<Arc<AtomicU64>>,
 }
 
 impl Stream {
     /// A stream whose first bytes are `prefix`.
-    pub fn new(socket: Socket, prefix: Vec<u8>, reads: Option<Arc<AtomicU64>>) -> Self {
-        Stream { socket, prefix, read: 0, reads }
+    pub fn new(socket: Socket, prefix: Vec<u8>) -> Self {
+        Stream { socket, prefix, read: 0 }
     }
 }
 
@@ -56,27 +140,13 @@ impl AsyncRead for Stream {
             }
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        let done = match &mut this.socket {
-            Socket::Tcp(s) => Pin::new(s).poll_read(cx, buf),
-            Socket::Unix(s) => Pin::new(s).poll_read(cx, buf),
-        };
-        if let (Poll::Ready(Ok(())), Some(reads)) = (&done, &this.reads)
-            && buf.filled().len() > before
-        {
-            // The only writer is this thread.
-            reads.store(reads.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        }
-        done
+        Pin::new(&mut this.socket).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.socket {
-            Socket::Tcp(s) => Pin::new(s).poll_write(cx, buf),
-            Socket::Unix(s) => Pin::new(s).poll_write(cx, buf),
-        }
+        Pin::new(&mut self.socket).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -84,19 +154,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // A head with a small body: copying it together is cheaper than having the kernel gather it.
-        let total: usize = bufs.iter().map(|b| b.len()).sum();
-        if bufs.len() > 1 && total <= GATHERED {
-            return GATHER.with_borrow_mut(|whole| {
-                whole.clear();
-                bufs.iter().for_each(|b| whole.extend_from_slice(b));
-                self.poll_write(cx, whole)
-            });
-        }
-        match &mut self.socket {
-            Socket::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Socket::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        }
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -108,9 +166,6 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.socket {
-            Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
-            Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -3,35 +3,21 @@
 use super::{tags, trace};
 use crate::exchange::{Exchange, Headers};
 use crate::names::header as word;
-use http::header::{HeaderName, HeaderValue};
-
-static COMMAND: HeaderName = HeaderName::from_static(word::COMMAND);
-static ID: HeaderName = HeaderName::from_static(word::ID);
-static TAGS: HeaderName = HeaderName::from_static(word::TAGS);
-static ATTEMPT: HeaderName = HeaderName::from_static(word::ATTEMPT);
-static TRACEPARENT: HeaderName = HeaderName::from_static(word::TRACEPARENT);
 
 /// Tells the next hop which command this is: name, id, own tags, the attempt when it is not the first, and our span
 /// as the parent of its own, also in B3 when the command came with it.
-pub fn give(ex: &Exchange, headers: &mut Headers) {
+pub fn give(ex: &mut Exchange) {
+    let headers = &mut ex.request.headers;
     let command = &ex.command;
-    if let Ok(value) = HeaderValue::from_str(&command.name) {
-        headers.set_value(COMMAND.clone(), value);
-    }
-    if let Ok(value) = HeaderValue::from_str(&command.id) {
-        headers.set_value(ID.clone(), value);
-    }
-    if !command.tags.is_empty()
-        && let Ok(value) = HeaderValue::from_bytes(&tags::line(&command.tags))
-    {
-        headers.set_value(TAGS.clone(), value);
+    headers.set(word::COMMAND, &*command.name);
+    headers.set(word::ID, &command.id);
+    if !command.tags.is_empty() {
+        headers.set(word::TAGS, tags::line(&command.tags));
     }
     if ex.attempt > 1 {
-        headers.set_value(ATTEMPT.clone(), HeaderValue::from(ex.attempt));
+        headers.set(word::ATTEMPT, itoa::Buffer::new().format(ex.attempt));
     }
-    if let Ok(value) = HeaderValue::from_bytes(&trace::format(&ex.trace)) {
-        headers.set_value(TRACEPARENT.clone(), value);
-    }
+    headers.set(word::TRACEPARENT, trace::format(&ex.trace));
     if ex.b3.any() {
         trace::give_b3(&ex.trace, ex.b3, headers);
     }
@@ -39,10 +25,10 @@ pub fn give(ex: &Exchange, headers: &mut Headers) {
 
 /// Takes the worker's `Fourmi-Tags` out of its answer and into the record; its values win.
 pub fn from_answer(ex: &mut Exchange, answer: &mut Headers) {
-    if answer.value(&TAGS).is_none() {
+    if !answer.contains(word::TAGS) {
         return;
     }
-    for line in answer.values(&TAGS) {
+    for line in answer.get_all(word::TAGS) {
         tags::read(line, &mut ex.command.tags);
     }
     answer.remove(word::TAGS);

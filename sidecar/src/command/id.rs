@@ -1,6 +1,33 @@
 //! Ids: the caller's if it is fit to be one, else a UUIDv7.
 
+use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Emptied ids that a thread keeps for the next command.
+const KEPT_MAX: usize = 256;
+
+thread_local! {
+    static KEPT: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the room of an id that is told and done.
+pub(super) fn keep(mut id: String) {
+    if id.capacity() == 0 || id.capacity() > ID_MAX {
+        return;
+    }
+    id.clear();
+    let _ = KEPT.try_with(|kept| {
+        if let Ok(mut kept) = kept.try_borrow_mut()
+            && kept.len() < KEPT_MAX
+        {
+            kept.push(id);
+        }
+    });
+}
+
+fn room() -> String {
+    KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| String::with_capacity(64))
+}
 
 /// The longest id of a caller, in bytes.
 const ID_MAX: usize = 256;
@@ -9,7 +36,11 @@ const ID_MAX: usize = 256;
 pub(super) fn given(text: &str) -> Option<String> {
     let text = text.trim_ascii();
     let fit = !text.is_empty() && text.len() <= ID_MAX && text.bytes().all(|b| b.is_ascii_graphic());
-    fit.then(|| text.to_owned())
+    fit.then(|| {
+        let mut id = room();
+        id.push_str(text);
+        id
+    })
 }
 
 /// The key of an `Idempotency-Key` line: a quoted string, as the IETF draft wants it, or bare, as most send it.
@@ -35,7 +66,7 @@ pub(super) fn uuid_v7(now: SystemTime) -> String {
     let millis = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
     let random = fastrand::u128(..) & 0x0fff_3fff_ffff_ffff_ffff;
     let value = (millis & 0xffff_ffff_ffff) << 80 | random | 0x7 << 76 | 0x2 << 62;
-    let mut text = String::with_capacity(36);
+    let mut text = room();
     for i in 0..32_u32 {
         if matches!(i, 8 | 12 | 16 | 20) {
             text.push('-');

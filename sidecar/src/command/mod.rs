@@ -33,6 +33,11 @@ pub const BODY_MAX: usize = 256 << 10;
 /// The most events that one batch may hold.
 const BATCH_MAX: usize = 1_000;
 
+/// A command that is told and done: its room serves the next one.
+pub fn keep(command: crate::exchange::Command) {
+    id::keep(command.id);
+}
+
 /// How commands are identified; compiled once from `commands.identify`.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {

@@ -14,7 +14,7 @@ pub fn settle(ex: &mut Exchange, route_name: Option<&Arc<str>>) {
                 ex.command.name = name;
                 ex.command.named_by_route = true;
             }
-            None => ex.command.name = name::template(ex.request.method.as_str(), &ex.request.path),
+            None => ex.command.name = name::template(ex.request.method.as_str(), ex.request.path()),
         }
     }
     if ex.command.id.is_empty() {

@@ -12,14 +12,10 @@ pub(crate) fn exchange(method: &str, path: &str, lines: &[(&'static str, &str)])
     let word: Arc<str> = "test".into();
     let identity =
         Arc::new(Identity { service: word.clone(), env: word.clone(), hostname: word.clone(), tags: Vec::new() });
-    let request = Head {
-        method: method.parse().unwrap(),
-        path: path.into(),
-        query: None,
-        authority: String::new(),
-        wire: None,
-        headers,
-    };
+    let mut request = Head::default();
+    request.method = method.parse().unwrap();
+    request.headers = headers;
+    request.set_target(path, None);
     let begun = Exchange::begin(&identity, Direction::Inbound, Protocol::Http11, request, &"".into());
     Exchange { trusted: true, route: word, ..begun }
 }

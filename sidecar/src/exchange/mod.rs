@@ -9,13 +9,15 @@ mod bounds;
 pub mod deadline;
 mod fault;
 mod head;
+mod headers;
 mod tell;
 
 pub use attempt::{ATTEMPTS_MAX, Attempt};
-pub use body::{Body, BodyError};
+pub use body::{Body, BodyError, Source, Stage, Staged};
 pub use bounds::{Limits, Timeouts};
 pub use fault::{Fault, FaultKind, Retry, Side};
-pub use head::{Answer, Head, Headers};
+pub use head::{Answer, Head};
+pub use headers::Headers;
 pub use tell::{ConnectionSide, Counted, Tell};
 
 use std::net::{IpAddr, SocketAddr};

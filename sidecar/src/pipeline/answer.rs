@@ -1,127 +1,157 @@
 //! From an instance's answer to the caller's, and the end of the exchange with its last byte.
 
-use super::told::Told;
-use crate::codec::hop;
+use super::told::{Course, Place, Told};
+use crate::codec::client::ReceivedBody;
+use crate::codec::{date, hop};
 use crate::command;
 use crate::exchange::deadline::Deadline;
-use crate::exchange::{Answer, Body, BodyError, Fault, FaultKind, Headers, Protocol};
+use crate::exchange::{Answer, Body, BodyError, Fault, FaultKind, Protocol, Stage};
 use crate::upstream::{InFlight, Sent};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// The caller's answer.
-pub(super) fn answer(mut told: Box<Told>, sent: Sent) -> Answer {
-    let (parts, body, in_flight) = sent.into_parts();
-    let mut headers = Headers::from_map(parts.headers);
-    let status = parts.status.as_u16();
+pub(super) fn answer(mut told: Told, sent: Sent) -> Answer {
+    let (status, mut headers, body, in_flight) = sent.into_parts();
     told.ex.status = status;
     command::from_answer(&mut told.ex, &mut headers);
     hop::hop_by_hop(&mut headers, false);
     headers.append("via", "1.1 fourmi");
+    let timings = &told.ex.timings;
+    let took = timings.answered.map_or(Duration::ZERO, |at| at.saturating_duration_since(timings.start));
+    date::add(&mut headers, timings.wall + took);
     if told.ex.protocol == Protocol::Grpc {
         // Trailers-only: the status is in the head (gRPC over HTTP/2, "Responses").
         told.ex.grpc_status = headers.get("grpc-status").and_then(|v| v.parse().ok());
     }
-    let streams = matches!(told.ex.protocol, Protocol::Grpc)
-        || headers.get("content-type").is_some_and(|t| t.starts_with("text/event-stream"));
-    let deadline = match told.road.timeouts.whole {
-        Some(whole) if !streams => Some(Deadline::new(told.ex.timings.start + whole)),
-        _ => None,
-    };
+    let deadline = told.road.timeouts.whole.and_then(|whole| {
+        let streams = told.ex.protocol == Protocol::Grpc
+            || headers.get("content-type").is_some_and(|t| t.starts_with("text/event-stream"));
+        (!streams).then(|| Deadline::new(told.ex.timings.start + whole))
+    });
     let complete = body.is_end_stream();
-    let in_flight = Some(in_flight);
-    let body = Body::Wrapped(Box::pin(Ending { body: Some(body), told: Some(told), in_flight, deadline, complete }));
-    Answer { status, headers, body }
+    told.ending = Ending { body: Some(Out::Received(body)), in_flight: Some(in_flight), deadline, complete };
+    Answer { status, headers, body: told.into_body() }
 }
 
-/// An answer's body that ends its exchange.
-pub(super) struct Ending<B> {
-    body: Option<B>,
-    told: Option<Box<Told>>,
+/// A body on its way to the caller.
+pub(super) enum Out {
+    /// An instance's.
+    Received(ReceivedBody),
+    /// Ours.
+    Own(Body),
+}
+
+/// What ends an exchange: the last byte of its answer.
+#[derive(Default)]
+pub(super) struct Ending {
+    body: Option<Out>,
     in_flight: Option<InFlight>,
     deadline: Option<Deadline>,
-    /// Whether nothing more will come; asked when hyper drops the body without polling its end.
+    /// Whether nothing more will come; asked when the body is left without its end having been polled.
     complete: bool,
 }
 
-impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> Ending<B> {
+impl Ending {
     /// A body of our own.
-    pub(super) fn ours(body: B, told: Box<Told>) -> Self {
+    pub(super) fn own(body: Body) -> Self {
         let complete = body.is_end_stream();
-        Ending { body: Some(body), told: Some(told), in_flight: None, deadline: None, complete }
+        Ending { body: Some(Out::Own(body)), in_flight: None, deadline: None, complete }
     }
 
-    fn end(&mut self, fault: Option<Fault>) {
-        self.in_flight = None;
-        self.deadline = None;
-        if let Some(mut told) = self.told.take() {
-            if let Some(fault) = fault {
-                told.ex.fault.get_or_insert(fault);
-            }
-            told.finish();
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.body {
+            Some(Out::Received(body)) => Pin::new(body).poll_frame(cx),
+            Some(Out::Own(body)) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.body {
+            Some(Out::Received(body)) => body.is_end_stream(),
+            Some(Out::Own(body)) => body.is_end_stream(),
+            None => true,
         }
     }
 }
 
-impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> HttpBody for Ending<B> {
-    type Data = Bytes;
-    type Error = BodyError;
+impl Course {
+    fn end(&mut self, fault: Option<Fault>) {
+        self.ending.in_flight = None;
+        self.ending.deadline = None;
+        if let Some(fault) = fault {
+            self.ex.fault.get_or_insert(fault);
+        }
+        self.finish();
+    }
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        let polled = Pin::new(&mut *body).poll_frame(cx);
-        let last = body.is_end_stream();
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = self.ending.poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(told) = &mut this.told {
-                    if let Some(data) = frame.data_ref() {
-                        told.ex.bytes_out += data.len() as u64;
-                    } else if let Some(trailers) = frame.trailers_ref() {
-                        let code = trailers.get("grpc-status").and_then(|v| v.to_str().ok());
-                        told.ex.grpc_status = code.and_then(|v| v.parse().ok());
-                    }
+                if let Some(data) = frame.data_ref() {
+                    self.ex.bytes_out += data.len() as u64;
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    let code = trailers.get("grpc-status").and_then(|v| v.to_str().ok());
+                    self.ex.grpc_status = code.and_then(|v| v.parse().ok());
                 }
-                if last {
-                    this.end(None);
+                if self.ending.is_end_stream() {
+                    self.end(None);
                 }
             }
-            Poll::Ready(None) => this.end(None),
+            Poll::Ready(None) => self.end(None),
             Poll::Ready(Some(Err(e))) => {
                 let fault = Fault::new(FaultKind::Broken, format!("the answer broke off: {e}"));
-                this.end(Some(fault));
+                self.end(Some(fault));
             }
             Poll::Pending => {
-                if this.deadline.as_mut().is_some_and(|d| d.poll_passed(cx)) {
+                if self.ending.deadline.as_mut().is_some_and(|d| d.poll_passed(cx)) {
                     let fault = Fault::new(FaultKind::Timeout, "the answer was not complete in time (timeouts.whole)");
-                    this.end(Some(fault));
-                    this.body = None;
+                    self.end(Some(fault));
+                    self.ending.body = None;
                     return Poll::Ready(Some(Err(BodyError::Timeout)));
                 }
             }
         }
         polled
     }
+}
+
+/// The exchange is its answer's body: when that has ended, it has.
+impl HttpBody for Place {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.get_mut().0.as_mut().map_or(Poll::Ready(None), |course| course.poll_frame(cx))
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.0.as_ref().is_none_or(|course| course.ending.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
+        match self.0.as_ref().and_then(|course| course.ending.body.as_ref()) {
+            Some(Out::Received(body)) => body.size_hint(),
+            Some(Out::Own(body)) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 
-impl<B> Drop for Ending<B> {
-    fn drop(&mut self) {
+impl Stage for Place {
+    fn leave(mut self: Box<Self>) {
         // A body that is complete but was not asked for its end: none at all, or exactly as long as announced.
         // Otherwise the exchange is dropped unfinished, which tells it as cancelled.
-        if self.complete
-            && let Some(mut told) = self.told.take()
+        if let Some(course) = &mut self.0
+            && course.ending.complete
         {
-            told.finish();
+            course.end(None);
         }
+        self.keep();
     }
 }

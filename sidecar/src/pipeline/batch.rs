@@ -16,7 +16,7 @@ use std::rc::Rc;
 const ANSWER_MAX: usize = 64 << 10;
 
 /// Sends each element and lists the results in order.
-pub(super) async fn each(lane: Rc<Lane>, whole: Box<Told>, way: Way, elements: Vec<Element>) -> Answer {
+pub(super) async fn each(lane: Rc<Lane>, whole: Told, way: Way, elements: Vec<Element>) -> Answer {
     let mut results = Vec::with_capacity(elements.len());
     for element in elements {
         results.push(match element {

@@ -5,12 +5,10 @@ use super::told::Told;
 use crate::codec::{forwarded, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, BodyError, Fault, FaultKind, Protocol, Retry};
+use crate::exchange::{Body, BodyError, Fault, FaultKind, Protocol, Retry, Stage};
 use crate::route::Way;
 use crate::upstream::{self, Sent};
 use bytes::{Bytes, BytesMut};
-use http::uri::PathAndQuery;
-use http::{Request, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::cell::Cell;
 use std::pin::Pin;
@@ -24,6 +22,8 @@ struct Counting {
     count: Rc<Cell<u64>>,
     most: u64,
 }
+
+impl Stage for Counting {}
 
 impl HttpBody for Counting {
     type Data = Bytes;
@@ -58,64 +58,42 @@ impl HttpBody for Counting {
     }
 }
 
-/// Writes the head anew for the next hop: hop-by-hop lines out, forwarded lines and the command's own in.
-pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Result<Request<Body>, (Fault, Body)> {
-    let target = match target(told) {
-        Ok(target) => target,
-        Err(fault) => return Err((fault, body)),
-    };
-    let mut headers = std::mem::take(&mut told.ex.request.headers);
-    hop::hop_by_hop(&mut headers, upgrade);
-    hop::look_alikes(&mut headers);
+/// Writes the head anew for the next hop: hop-by-hop lines out, forwarded lines and the command's own in. Returns the
+/// body, counted on its way if nobody announced its length.
+pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
     let port = told.door().local.map_or(0, |l| l.port());
-    if let Some(peer) = told.ex.peer {
-        forwarded::extend(&mut headers, told.ex.trusted, peer.ip(), "http", &told.ex.request.authority, port);
+    let ex = &mut told.ex;
+    let headers = &mut ex.request.headers;
+    hop::hop_by_hop(headers, upgrade);
+    hop::look_alikes(headers);
+    if let Some(peer) = ex.peer {
+        forwarded::extend(headers, ex.trusted, peer.ip(), "http", &ex.request.authority, port);
     }
-    command::give(&told.ex, &mut headers);
-    headers.append("via", "1.1 fourmi");
+    command::give(ex);
+    ex.request.headers.append("via", "1.1 fourmi");
     // Only HTTP/2 has trailers behind a body of known length.
-    let plain = matches!(told.ex.protocol, Protocol::Http10 | Protocol::Http11);
-    let body = match body.size_hint().exact() {
+    let plain = matches!(ex.protocol, Protocol::Http10 | Protocol::Http11);
+    match body.size_hint().exact() {
         Some(length) if plain || length == 0 => {
-            told.ex.bytes_in = length;
+            ex.bytes_in = length;
             body
         }
-        _ => {
+        exact => {
+            if exact.is_none() {
+                ex.request.headers.remove("content-length");
+            }
             let count = Rc::new(Cell::new(0));
             told.body_in = Some(count.clone());
-            Body::Wrapped(Box::pin(Counting { inner: body, count, most: told.road.limits.body }))
+            Body::staged(Box::new(Counting { inner: body, count, most: told.road.limits.body }))
         }
-    };
-    let mut request = Request::new(body);
-    *request.method_mut() = told.ex.request.method.clone();
-    *request.uri_mut() = Uri::from(target);
-    *request.headers_mut() = headers.into_map();
-    Ok(request)
-}
-
-fn target(told: &mut Told) -> Result<PathAndQuery, Fault> {
-    let request = &mut told.ex.request;
-    if let Some(wire) = request.wire.take() {
-        return Ok(wire);
     }
-    let text = match &request.query {
-        Some(query) => format!("{}?{query}", request.path),
-        None => request.path.clone(),
-    };
-    PathAndQuery::from_maybe_shared(Bytes::from(text))
-        .map_err(|e| Fault::new(FaultKind::BadRequest, format!("the target cannot be forwarded: {e}")))
 }
 
 /// Picks an instance and sends, within the time an answer may take.
-pub(super) async fn send(
-    lane: &Lane,
-    told: &mut Told,
-    way: &Way,
-    request: &mut Option<Request<Body>>,
-) -> Result<Sent, Fault> {
+pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Body) -> Result<Sent, Fault> {
     let start = told.ex.timings.start;
     let road = told.road.clone();
-    let sending = upstream::send(&way.cluster, request, &mut told.ex, &road.timeouts, &*lane.tell);
+    let sending = upstream::send(&way.cluster, body, &mut told.ex, &road.timeouts, &*lane.tell);
     let limit = road.timeouts.whole.map_or(road.timeouts.answer, |whole| whole.min(road.timeouts.answer));
     let sent = until(start + limit, sending).await;
     match sent {
@@ -157,8 +135,7 @@ pub(super) async fn read(body: Body, told: &Told) -> Result<Collected, Fault> {
 pub(super) async fn collect(mut body: Body, most: usize) -> Result<Collected, Fault> {
     let mut all = BytesMut::new();
     loop {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-        match frame {
+        match body.frame().await {
             None => return Ok(Collected::All(all.freeze())),
             Some(Err(_)) => return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off")),
             Some(Ok(frame)) => {
@@ -166,8 +143,7 @@ pub(super) async fn collect(mut body: Body, most: usize) -> Result<Collected, Fa
                     all.extend_from_slice(data);
                 }
                 if all.len() > most {
-                    let first = Some(all.freeze());
-                    return Ok(Collected::More(Body::Wrapped(Box::pin(Resumed { first, rest: body }))));
+                    return Ok(Collected::More(Body::resumed(all.freeze(), body)));
                 }
             }
         }
@@ -176,35 +152,5 @@ pub(super) async fn collect(mut body: Body, most: usize) -> Result<Collected, Fa
 
 /// Reads a body to its end.
 pub(super) async fn discard(mut body: Body) {
-    while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
-}
-
-/// What was read already, then the rest.
-struct Resumed {
-    first: Option<Bytes>,
-    rest: Body,
-}
-
-impl HttpBody for Resumed {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
-            None => Pin::new(&mut self.rest).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.rest.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let read = self.first.as_ref().map_or(0, |f| f.len() as u64);
-        match self.rest.size_hint().exact() {
-            Some(rest) => SizeHint::with_exact(read + rest),
-            None => SizeHint::new(),
-        }
-    }
+    while let Some(Ok(_)) = body.frame().await {}
 }

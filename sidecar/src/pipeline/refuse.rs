@@ -1,13 +1,10 @@
 //! Our own answers.
 
-use super::answer::Ending;
 use super::told::Told;
-use crate::codec::problem;
+use crate::codec::{date, problem};
 use crate::exchange::deadline::until;
 use crate::exchange::{Answer, Body, Fault, FaultKind, Outcome, Protocol};
-use http_body::Body as _;
-use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How much of a refused body is read, and for how long, so that the caller gets to read the answer instead of
 /// meeting a reset connection.
@@ -15,10 +12,10 @@ const LINGER_BYTES: u64 = 16 << 20;
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Answers with a fault; what the caller still sends is read and thrown away, within bounds.
-pub(super) fn refuse(mut told: Box<Told>, fault: Fault, body: Body) -> Answer {
+pub(super) fn refuse(mut told: Told, fault: Fault, body: Body) -> Answer {
     let mut answer = problem::answer(&fault, Some(&told.ex));
-    let one = matches!(told.ex.protocol, Protocol::Http10 | Protocol::Http11);
-    if one && fault.kind == FaultKind::BadRequest {
+    let two = matches!(told.ex.protocol, Protocol::Http2 | Protocol::Grpc);
+    if !two && fault.kind == FaultKind::BadRequest {
         // Who misunderstands one message may misunderstand where the next begins.
         answer.headers.set("connection", "close");
     }
@@ -30,18 +27,19 @@ pub(super) fn refuse(mut told: Box<Told>, fault: Fault, body: Body) -> Answer {
         told.rejected(fault.kind.code());
     }
     told.ex.fault = Some(fault);
-    // Who waits for 100 Continue has not sent a body, and is not to be asked for one.
-    let waits = told.ex.request.headers.contains("expect");
-    if !body.is_empty() && !waits {
+    // HTTP/1 does the same by itself.
+    if two && !body.is_empty() {
         tokio::task::spawn_local(until(Instant::now() + LINGER, drain(body)));
     }
-    Answer { body: Body::Wrapped(Box::pin(Ending::ours(answer.body, told))), ..answer }
+    answer.body = told.with_body(answer.body);
+    date::add(&mut answer.headers, SystemTime::now());
+    answer
 }
 
 async fn drain(mut body: Body) {
     let mut read = 0;
     while read < LINGER_BYTES {
-        match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        match body.frame().await {
             Some(Ok(frame)) => read += frame.data_ref().map_or(0, |d| d.len() as u64),
             _ => return,
         }

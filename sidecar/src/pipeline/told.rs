@@ -1,17 +1,47 @@
 //! An exchange that is told to the sinks exactly once, whatever happens to it.
 
+use super::answer::Ending;
 use super::handling::Handling;
 use super::lane::{Door, Lane};
 use super::road::Road;
-use crate::exchange::{Direction, Exchange, Fault, FaultKind, Head, Outcome, Protocol};
+use crate::command;
+use crate::exchange::{Body, Direction, Exchange, Fault, FaultKind, Head, Outcome, Protocol};
 use crate::route::Way;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Instant;
 
-/// An exchange with its way to the sinks. Dropping it before [`Told::finish`] tells it as cancelled: the caller left.
-pub(super) struct Told {
+/// Places that a thread keeps for the next exchange.
+const KEPT_MAX: usize = 256;
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    static KEPT: RefCell<Vec<Box<Place>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Where an exchange lies while it travels; used again for the next one.
+pub(super) struct Place(pub(super) Option<Course>);
+
+impl Place {
+    /// Ends what lies there and keeps the place.
+    pub(super) fn keep(mut self: Box<Self>) {
+        self.0 = None;
+        let _ = KEPT.try_with(|kept| {
+            if let Ok(mut kept) = kept.try_borrow_mut()
+                && kept.len() < KEPT_MAX
+            {
+                kept.push(self);
+            }
+        });
+    }
+}
+
+/// The hands that hold an exchange on its road. Moving them moves no exchange.
+pub(super) struct Told(Box<Place>);
+
+/// An exchange with its way to the sinks. Dropping it before [`Course::finish`] tells it as cancelled: the caller left.
+pub(super) struct Course {
     pub(super) ex: Exchange,
     pub(super) road: Rc<Road>,
     lane: Rc<Lane>,
@@ -19,6 +49,7 @@ pub(super) struct Told {
     handling: Option<Handling>,
     /// Bytes of a request body of unknown length, counted as they pass.
     pub(super) body_in: Option<Rc<Cell<u64>>>,
+    pub(super) ending: Ending,
     finished: bool,
 }
 
@@ -31,7 +62,7 @@ impl Told {
         head: Head,
         protocol: Protocol,
         way: Option<&Way>,
-    ) -> Box<Self> {
+    ) -> Self {
         door.life.begin();
         lane.tell.in_flight(door.direction, 1);
         let mut ex = Exchange::begin(&road.identity, door.direction, protocol, head, &road.none);
@@ -42,25 +73,48 @@ impl Told {
             ex.service = way.service.clone();
             ex.route = way.route.clone();
         }
-        let mut told = Box::new(Told {
+        if door.trusted
+            && let Some(peer) = ex.client
+        {
+            ex.client = Some(crate::codec::forwarded::client(&ex.request.headers, peer, &road.trusted));
+        }
+        let course = Course {
             ex,
             road: road.clone(),
             lane: lane.clone(),
             door: door.clone(),
             handling: None,
             body_in: None,
+            ending: Ending::default(),
             finished: false,
-        });
-        if door.trusted
-            && let Some(peer) = told.ex.client
-        {
-            told.ex.client = Some(crate::codec::forwarded::client(&told.ex.request.headers, peer, &road.trusted));
-        }
-        told
+        };
+        let mut place = KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new(Place(None)));
+        place.0 = Some(course);
+        Told(place)
     }
 
+    /// The exchange as the body of its answer, with whose last byte it ends.
+    pub(super) fn into_body(self) -> Body {
+        Body::staged(self.0)
+    }
+
+    /// The same with a body of our own.
+    pub(super) fn with_body(mut self, body: Body) -> Body {
+        self.ending = Ending::own(body);
+        self.into_body()
+    }
+
+    /// It was not a command after all.
+    pub(super) fn forget(mut self) {
+        if !std::mem::replace(&mut self.finished, true) {
+            self.leave(Instant::now());
+        }
+    }
+}
+
+impl Course {
     /// Another exchange of the same connection and road: an element of a batch.
-    pub(super) fn sibling(&self, head: Head) -> Box<Self> {
+    pub(super) fn sibling(&self, head: Head) -> Told {
         let mut told = Told::new(&self.lane, &self.road, &self.door, head, self.ex.protocol, None);
         told.ex.service = self.ex.service.clone();
         told.ex.route = self.ex.route.clone();
@@ -105,13 +159,6 @@ impl Told {
         self.leave(now);
     }
 
-    /// It was not a command after all.
-    pub(super) fn forget(mut self: Box<Self>) {
-        if !std::mem::replace(&mut self.finished, true) {
-            self.leave(Instant::now());
-        }
-    }
-
     fn leave(&mut self, now: Instant) {
         self.handling = None;
         self.lane.tell.in_flight(self.ex.direction, -1);
@@ -119,7 +166,7 @@ impl Told {
     }
 }
 
-impl Drop for Told {
+impl Drop for Course {
     fn drop(&mut self) {
         if !self.finished {
             if self.ex.fault.is_none() {
@@ -131,17 +178,39 @@ impl Drop for Told {
             self.ex.outcome = Some(Outcome::Cancelled);
             self.finish();
         }
+        std::mem::take(&mut self.ex.request).recycle();
+        command::keep(std::mem::take(&mut self.ex.command));
     }
 }
 
 impl Deref for Told {
+    type Target = Course;
+    fn deref(&self) -> &Course {
+        match &self.0.0 {
+            Some(course) => course,
+            // `new` fills the place, and only `Place::keep`, which takes it, empties it.
+            None => unreachable!("an exchange was left before its road ended"),
+        }
+    }
+}
+
+impl DerefMut for Told {
+    fn deref_mut(&mut self) -> &mut Course {
+        match &mut self.0.0 {
+            Some(course) => course,
+            None => unreachable!("an exchange was left before its road ended"),
+        }
+    }
+}
+
+impl Deref for Course {
     type Target = Exchange;
     fn deref(&self) -> &Exchange {
         &self.ex
     }
 }
 
-impl DerefMut for Told {
+impl DerefMut for Course {
     fn deref_mut(&mut self) -> &mut Exchange {
         &mut self.ex
     }

@@ -2,11 +2,11 @@
 
 use super::refuse;
 use super::told::Told;
-use crate::codec::server::{Far, Upgrade, relay};
+use crate::codec::server::{Upgrade, relay};
 use crate::codec::{Stream, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Answer, Body, Fault, FaultKind, Head, Headers, Protocol};
+use crate::exchange::{Answer, Body, Counted, Fault, FaultKind, Head, Headers, Protocol};
 use crate::route::Way;
 use crate::upstream::{InFlight, Sent};
 use std::time::Instant;
@@ -22,8 +22,9 @@ pub(super) fn asked(head: &Head) -> bool {
 }
 
 /// The instance has switched: answer 101 and relay bytes until both sides have ended.
-pub(super) fn switch(mut told: Box<Told>, mut sent: Sent, upgrade: Option<Upgrade>) -> Answer {
-    let Some(near) = upgrade else {
+pub(super) fn switch(mut told: Told, sent: Sent, upgrade: Option<Upgrade>) -> Answer {
+    let (mut headers, far, in_flight) = sent.into_stream();
+    let (Some(near), Some((far, counted))) = (upgrade, far) else {
         return refuse::refuse(
             told,
             Fault::new(FaultKind::BadAnswer, "101 to a request that asked for no upgrade"),
@@ -32,20 +33,14 @@ pub(super) fn switch(mut told: Box<Told>, mut sent: Sent, upgrade: Option<Upgrad
     };
     told.ex.protocol = Protocol::WebSocket;
     told.ex.status = 101;
-    let far = Upgrade::of_answer(&mut sent.response);
-    let mut headers = Headers::from_map(std::mem::take(sent.response.headers_mut()));
     command::from_answer(&mut told.ex, &mut headers);
     hop::hop_by_hop(&mut headers, true);
-    if let Some(conn) = sent.conn.take() {
-        conn.detach();
-    }
-    let in_flight = sent.in_flight;
-    tokio::task::spawn_local(carry(told, near, Far::Upgraded(far), in_flight));
+    tokio::task::spawn_local(carry(told, near, far, (in_flight, Some(counted))));
     Answer { status: 101, headers, body: Body::Empty }
 }
 
 /// CONNECT: a connection to the named place, bytes both ways.
-pub(super) async fn connect(mut told: Box<Told>, way: Way, upgrade: Option<Upgrade>, body: Body) -> Answer {
+pub(super) async fn connect(mut told: Told, way: Way, upgrade: Option<Upgrade>, body: Body) -> Answer {
     let Some(near) = upgrade else {
         return refuse::refuse(told, Fault::new(FaultKind::BadRequest, "CONNECT is for HTTP/1.1 here"), body);
     };
@@ -62,8 +57,8 @@ pub(super) async fn connect(mut told: Box<Told>, way: Way, upgrade: Option<Upgra
             told.ex.timings.answered = Some(Instant::now());
             told.ex.status = 200;
             let in_flight = InFlight::new(&endpoint);
-            let far = Far::Stream(Box::new(Stream::new(socket, Vec::new(), None)));
-            tokio::task::spawn_local(carry(told, near, far, in_flight));
+            let far = Stream::new(socket, Vec::new());
+            tokio::task::spawn_local(carry(told, near, far, (in_flight, None)));
             return Answer { status: 200, headers: Headers::default(), body: Body::Empty };
         }
         Ok(Err(e)) => format!("{}: {e}", endpoint.label),
@@ -73,7 +68,7 @@ pub(super) async fn connect(mut told: Box<Told>, way: Way, upgrade: Option<Upgra
     refuse::refuse(told, Fault::new(FaultKind::Unreachable, detail), body)
 }
 
-async fn carry(mut told: Box<Told>, near: Upgrade, far: Far, in_flight: InFlight) {
+async fn carry(mut told: Told, near: Upgrade, far: Stream, counted: (InFlight, Option<Counted>)) {
     match relay(near, far).await {
         Ok((inward, outward)) => {
             told.ex.bytes_in = inward;
@@ -82,6 +77,6 @@ async fn carry(mut told: Box<Told>, near: Upgrade, far: Far, in_flight: InFlight
         // One side ended without a goodbye, as WebSocket clients do; the exchange itself went well.
         Err(e) => tracing::debug!("a tunnel ended: {e}"),
     }
-    drop(in_flight);
+    drop(counted);
     told.finish();
 }

@@ -235,22 +235,7 @@ async fn turn_away(mut socket: Socket) {
          server: fourmi\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{problem}",
         problem.len()
     );
-    let answer = async {
-        match &mut socket {
-            Socket::Tcp(s) => s.write_all(answer.as_bytes()).await,
-            Socket::Unix(s) => s.write_all(answer.as_bytes()).await,
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(1), answer).await;
-}
-
-/// Lets the connection's second handle go with it.
-struct Unwatched(Rc<Life>);
-
-impl Drop for Unwatched {
-    fn drop(&mut self) {
-        self.0.watch_errors(None);
-    }
+    let _ = tokio::time::timeout(Duration::from_secs(1), socket.write_all(answer.as_bytes())).await;
 }
 
 /// Takes itself out of every count when the connection ends, however it ends; a tunnel holds it by its door.
@@ -275,13 +260,9 @@ async fn connection(
     mut peer: Option<SocketAddr>,
 ) {
     let life = Life::new();
-    if let Socket::Tcp(stream) = &socket {
-        life.watch_errors(SockRef::from(stream).try_clone().ok());
-    }
     let key = worker.connections.borrow_mut().insert((listener.direction, life.clone()));
     let counted = Counted::new(worker.lane.tell.clone(), ConnectionSide::Client);
     let present = Present { worker: worker.clone(), key, _counted: counted };
-    let _unwatched = Unwatched(life.clone());
     let trusted_net = worker.trusted.borrow().clone();
     // A unix socket's peer is on this machine.
     let mut trusted = peer.is_none_or(|p| forwarded::is_trusted(p.ip(), &trusted_net));
@@ -368,11 +349,7 @@ async fn read_first(socket: &mut Socket, proxy: bool) -> Result<First, Option<&'
         if bytes.len() >= FIRST {
             return Err(Some("its first bytes are not HTTP"));
         }
-        let read = match socket {
-            Socket::Tcp(s) => s.read_buf(&mut bytes).await,
-            Socket::Unix(s) => s.read_buf(&mut bytes).await,
-        };
-        match read {
+        match socket.read_buf(&mut bytes).await {
             Ok(0) if header || bytes.is_empty() => return Err(None),
             Ok(0) => return Ok(First { bytes, source }),
             Ok(_) => {}

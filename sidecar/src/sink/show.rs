@@ -47,9 +47,9 @@ impl Show {
         let mut show = |field: &Arc<str>, value: &str| shown.push((field.clone(), cut(value, VALUE_MAX).0.to_owned()));
         if let Some((method, path)) = &self.path {
             show(method, head.method.as_str());
-            show(path, &self.redactor.text(&head.path));
+            show(path, &self.redactor.text(head.path()));
         }
-        if let (Some(field), Some(query)) = (&self.query, &head.query) {
+        if let (Some(field), Some(query)) = (&self.query, head.query()) {
             show(field, &self.redactor.query(query));
         }
         for (name, field) in &self.headers {

@@ -1,10 +1,9 @@
 //! Asking an instance now and then whether it is ready.
 
 use super::{Standing, Target, connect};
-use crate::codec::Stream;
+use crate::codec::Socket;
 use crate::codec::client::{Http1, Http2};
-use crate::exchange::{Body, Counted};
-use http::{Request, Version};
+use crate::exchange::{Body, Counted, Head};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,43 +61,31 @@ pub async fn keep_checking(
     }
 }
 
-async fn open(target: &Target) -> io::Result<Stream> {
+async fn open(target: &Target) -> io::Result<Socket> {
     let addresses = match &target.place {
         super::Place::Tcp(host, port) => connect::resolve(host, *port).await?,
         super::Place::Unix(_) => Vec::new(),
     };
-    Ok(Stream::new(connect::connect(&target.place, &addresses).await?, Vec::new(), None))
+    connect::connect(&target.place, &addresses).await
 }
 
 async fn get(target: &Target, path: &str, counted: Counted) -> io::Result<()> {
-    let stream = open(target).await?;
-    let host = match &target.place {
+    let socket = open(target).await?;
+    let mut head = Head::default();
+    head.authority = match &target.place {
         super::Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
         super::Place::Tcp(host, port) => format!("{host}:{port}"),
         super::Place::Unix(_) => "localhost".to_owned(),
     };
-    let request = |uri: String, version| {
-        Request::get(uri)
-            .version(version)
-            .header("user-agent", "fourmi-check")
-            .body(Body::Empty)
-            .map_err(io::Error::other)
-    };
+    head.set_target(path, None);
+    head.headers.set("user-agent", "fourmi-check");
     let answer = match target.scheme {
-        super::Scheme::Http => {
-            let mut request = request(path.to_owned(), Version::HTTP_11)?;
-            if let Ok(host) = host.parse() {
-                request.headers_mut().insert(http::header::HOST, host);
-            }
-            let mut conn = Http1::handshake(stream, counted).await.map_err(io::Error::other)?;
-            conn.send(request).await.map_err(|_| io::Error::other("no answer"))?
-        }
+        super::Scheme::Http => Http1::new(socket, counted).send(&head, &mut Body::Empty).await,
         super::Scheme::H2c => {
-            let mut conn = Http2::handshake(stream, counted).await.map_err(io::Error::other)?;
-            conn.send(request(format!("http://{host}{path}"), Version::HTTP_2)?)
-                .await
-                .map_err(|_| io::Error::other("no answer"))?
+            let mut conn = Http2::handshake(socket, counted).await?;
+            conn.send(&head, &mut Body::Empty).await.map(|(answer, _)| answer)
         }
     };
-    if answer.status().is_success() { Ok(()) } else { Err(io::Error::other(format!("{}", answer.status()))) }
+    let status = answer.map_err(|_| io::Error::other("no answer"))?.status;
+    if (200..300).contains(&status) { Ok(()) } else { Err(io::Error::other(status.to_string())) }
 }

@@ -2,8 +2,8 @@
 
 use super::connect;
 use super::target::{Place, Scheme, Target};
+use crate::codec::Socket;
 use crate::codec::client::{Home, Http1, Http2};
-use crate::codec::{Socket, Stream};
 use crate::exchange::{ConnectionSide, Counted, Tell};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -64,7 +64,7 @@ pub struct Endpoint {
     in_flight: Cell<u32>,
     /// When it was last given a command; the age of free connections counts from there.
     used: Cell<Instant>,
-    idle: RefCell<Vec<(Http1, Instant)>>,
+    idle: RefCell<Vec<(Box<Http1>, Instant)>>,
     two: RefCell<Option<Http2>>,
     down: Cell<Option<Down>>,
     addresses: RefCell<(Vec<SocketAddr>, Option<Instant>)>,
@@ -146,10 +146,10 @@ impl Endpoint {
     }
 
     /// A free connection that still stands, the one used last first.
-    pub async fn free(&self) -> Option<Http1> {
+    pub fn free(&self) -> Option<Box<Http1>> {
         loop {
             let (mut conn, _) = self.idle.borrow_mut().pop()?;
-            if conn.usable().await {
+            if conn.is_usable() {
                 return Some(conn);
             }
         }
@@ -189,11 +189,8 @@ impl Endpoint {
     }
 
     /// A new HTTP/1 connection.
-    pub async fn fresh(&self) -> io::Result<Http1> {
-        let socket = self.open().await?;
-        let conn =
-            Http1::handshake(Stream::new(socket, Vec::new(), None), self.counted()).await.map_err(io::Error::other)?;
-        Ok(conn)
+    pub async fn fresh(&self) -> io::Result<Box<Http1>> {
+        Ok(Http1::new(self.open().await?, self.counted()))
     }
 
     /// A new HTTP/2 connection, shared from now on.
@@ -202,9 +199,7 @@ impl Endpoint {
         if let Some(conn) = self.shared() {
             return Ok(conn);
         }
-        let socket = self.open().await?;
-        let conn =
-            Http2::handshake(Stream::new(socket, Vec::new(), None), self.counted()).await.map_err(io::Error::other)?;
+        let conn = Http2::handshake(self.open().await?, self.counted()).await?;
         *self.two.borrow_mut() = Some(conn.clone());
         Ok(conn)
     }
@@ -235,7 +230,7 @@ impl Endpoint {
 }
 
 impl Home for Endpoint {
-    fn give_back(&self, conn: Http1) {
+    fn give_back(&self, conn: Box<Http1>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE_MAX {
             idle.push((conn, self.used.get()));

@@ -1,10 +1,12 @@
 //! Pick an instance, send, and send again only what cannot have run.
 
 use super::{Cluster, Endpoint, InFlight};
-use crate::codec::client::{Cause, Http1, Http1Body, Received, ReceivedBody, SendError};
+use crate::codec::Stream;
+use crate::codec::client::{Cause, Http1, OwnBody, Received, ReceivedBody, SendError};
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, Exchange, Fault, FaultKind, Retry, Tell, Timeouts};
-use http::{HeaderValue, Method, Request, Uri, Version, header};
+use crate::exchange::{Body, Counted, Exchange, Fault, FaultKind, Head, Headers, Retry, Tell, Timeouts};
+use http::Method;
+use hyper::body::Incoming;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -15,25 +17,46 @@ const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// An answer's head, with the instance and connection that it came over.
 pub struct Sent {
-    /// The answer.
-    pub response: Received,
-    /// Who answered.
-    pub endpoint: Rc<Endpoint>,
-    /// The connection, when it is this exchange's own.
-    pub conn: Option<Http1>,
+    /// HTTP status.
+    pub status: u16,
+    /// Header lines.
+    pub headers: Headers,
     /// Counts the command at the instance.
     pub in_flight: InFlight,
+    endpoint: Rc<Endpoint>,
+    over: Over,
+}
+
+/// What an answer comes over.
+enum Over {
+    /// A connection of the exchange's own.
+    Own(Box<Http1>),
+    /// A stream of a shared one.
+    Shared(Incoming),
 }
 
 impl Sent {
+    fn new(received: Received, over: Over, endpoint: &Rc<Endpoint>, in_flight: InFlight) -> Self {
+        let Received { status, headers } = received;
+        Sent { status, headers, in_flight, endpoint: endpoint.clone(), over }
+    }
+
     /// The answer's head and its body, which gives the connection back at its end.
-    pub fn into_parts(self) -> (http::response::Parts, ReceivedBody, InFlight) {
-        let (parts, incoming) = self.response.into_parts();
-        let body = match self.conn {
-            Some(conn) => ReceivedBody::Own(Http1Body::new(incoming, conn, self.endpoint)),
-            None => ReceivedBody::Shared(incoming),
+    pub fn into_parts(self) -> (u16, Headers, ReceivedBody, InFlight) {
+        let body = match self.over {
+            Over::Own(conn) => ReceivedBody::Own(OwnBody::new(conn, self.endpoint)),
+            Over::Shared(incoming) => ReceivedBody::Shared(incoming),
         };
-        (parts, body, self.in_flight)
+        (self.status, self.headers, body, self.in_flight)
+    }
+
+    /// The answer's lines and the connection itself, which speaks another protocol now; none on a shared one.
+    pub fn into_stream(self) -> (Headers, Option<(Stream, Counted)>, InFlight) {
+        let stream = match self.over {
+            Over::Own(conn) => Some(conn.into_stream()),
+            Over::Shared(_) => None,
+        };
+        (self.headers, stream, self.in_flight)
     }
 }
 
@@ -41,40 +64,11 @@ fn idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE)
 }
 
-/// Gives the request the form that the instance's protocol wants.
-fn shape(request: &mut Request<Body>, two: bool, authority: &str) -> Result<(), Fault> {
-    let bad = |_| Fault::new(FaultKind::BadRequest, "the target cannot be forwarded");
-    if two {
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        parts.scheme = Some(http::uri::Scheme::HTTP);
-        if parts.authority.is_none() {
-            parts.authority = Some(authority.parse().map_err(|_| {
-                Fault::new(
-                    FaultKind::BadRequest,
-                    "an HTTP/2 instance needs to know the host, and the request names none",
-                )
-            })?);
-        }
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| bad(()))?;
-        request.headers_mut().remove(header::HOST);
-        *request.version_mut() = Version::HTTP_2;
-    } else {
-        if !request.headers().contains_key(header::HOST)
-            && let Ok(host) = HeaderValue::from_str(authority)
-        {
-            request.headers_mut().insert(header::HOST, host);
-        }
-        *request.version_mut() = Version::HTTP_11;
-    }
-    Ok(())
-}
-
-/// Sends one command; returns with the answer's head, or the fault. What cannot have run is sent again, to another
-/// instance where there is one. The request stays in the caller's hands until it is written, since moving it through
-/// every future on the way costs more than it looks. The exchange learns whom it is given to, when, and who failed.
+/// Sends one command, whose head is the exchange's; returns with the answer's head, or the fault. What cannot have run
+/// is sent again, to another instance where there is one. The exchange learns whom it is given to, when, and who failed.
 pub async fn send(
     cluster: &Cluster,
-    request: &mut Option<Request<Body>>,
+    body: &mut Body,
     ex: &mut Exchange,
     timeouts: &Timeouts,
     tell: &dyn Tell,
@@ -94,10 +88,7 @@ pub async fn send(
         }
         ex.upstream = Some(endpoint.label.clone());
         ex.timings.sent = Some(now);
-        if let Some(request) = request {
-            shape(request, endpoint.speaks_two(), &ex.request.authority)?;
-        }
-        match once(&endpoint, request, timeouts, now).await {
+        match once(&endpoint, &ex.request, body, timeouts, now).await {
             Ok(sent) => return Ok(sent),
             Err(Failed::NotConnected(error)) => {
                 let now = Instant::now();
@@ -155,50 +146,37 @@ async fn wait_for_one(
     Ok(())
 }
 
-/// Copies what is needed to send a request without a body again.
-fn copy(request: &Request<Body>) -> Request<Body> {
-    let mut again = Request::new(Body::Empty);
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    *again.version_mut() = request.version();
-    again
-}
-
 async fn once(
     endpoint: &Rc<Endpoint>,
-    slot: &mut Option<Request<Body>>,
+    head: &Head,
+    body: &mut Body,
     timeouts: &Timeouts,
     now: Instant,
 ) -> Result<Sent, Failed> {
     let in_flight = InFlight::new(endpoint);
     endpoint.reserve(now, now + timeouts.connect);
     if endpoint.speaks_two() {
-        return Box::pin(once_shared(endpoint, slot, timeouts, in_flight)).await;
+        return Box::pin(once_shared(endpoint, head, body, timeouts, in_flight)).await;
     }
-    let free = endpoint.free().await;
+    let free = endpoint.free();
     let reused = free.is_some();
     let mut conn = match free {
         Some(conn) => conn,
         None => connected(until(now + timeouts.connect, Box::pin(endpoint.fresh())).await, timeouts)?,
     };
     endpoint.reached();
-    let Some(request) = slot.take() else { return Err(gone()) };
-    // A kept connection may die under our hands; what may run twice and has no body is kept for one more try.
-    let spare = (reused && idempotent(request.method()) && request.body().is_empty()).then(|| Box::new(copy(&request)));
-    match conn.send(request).await {
-        Ok(response) => Ok(Sent { response, endpoint: endpoint.clone(), conn: Some(conn), in_flight }),
-        Err(e) => {
-            let SendError { unsent, cause } = *e;
-            *slot = unsent.or(if matches!(cause, Cause::Ended) { spare.map(|s| *s) } else { None });
-            if slot.is_some() { Err(Failed::Unsent) } else { Err(Failed::Fault(Box::new(fault_of(endpoint, cause)))) }
-        }
+    // A kept connection may die under our hands; what may run twice and has no body gets one more try.
+    let again = reused && idempotent(&head.method) && body.is_empty();
+    match conn.send(head, body).await {
+        Ok(received) => Ok(Sent::new(received, Over::Own(conn), endpoint, in_flight)),
+        Err(e) => Err(failed(endpoint, *e, |cause| again && matches!(cause, Cause::Ended))),
     }
 }
 
 async fn once_shared(
     endpoint: &Rc<Endpoint>,
-    slot: &mut Option<Request<Body>>,
+    head: &Head,
+    body: &mut Body,
     timeouts: &Timeouts,
     in_flight: InFlight,
 ) -> Result<Sent, Failed> {
@@ -210,17 +188,26 @@ async fn once_shared(
         }
     };
     endpoint.reached();
-    let Some(request) = slot.take() else { return Err(gone()) };
-    let again = request.body().is_empty().then(|| Box::new(copy(&request)));
-    let twice = idempotent(request.method());
-    match conn.send(request).await {
-        Ok(response) => Ok(Sent { response, endpoint: endpoint.clone(), conn: None, in_flight }),
-        Err(e) => {
-            let SendError { unsent, cause } = *e;
-            let safe = matches!(cause, Cause::Refused) || (twice && matches!(cause, Cause::Ended));
-            *slot = unsent.or(if safe { again.map(|a| *a) } else { None });
-            if slot.is_some() { Err(Failed::Unsent) } else { Err(Failed::Fault(Box::new(fault_of(endpoint, cause)))) }
-        }
+    if head.authority.is_empty() {
+        let why = "an HTTP/2 instance needs to know the host, and the request names none";
+        return Err(Failed::Fault(Box::new(Fault::new(FaultKind::BadRequest, why))));
+    }
+    let empty = body.is_empty();
+    match conn.send(head, body).await {
+        Ok((received, incoming)) => Ok(Sent::new(received, Over::Shared(incoming), endpoint, in_flight)),
+        Err(e) => Err(failed(endpoint, *e, |cause| {
+            let twice = matches!(cause, Cause::Ended) && idempotent(&head.method);
+            empty && (twice || matches!(cause, Cause::Refused))
+        })),
+    }
+}
+
+/// Whether the request is still whole, or can be sent again as it is.
+fn failed(endpoint: &Endpoint, error: SendError, again: impl Fn(&Cause) -> bool) -> Failed {
+    if error.unsent || again(&error.cause) {
+        Failed::Unsent
+    } else {
+        Failed::Fault(Box::new(fault_of(endpoint, error.cause)))
     }
 }
 
@@ -230,10 +217,6 @@ fn connected<C>(result: Result<std::io::Result<C>, Elapsed>, timeouts: &Timeouts
         Ok(Err(e)) => Err(Failed::NotConnected(e.to_string())),
         Err(Elapsed) => Err(Failed::NotConnected(no_time(timeouts))),
     }
-}
-
-fn gone() -> Failed {
-    Failed::Fault(Box::new(Fault::new(FaultKind::Internal, "the request was sent twice")))
 }
 
 fn no_time(timeouts: &Timeouts) -> String {

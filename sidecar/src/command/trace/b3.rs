@@ -4,14 +4,6 @@
 use super::{hex, write_hex};
 use crate::exchange::{B3, Headers, Trace};
 use crate::names::header as word;
-use http::header::{HeaderName, HeaderValue};
-
-static SINGLE: HeaderName = HeaderName::from_static(word::B3);
-static TRACE_ID: HeaderName = HeaderName::from_static(word::X_B3_TRACE_ID);
-static SPAN_ID: HeaderName = HeaderName::from_static(word::X_B3_SPAN_ID);
-static PARENT: HeaderName = HeaderName::from_static(word::X_B3_PARENT_SPAN_ID);
-static SAMPLED: HeaderName = HeaderName::from_static(word::X_B3_SAMPLED);
-static FLAGS: HeaderName = HeaderName::from_static(word::X_B3_FLAGS);
 
 /// The longest value of `b3`: both ids, the decision, the parent.
 const SINGLE_MAX: usize = 32 + 1 + 16 + 1 + 1 + 1 + 16;
@@ -29,7 +21,7 @@ pub(super) struct Told {
 
 /// Reads `b3`, or when that says nothing valid, `X-B3-*`. What is malformed, or there twice, says nothing.
 pub(super) fn read(headers: &Headers) -> Told {
-    let one = only(headers, &SINGLE).ok().flatten().and_then(single);
+    let one = only(headers, word::B3).ok().flatten().and_then(single);
     one.or_else(|| multi(headers).ok()).unwrap_or_default()
 }
 
@@ -64,13 +56,13 @@ struct Malformed;
 
 fn multi(headers: &Headers) -> Result<Told, Malformed> {
     let part = |name| only(headers, name).map(|v| v.map(<[u8]>::trim_ascii));
-    let ids = match (part(&TRACE_ID)?, part(&SPAN_ID)?) {
+    let ids = match (part(word::X_B3_TRACE_ID)?, part(word::X_B3_SPAN_ID)?) {
         (None, None) => None,
         (Some(trace), Some(span)) => Some(trace_id(trace).zip(span_id(span)).ok_or(Malformed)?),
         _ => return Err(Malformed),
     };
-    let debug = part(&FLAGS)? == Some(b"1");
-    let sampled = match part(&SAMPLED)? {
+    let debug = part(word::X_B3_FLAGS)? == Some(b"1");
+    let sampled = match part(word::X_B3_SAMPLED)? {
         _ if debug => Some(true),
         None => None,
         Some(b"1") => Some(true),
@@ -84,8 +76,8 @@ fn multi(headers: &Headers) -> Result<Told, Malformed> {
 }
 
 /// The value of a header that may stand there once.
-fn only<'a>(headers: &'a Headers, name: &HeaderName) -> Result<Option<&'a [u8]>, Malformed> {
-    let mut values = headers.values(name);
+fn only<'a>(headers: &'a Headers, name: &'static str) -> Result<Option<&'a [u8]>, Malformed> {
+    let mut values = headers.get_all(name);
     let first = values.next();
     if values.next().is_some() { Err(Malformed) } else { Ok(first) }
 }
@@ -120,25 +112,28 @@ pub(in crate::command) fn give(trace: &Trace, b3: B3, headers: &mut Headers) {
             line.text(b"-");
             line.id(trace.parent_span.into(), 16);
         }
-        line.set(headers, &SINGLE);
+        line.set(headers, word::B3);
     }
     if b3.multi {
-        let part = |headers: &mut Headers, name: &HeaderName, id: u128, digits: usize| {
+        let part = |headers: &mut Headers, name: &'static str, id: u128, digits: usize| {
             if bare || id == 0 {
-                headers.remove(name.as_str());
+                headers.remove(name);
             } else {
                 let mut line = Line::default();
                 line.id(id, digits);
                 line.set(headers, name);
             }
         };
-        part(headers, &TRACE_ID, trace.trace_id, digits);
-        part(headers, &SPAN_ID, trace.span_id.into(), 16);
-        part(headers, &PARENT, trace.parent_span.into(), 16);
+        part(headers, word::X_B3_TRACE_ID, trace.trace_id, digits);
+        part(headers, word::X_B3_SPAN_ID, trace.span_id.into(), 16);
+        part(headers, word::X_B3_PARENT_SPAN_ID, trace.parent_span.into(), 16);
         // Debug says "sampled" too, and then the other line must not stand there.
-        let (set, unset) = if b3.debug { (&FLAGS, &SAMPLED) } else { (&SAMPLED, &FLAGS) };
-        headers.set_value(set.clone(), HeaderValue::from_static(if trace.sampled() { "1" } else { "0" }));
-        headers.remove(unset.as_str());
+        let (set, unset) = match b3.debug {
+            true => (word::X_B3_FLAGS, word::X_B3_SAMPLED),
+            false => (word::X_B3_SAMPLED, word::X_B3_FLAGS),
+        };
+        headers.set(set, if trace.sampled() { "1" } else { "0" });
+        headers.remove(unset);
     }
 }
 
@@ -165,9 +160,7 @@ impl Line {
         self.len += text.len();
     }
 
-    fn set(&self, headers: &mut Headers, name: &HeaderName) {
-        if let Ok(value) = HeaderValue::from_bytes(&self.bytes[..self.len]) {
-            headers.set_value(name.clone(), value);
-        }
+    fn set(&self, headers: &mut Headers, name: &'static str) {
+        headers.set(name, &self.bytes[..self.len]);
     }
 }

@@ -20,12 +20,12 @@ fn none() -> Sampler {
 fn hop(sampler: Sampler, lines: &[(&'static str, &str)]) -> (Exchange, Headers) {
     let mut ex = exchange("GET", "/", lines);
     from_head(&Rules::default(), sampler, &mut ex);
-    let mut headers = ex.request.headers.clone();
-    give(&ex, &mut headers);
+    give(&mut ex);
+    let headers = ex.request.headers.clone();
     (ex, headers)
 }
 
-fn all<'a>(headers: &'a Headers, name: &str) -> Vec<&'a str> {
+fn all<'a>(headers: &'a Headers, name: &'a str) -> Vec<&'a str> {
     headers.get_all(name).map(|v| std::str::from_utf8(v).unwrap()).collect()
 }
 
@@ -261,8 +261,8 @@ fn strangers_begin_a_trace_and_their_b3_goes() {
     ex.trusted = false;
     from_head(&Rules::default(), none(), &mut ex);
     assert!(ex.trace.trace_id != TRACE_ID && ex.trace.parent_span == 0 && !ex.trace.sampled());
-    let mut headers = ex.request.headers.clone();
-    give(&ex, &mut headers);
+    give(&mut ex);
+    let headers = ex.request.headers.clone();
     assert!(!headers.iter().any(|(n, _)| n == "b3" || n.starts_with("x-b3-")));
     assert_eq!(headers.get("baggage"), Some("a=1"), "the applications' own");
 }

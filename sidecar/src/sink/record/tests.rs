@@ -1,6 +1,6 @@
 use super::*;
 use crate::exchange::{
-    Command, Direction, Exchange, Fault, FaultKind, Head, Headers, Identity, Outcome, Protocol, Timings, Trace,
+    Command, Direction, Exchange, Fault, FaultKind, Head, Identity, Outcome, Protocol, Timings, Trace,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -8,6 +8,14 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 mod oracle;
 mod rows;
+
+fn request() -> Head {
+    let mut head = Head::default();
+    head.method = http::Method::POST;
+    head.authority = "order".into();
+    head.set_target("/orders", Some("token=secret-query"));
+    head
+}
 
 /// An exchange as the road leaves it, for the tests of every sink.
 pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
@@ -20,14 +28,7 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
         peer: "127.0.0.1:999".parse().ok(),
         client: "10.1.2.3".parse().ok(),
         trusted: true,
-        request: Head {
-            method: http::Method::POST,
-            path: "/orders".into(),
-            query: Some("token=secret-query".into()),
-            authority: "order".into(),
-            headers: Headers::default(),
-            wire: None,
-        },
+        request: request(),
         service: "order".into(),
         route: "worker".into(),
         consumer: None,

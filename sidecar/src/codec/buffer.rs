@@ -1,0 +1,101 @@
+//! Buffers of one worker thread: a connection has one only while bytes are on their way.
+
+use bytes::BytesMut;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+/// What a head with a small body needs.
+pub(crate) const SMALL: usize = 4 << 10;
+/// For bodies that are known to be larger, so that they take few system calls.
+pub(crate) const LARGE: usize = 32 << 10;
+
+/// Idle buffers that a thread keeps: 1 MiB of small ones, 256 KiB of large ones.
+const SMALL_MAX: usize = 256;
+const LARGE_MAX: usize = 8;
+/// Buffers that are looked at for one whose bytes nobody holds any more.
+const LOOKS: usize = 4;
+
+#[derive(Default)]
+struct Kept {
+    small: VecDeque<BytesMut>,
+    large: VecDeque<BytesMut>,
+    out: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    static KEPT: RefCell<Kept> = RefCell::default();
+}
+
+/// An empty buffer with room for [`SMALL`] bytes, or [`LARGE`] ones.
+pub(crate) fn take(large: bool) -> BytesMut {
+    let size = if large { LARGE } else { SMALL };
+    KEPT.with_borrow_mut(|kept| {
+        let kept = if large { &mut kept.large } else { &mut kept.small };
+        // The one that has rested longest is most likely free of readers.
+        for _ in 0..LOOKS.min(kept.len()) {
+            let Some(mut buffer) = kept.pop_front() else { break };
+            if buffer.try_reclaim(size) {
+                return buffer;
+            }
+            kept.push_back(buffer);
+        }
+        BytesMut::with_capacity(size)
+    })
+}
+
+/// Gives a buffer back.
+pub(crate) fn give(mut buffer: BytesMut) {
+    buffer.clear();
+    let large = buffer.try_reclaim(LARGE);
+    let _ = KEPT.try_with(|kept| {
+        let Ok(mut kept) = kept.try_borrow_mut() else { return };
+        if large {
+            if kept.large.len() < LARGE_MAX {
+                kept.large.push_back(buffer);
+            }
+        } else if kept.small.len() < SMALL_MAX {
+            kept.small.push_back(buffer);
+        }
+    });
+}
+
+/// An empty buffer for what is to be written.
+pub(crate) fn take_out() -> Vec<u8> {
+    KEPT.with_borrow_mut(|kept| kept.out.pop()).unwrap_or_else(|| Vec::with_capacity(SMALL / 2))
+}
+
+/// Gives it back.
+pub(crate) fn give_out(mut buffer: Vec<u8>) {
+    if buffer.capacity() == 0 || buffer.capacity() > LARGE {
+        return;
+    }
+    buffer.clear();
+    let _ = KEPT.try_with(|kept| {
+        if let Ok(mut kept) = kept.try_borrow_mut()
+            && kept.out.len() < SMALL_MAX
+        {
+            kept.out.push(buffer);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_whose_bytes_are_still_held_is_not_handed_out() {
+        let mut first = take(false);
+        first.extend_from_slice(b"held");
+        let held = first.split_to(4).freeze();
+        let (at, room) = (first.as_ptr(), first.capacity());
+        give(first);
+        let other = take(false);
+        assert!(other.capacity() >= SMALL && other.as_ptr() != at && room < SMALL);
+        drop(held);
+        let again = take(false);
+        assert!(again.is_empty() && again.capacity() >= SMALL);
+        assert_eq!(again.as_ptr().wrapping_add(4), at);
+        assert!(take(true).capacity() >= LARGE);
+    }
+}

@@ -1,0 +1,100 @@
+//! Shared connections to instances that speak HTTP/2 with prior knowledge.
+
+use super::{CONNECTION_WINDOW, LocalExecutor, STREAM_WINDOW};
+use crate::codec::client::{Cause, Received, SendError};
+use crate::codec::stream::{Socket, Stream};
+use crate::exchange::{Body, BodyError, Counted, Head, Headers};
+use http::uri::{Parts, PathAndQuery, Scheme};
+use http::{Request, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioIo;
+
+/// The largest head of an answer.
+const HEAD_MAX: u32 = 256 << 10;
+
+/// One HTTP/2 connection; clones share it.
+#[derive(Clone)]
+pub struct Http2 {
+    sender: http2::SendRequest<Body>,
+}
+
+impl Http2 {
+    /// Takes a connected socket.
+    pub async fn handshake(socket: Socket, counted: Counted) -> std::io::Result<Self> {
+        let (sender, driver) = http2::Builder::new(LocalExecutor)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEAD_MAX)
+            .handshake(TokioIo::new(Stream::new(socket, Vec::new())))
+            .await
+            .map_err(std::io::Error::other)?;
+        tokio::task::spawn_local(async move {
+            let _ = driver.await;
+            drop(counted);
+        });
+        Ok(Http2 { sender })
+    }
+
+    /// Whether it has ended (GOAWAY included).
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Sends a request and waits for the answer's head. The body is taken, and given back if it was not sent.
+    pub async fn send(&mut self, head: &Head, body: &mut Body) -> Result<(Received, Incoming), Box<SendError>> {
+        let failed = |unsent, cause| Box::new(SendError { unsent, cause });
+        let Some(mut request) = request(head) else {
+            return Err(failed(false, Cause::BadBody("the target cannot be told over HTTP/2".to_owned())));
+        };
+        if let Err(error) = self.sender.ready().await {
+            return Err(failed(true, cause_of(&error)));
+        }
+        *request.body_mut() = std::mem::replace(body, Body::Empty);
+        match self.sender.try_send_request(request).await {
+            Ok(response) => {
+                let (parts, incoming) = response.into_parts();
+                let headers = Headers::from_map(&parts.headers);
+                Ok((Received { status: parts.status.as_u16(), headers }, incoming))
+            }
+            Err(mut e) => {
+                let unsent = e.take_message().map(|message| *body = message.into_body()).is_some();
+                Err(failed(unsent, cause_of(e.error())))
+            }
+        }
+    }
+}
+
+/// A head as HTTP/2 has it: `:authority` instead of `Host` (RFC 9113, 8.3.1), nothing that speaks of the connection.
+fn request(head: &Head) -> Option<Request<Body>> {
+    let mut request = Request::new(Body::Empty);
+    let mut parts = Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(head.authority.parse().ok()?);
+    parts.path_and_query = Some(head.target().parse::<PathAndQuery>().ok()?);
+    *request.uri_mut() = Uri::from_parts(parts).ok()?;
+    *request.method_mut() = head.method.clone();
+    *request.version_mut() = Version::HTTP_2;
+    let mut headers = head.headers.to_map();
+    for name in [http::header::HOST, http::header::CONNECTION, http::header::UPGRADE, http::header::TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+fn cause_of(error: &hyper::Error) -> Cause {
+    let mut source = std::error::Error::source(error);
+    while let Some(e) = source {
+        match e.downcast_ref::<BodyError>() {
+            Some(BodyError::TooLarge(limit)) => return Cause::TooLarge(*limit),
+            Some(BodyError::Malformed(why)) => return Cause::BadBody((*why).to_owned()),
+            Some(_) => return Cause::CallerGone,
+            None if e.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM) => {
+                return Cause::Refused;
+            }
+            None => source = e.source(),
+        }
+    }
+    if error.is_parse() { Cause::Nonsense(error.to_string()) } else { Cause::Ended }
+}

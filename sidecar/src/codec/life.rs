@@ -1,0 +1,158 @@
+//! What a connection of a caller tells its keeper, and what the keeper asks of it.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Tells whether the connection has broken, without reading from it.
+type Broken = Box<dyn Fn() -> bool>;
+
+/// One caller's connection, as its keeper sees it.
+pub struct Life {
+    in_flight: Cell<u32>,
+    /// HTTP/2: streams count, pings do not.
+    multiplexed: Cell<bool>,
+    /// Nothing is read while an answer is waited for, so a caller that has reset the connection would not be noticed.
+    broken: RefCell<Option<Broken>>,
+    waiting_for_head: Cell<bool>,
+    since: Cell<Instant>,
+    end: Cell<End>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    No,
+    /// Finish what runs, then close.
+    Graceful,
+    /// Close now.
+    Now,
+}
+
+impl Life {
+    /// A connection that has just been accepted.
+    pub fn new() -> Rc<Self> {
+        Rc::new(Life {
+            in_flight: Cell::new(0),
+            multiplexed: Cell::new(false),
+            broken: RefCell::default(),
+            waiting_for_head: Cell::new(true),
+            since: Cell::new(Instant::now()),
+            end: Cell::new(End::No),
+            waker: RefCell::new(None),
+        })
+    }
+
+    /// A request's head is complete.
+    pub fn begin(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.waiting_for_head.set(false);
+    }
+
+    /// Its answer is complete or given up.
+    pub fn finish(&self, now: Instant) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.since.set(now);
+    }
+
+    /// The first bytes of a head have come, and others are missing.
+    pub(super) fn head_begun(&self) {
+        if !self.waiting_for_head.replace(true) {
+            self.since.set(Instant::now());
+        }
+    }
+
+    /// It carries many requests at once.
+    pub(super) fn multiplexes(&self) {
+        self.multiplexed.set(true);
+    }
+
+    /// Gives or takes the way to ask whether it has broken.
+    pub(super) fn watch(&self, broken: Option<Broken>) {
+        *self.broken.borrow_mut() = broken;
+    }
+
+    /// Asks the connection to end when what runs has ended.
+    pub fn drain(&self) {
+        if self.end.get() == End::No {
+            self.finish_with(End::Graceful);
+        }
+    }
+
+    /// Ends the connection now.
+    pub fn close(&self) {
+        self.finish_with(End::Now);
+    }
+
+    fn finish_with(&self, end: End) {
+        self.end.set(end);
+        if let Some(w) = self.waker.borrow_mut().take() {
+            w.wake();
+        }
+    }
+
+    /// Whether nothing of it is being served.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0
+    }
+
+    /// Whether it is asked to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.end.get() != End::No
+    }
+
+    /// Resolves when the connection is asked to end, before it is served.
+    pub async fn ending(&self) {
+        std::future::poll_fn(|cx| {
+            if self.is_ending() {
+                return Poll::Ready(());
+            }
+            self.remember(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn remember(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Runs what serves the connection until that ends, or the keeper closes it: then none. It is polled when the
+    /// connection is asked to end gracefully.
+    pub(super) async fn rule<F: Future>(&self, serving: F) -> Option<F::Output> {
+        let mut serving = pin!(serving);
+        std::future::poll_fn(|cx| {
+            if self.end.get() == End::Now {
+                return Poll::Ready(None);
+            }
+            self.remember(cx);
+            serving.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// Asked now and then: closes the connection when its caller takes too long for a head or for the next request.
+    pub fn check(&self, now: Instant, head: Duration, idle: Duration) {
+        if self.end.get() == End::Now {
+            return;
+        }
+        if self.in_flight.get() > 0 {
+            if self.broken.borrow().as_ref().is_some_and(|broken| broken()) {
+                self.close();
+            }
+            return;
+        }
+        let multiplexed = self.multiplexed.get();
+        let limit = if self.waiting_for_head.get() && !multiplexed { head } else { idle };
+        if now.saturating_duration_since(self.since.get()) > limit {
+            // GOAWAY tells an HTTP/2 caller that nothing was lost.
+            if multiplexed { self.drain() } else { self.close() }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Header lines in one buffer, as they came: their order and the case of their names are kept.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::cell::RefCell;
+
+/// Emptied lines that a thread keeps for the next head.
+const KEPT_MAX: usize = 256;
+/// A buffer that grew beyond this is not kept: one large head should not be paid for ever.
+const KEPT_BYTES: usize = 4 << 10;
+/// As many lines may a kept one have room for.
+const KEPT_LINES: usize = 128;
+
+thread_local! {
+    static KEPT: RefCell<Vec<Headers>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Where one line lies.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    /// Of the name as it came, in `bytes`.
+    start: u32,
+    value: u32,
+    value_len: u32,
+    /// Of the name in lower case, in `names`.
+    lower: u32,
+    name_len: u16,
+    /// `Name: value CR LF` stands in `bytes` just so.
+    canonical: bool,
+}
+
+/// Header lines. Names compare without case and are shown in lower case; what leaves over HTTP/1 has the case that came.
+///
+/// Everything lies in one buffer, which goes back to its thread when it is dropped: a head costs no allocation.
+#[derive(Debug, Default)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    names: String,
+    lines: Vec<Line>,
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        if self.lines.capacity() == 0 {
+            return;
+        }
+        let mut gone = std::mem::take(self);
+        let small = gone.bytes.capacity() <= KEPT_BYTES && gone.lines.capacity() <= KEPT_LINES;
+        // The thread's store may be gone already when the thread ends.
+        let _ = KEPT.try_with(|kept| {
+            let Ok(mut kept) = kept.try_borrow_mut() else { return };
+            if small && kept.len() < KEPT_MAX {
+                gone.clear();
+                kept.push(std::mem::take(&mut gone));
+            }
+        });
+        // What was not kept has no way back: its parts are freed one by one.
+        drop((std::mem::take(&mut gone.bytes), std::mem::take(&mut gone.names), std::mem::take(&mut gone.lines)));
+    }
+}
+
+impl Clone for Headers {
+    fn clone(&self) -> Self {
+        Headers { bytes: self.bytes.clone(), names: self.names.clone(), lines: self.lines.clone() }
+    }
+}
+
+/// Whether a value may stand in a header line (RFC 9110, 5.5): visible bytes, blanks and tabs.
+fn legal(value: &[u8]) -> bool {
+    value.iter().all(|&b| (b >= b' ' && b != 0x7f) || b == b'\t')
+}
+
+impl Headers {
+    /// None yet, with the room of lines that were dropped on this thread.
+    pub(crate) fn recycled() -> Self {
+        KEPT.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.names.clear();
+        self.lines.clear();
+    }
+
+    /// From HTTP/2, whose library has a map of its own.
+    pub(crate) fn from_map(map: &HeaderMap) -> Self {
+        let mut headers = Headers::recycled();
+        for (name, value) in map {
+            headers.push(name.as_str(), value.as_bytes());
+        }
+        headers
+    }
+
+    /// To HTTP/2.
+    pub(crate) fn to_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.lines.len());
+        for (name, value) in self.iter() {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+
+    /// The codec's way in: the lines of a head as they came, to be pointed at by [`Headers::found`].
+    pub(crate) fn block(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// A line of the block: its name and its value by their places in it. Both are known to be legal.
+    pub(crate) fn found(&mut self, name: std::ops::Range<usize>, value: std::ops::Range<usize>) {
+        let Some(text) = self.bytes.get(name.clone()) else { return };
+        let lower = self.names.len();
+        self.names.extend(text.iter().map(|b| char::from(b.to_ascii_lowercase())));
+        let after = self.bytes.get(value.end..value.end + 2);
+        let canonical = value.start == name.end + 2
+            && self.bytes.get(name.end..value.start) == Some(b": ")
+            && after == Some(b"\r\n");
+        let (Ok(start), Ok(at), Ok(len), Ok(lower), Ok(name_len)) = (
+            u32::try_from(name.start),
+            u32::try_from(value.start),
+            u32::try_from(value.len()),
+            u32::try_from(lower),
+            u16::try_from(name.len()),
+        ) else {
+            return;
+        };
+        self.lines.push(Line { start, value: at, value_len: len, lower, name_len, canonical });
+    }
+
+    /// A line at the end; name in lower case, both legal.
+    fn push(&mut self, name: &str, value: &[u8]) {
+        if let Some(line) = self.write(name, value) {
+            self.lines.push(line);
+        }
+    }
+
+    /// Writes a line into the buffer, without putting it among the lines.
+    fn write(&mut self, name: &str, value: &[u8]) -> Option<Line> {
+        let line = Line {
+            start: u32::try_from(self.bytes.len()).ok()?,
+            value: u32::try_from(self.bytes.len() + name.len() + 2).ok()?,
+            value_len: u32::try_from(value.len()).ok()?,
+            lower: u32::try_from(self.names.len()).ok()?,
+            name_len: u16::try_from(name.len()).ok()?,
+            canonical: true,
+        };
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+        self.names.push_str(name);
+        Some(line)
+    }
+
+    fn name_of(&self, line: &Line) -> &str {
+        let start = line.lower as usize;
+        self.names.get(start..start + usize::from(line.name_len)).unwrap_or_default()
+    }
+
+    fn value_of(&self, line: &Line) -> &[u8] {
+        let start = line.value as usize;
+        self.bytes.get(start..start + line.value_len as usize).unwrap_or_default()
+    }
+
+    fn is(&self, line: &Line, name: &str) -> bool {
+        usize::from(line.name_len) == name.len() && self.name_of(line) == name
+    }
+
+    /// First value of a name (lower case), if it is ASCII text.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_bytes(name).filter(|v| v.is_ascii()).and_then(|v| std::str::from_utf8(v).ok())
+    }
+
+    /// First value of a name (lower case).
+    pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.lines.iter().find(|l| self.is(l, name)).map(|l| self.value_of(l))
+    }
+
+    /// Every value of a name (lower case), in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        self.lines.iter().filter(move |l| self.is(l, name)).map(|l| self.value_of(l))
+    }
+
+    /// Whether there is at least one line of the name (lower case).
+    pub fn contains(&self, name: &str) -> bool {
+        self.lines.iter().any(|l| self.is(l, name))
+    }
+
+    /// Every line: name in lower case, value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.lines.iter().map(|l| (self.name_of(l), self.value_of(l)))
+    }
+
+    /// How many lines.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Replaces every line of a name (lower case) by one, in the place of the first. A value that is no legal header
+    /// value is not set; returns whether it was.
+    pub fn set(&mut self, name: &'static str, value: impl AsRef<[u8]>) -> bool {
+        if !legal(value.as_ref()) {
+            return false;
+        }
+        let Some(first) = self.lines.iter().position(|l| self.is(l, name)) else {
+            self.push(name, value.as_ref());
+            return true;
+        };
+        let Some(line) = self.write(name, value.as_ref()) else { return false };
+        if let Some(old) = self.lines.get_mut(first) {
+            *old = line;
+        }
+        if self.lines[first + 1..].iter().any(|l| self.is(l, name)) {
+            let mut at = 0;
+            self.keep(|this, l| {
+                at += 1;
+                at <= first + 1 || !this.is(l, name)
+            });
+        }
+        true
+    }
+
+    /// Adds a line. A value that is no legal header value is not added; returns whether it was.
+    pub fn append(&mut self, name: &'static str, value: impl AsRef<[u8]>) -> bool {
+        let legal = legal(value.as_ref());
+        if legal {
+            self.push(name, value.as_ref());
+        }
+        legal
+    }
+
+    /// Removes every line of a name (lower case); returns whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let there = self.contains(name);
+        if there {
+            self.keep(|this, l| !this.is(l, name));
+        }
+        there
+    }
+
+    /// Removes every line whose name (lower case) is not wanted.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
+        self.keep(|this, l| wanted(this.name_of(l)));
+    }
+
+    fn keep(&mut self, mut wanted: impl FnMut(&Self, &Line) -> bool) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.retain(|l| wanted(self, l));
+        self.lines = lines;
+    }
+
+    /// Writes the lines as HTTP/1 has them. Neighbours that came as they leave are copied in one piece.
+    pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
+        let (mut from, mut to) = (0, 0);
+        for line in &self.lines {
+            let start = line.start as usize;
+            if line.canonical && start == to {
+                to = (line.value + line.value_len) as usize + 2;
+                continue;
+            }
+            out.extend_from_slice(self.bytes.get(from..to).unwrap_or_default());
+            (from, to) = (start, start);
+            if line.canonical {
+                to = (line.value + line.value_len) as usize + 2;
+            } else {
+                out.extend_from_slice(self.bytes.get(start..start + usize::from(line.name_len)).unwrap_or_default());
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(self.value_of(line));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        out.extend_from_slice(self.bytes.get(from..to).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(block: &str) -> Headers {
+        let mut headers = Headers::default();
+        headers.block(block.as_bytes());
+        let mut at = 0;
+        for line in block.split_inclusive("\r\n") {
+            let colon = line.find(':').unwrap();
+            let value = line[colon + 1..].trim();
+            let start = at + colon + 1 + line[colon + 1..].find(value).unwrap();
+            headers.found(at..at + colon, start..start + value.len());
+            at += line.len();
+        }
+        headers
+    }
+
+    fn written(headers: &Headers) -> String {
+        let mut out = Vec::new();
+        headers.write_to(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_came_leaves_with_its_case_and_order() {
+        let block = "Host: a\r\nX-Odd:  two blanks \r\nAccept: */*\r\nset-cookie: a\r\nX-Last:1\r\nSET-Cookie: b\r\n";
+        let mut headers = parsed(block);
+        assert_eq!(
+            written(&headers),
+            "Host: a\r\nX-Odd: two blanks\r\nAccept: */*\r\nset-cookie: a\r\nX-Last: 1\r\nSET-Cookie: b\r\n"
+        );
+        assert_eq!(headers.get_all("set-cookie").collect::<Vec<_>>(), [b"a", b"b"]);
+        assert_eq!(headers.get_all("set-cookie").next_back(), Some(&b"b"[..]));
+        assert_eq!((headers.get("x-odd"), headers.len()), (Some("two blanks"), 6));
+        assert!(headers.remove("accept") && !headers.remove("accept"));
+        assert!(headers.set("set-cookie", "c") && headers.append("via", "1.1 x") && !headers.append("via", "a\nb"));
+        assert!(!headers.set("host", b"\x7f"));
+        assert_eq!(written(&headers), "Host: a\r\nX-Odd: two blanks\r\nset-cookie: c\r\nX-Last: 1\r\nvia: 1.1 x\r\n");
+        headers.retain(|n| n != "x-odd");
+        let names: Vec<&str> = headers.iter().map(|(n, _)| n).collect();
+        assert_eq!(names, ["host", "set-cookie", "x-last", "via"]);
+        let again = Headers::from_map(&headers.to_map());
+        assert_eq!(written(&again), "host: a\r\nset-cookie: c\r\nx-last: 1\r\nvia: 1.1 x\r\n");
+    }
+
+    #[test]
+    fn the_buffer_of_a_dropped_head_is_used_again() {
+        drop(parsed("Host: a\r\n"));
+        let next = Headers::recycled();
+        assert!(next.is_empty() && next.bytes.is_empty() && next.names.is_empty() && next.bytes.capacity() > 0);
+        let mut large = Headers::default();
+        large.append("x", vec![b'x'; KEPT_BYTES + 1]);
+        drop(large);
+        assert_eq!(Headers::recycled().bytes.capacity(), 0);
+    }
+}
