@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 /// The largest head of an answer, and its lines at most.
 const HEAD_MAX: usize = 256 << 10;
-const LINES_MAX: usize = 256;
+const LINES_MAX: usize = 128;
 /// Informational answers before the final one; more are no help to anybody.
 const INFORMATIONAL_MAX: u32 = 64;
 
