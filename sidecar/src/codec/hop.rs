@@ -2,6 +2,19 @@
 
 use crate::exchange::Headers;
 
+/// Every name that [`kind`] knows.
+const NAMES: [&str; 9] = [
+    "connection",
+    "te",
+    "upgrade",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "transfer-encoding",
+    "expect",
+    "http2-settings",
+];
+
 const CONNECTION: u8 = 1;
 const TE: u8 = 2;
 const UPGRADE: u8 = 4;
@@ -12,6 +25,9 @@ const OTHER: u8 = 8;
 /// them) and `Upgrade`. With `keep_upgrade` the upgrade goes on, as `connection: upgrade` and its own line; an
 /// upgrade to `h2c` never does, because it would open a way past every rule.
 pub fn hop_by_hop(headers: &mut Headers, keep_upgrade: bool) {
+    if !headers.may_have_any(&NAMES) {
+        return;
+    }
     let mut seen = 0;
     for (name, _) in headers.iter() {
         seen |= kind(name);
@@ -181,6 +197,14 @@ mod tests {
             ),
             ["authorization: s", "content-length: 0", "fourmi-id: 7", "host: a", "x-forwarded-for: 1.1.1.1"]
         );
+    }
+
+    #[test]
+    fn every_name_is_looked_for() {
+        for name in NAMES {
+            assert_ne!(kind(name), 0, "{name}");
+            assert!(after(&[("x", "1"), (name, "1")], false).len() == 1, "{name}");
+        }
     }
 
     #[test]

@@ -67,12 +67,11 @@ pub(super) fn uuid_v7(now: SystemTime) -> String {
     let random = fastrand::u128(..) & 0x0fff_3fff_ffff_ffff_ffff;
     let value = (millis & 0xffff_ffff_ffff) << 80 | random | 0x7 << 76 | 0x2 << 62;
     let mut text = room();
-    for i in 0..32_u32 {
-        if matches!(i, 8 | 12 | 16 | 20) {
-            text.push('-');
-        }
-        let digit = (value >> (124 - 4 * i) & 15) as u32;
-        text.push(char::from_digit(digit, 16).unwrap_or('0'));
+    let digits = super::trace::hex_of(value);
+    let mut whole = [b'-'; 36];
+    for (to, from) in [(0..8, 0..8), (9..13, 8..12), (14..18, 12..16), (19..23, 16..20), (24..36, 20..32)] {
+        whole[to].copy_from_slice(&digits[from]);
     }
+    text.push_str(std::str::from_utf8(&whole).unwrap_or_default());
     text
 }

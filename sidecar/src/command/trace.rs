@@ -135,9 +135,23 @@ fn hex(digits: &[u8]) -> Option<u128> {
     Some(value)
 }
 
-fn write_hex(mut value: u128, out: &mut [u8]) {
-    for b in out.iter_mut().rev() {
-        *b = b"0123456789abcdef"[(value & 15) as usize];
-        value >>= 4;
+fn write_hex(value: u128, out: &mut [u8]) {
+    let digits = hex_of(value);
+    if let Some(last) = digits.len().checked_sub(out.len()).and_then(|from| digits.get(from..)) {
+        out.copy_from_slice(last);
     }
+}
+
+/// All 32 digits of a number.
+pub(super) fn hex_of(value: u128) -> [u8; 32] {
+    let mut out = [0; 32];
+    for (pair, byte) in out.as_chunks_mut::<2>().0.iter_mut().zip(value.to_be_bytes()) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    out
+}
+
+/// Without a table, so that several are made at once.
+fn digit(value: u8) -> u8 {
+    value + b'0' + if value > 9 { b'a' - b'9' - 1 } else { 0 }
 }

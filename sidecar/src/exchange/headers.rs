@@ -21,7 +21,9 @@ struct Line {
     start: u32,
     value: u32,
     value_len: u32,
-    /// Of the name in lower case, in `names`.
+    /// The name in lower case, when it is one of ours.
+    known: Option<&'static str>,
+    /// Else its place in `names`.
     lower: u32,
     name_len: u16,
     /// `Name: value CR LF` stands in `bytes` just so.
@@ -36,6 +38,17 @@ pub struct Headers {
     bytes: Vec<u8>,
     names: String,
     lines: Vec<Line>,
+    /// A bit for each name that may be there: most questions are for names that are not.
+    present: u128,
+}
+
+/// The bit of a name (lower case).
+fn bit(name: &str) -> u128 {
+    let bytes = name.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 1 };
+    let middle = bytes.get(bytes.len() / 2).copied().unwrap_or_default();
+    let mixed = (bytes.len() as u8).wrapping_mul(31) ^ first.wrapping_mul(5) ^ last.wrapping_mul(11) ^ middle;
+    1 << (mixed & 127)
 }
 
 impl Drop for Headers {
@@ -60,7 +73,12 @@ impl Drop for Headers {
 
 impl Clone for Headers {
     fn clone(&self) -> Self {
-        Headers { bytes: self.bytes.clone(), names: self.names.clone(), lines: self.lines.clone() }
+        Headers {
+            bytes: self.bytes.clone(),
+            names: self.names.clone(),
+            lines: self.lines.clone(),
+            present: self.present,
+        }
     }
 }
 
@@ -79,13 +97,19 @@ impl Headers {
         self.bytes.clear();
         self.names.clear();
         self.lines.clear();
+        self.present = 0;
     }
 
     /// From HTTP/2, whose library has a map of its own.
     pub(crate) fn from_map(map: &HeaderMap) -> Self {
         let mut headers = Headers::recycled();
         for (name, value) in map {
-            headers.push(name.as_str(), value.as_bytes());
+            let lower = u32::try_from(headers.names.len()).unwrap_or(u32::MAX);
+            headers.names.push_str(name.as_str());
+            if let Some(line) = headers.write(name.as_str(), value.as_bytes()) {
+                headers.lines.push(Line { lower, ..line });
+                headers.present |= bit(name.as_str());
+            }
         }
         headers
     }
@@ -107,10 +131,13 @@ impl Headers {
     }
 
     /// A line of the block: its name and its value by their places in it. Both are known to be legal.
-    pub(crate) fn found(&mut self, name: std::ops::Range<usize>, value: std::ops::Range<usize>) {
-        let Some(text) = self.bytes.get(name.clone()) else { return };
+    pub(crate) fn found(&mut self, text: &str, name: std::ops::Range<usize>, value: std::ops::Range<usize>) {
         let lower = self.names.len();
-        self.names.extend(text.iter().map(|b| char::from(b.to_ascii_lowercase())));
+        self.names.push_str(text);
+        if let Some(text) = self.names.get_mut(lower..) {
+            text.make_ascii_lowercase();
+            self.present |= bit(text);
+        }
         let after = self.bytes.get(value.end..value.end + 2);
         let canonical = value.start == name.end + 2
             && self.bytes.get(name.end..value.start) == Some(b": ")
@@ -124,13 +151,14 @@ impl Headers {
         ) else {
             return;
         };
-        self.lines.push(Line { start, value: at, value_len: len, lower, name_len, canonical });
+        self.lines.push(Line { start, value: at, value_len: len, known: None, lower, name_len, canonical });
     }
 
     /// A line at the end; name in lower case, both legal.
-    fn push(&mut self, name: &str, value: &[u8]) {
+    fn push(&mut self, name: &'static str, value: &[u8]) {
         if let Some(line) = self.write(name, value) {
-            self.lines.push(line);
+            self.lines.push(Line { known: Some(name), ..line });
+            self.present |= bit(name);
         }
     }
 
@@ -140,19 +168,23 @@ impl Headers {
             start: u32::try_from(self.bytes.len()).ok()?,
             value: u32::try_from(self.bytes.len() + name.len() + 2).ok()?,
             value_len: u32::try_from(value.len()).ok()?,
-            lower: u32::try_from(self.names.len()).ok()?,
+            known: None,
+            lower: 0,
             name_len: u16::try_from(name.len()).ok()?,
             canonical: true,
         };
+        self.bytes.reserve(name.len() + value.len() + 4);
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.extend_from_slice(b": ");
         self.bytes.extend_from_slice(value);
         self.bytes.extend_from_slice(b"\r\n");
-        self.names.push_str(name);
         Some(line)
     }
 
     fn name_of(&self, line: &Line) -> &str {
+        if let Some(known) = line.known {
+            return known;
+        }
         let start = line.lower as usize;
         self.names.get(start..start + usize::from(line.name_len)).unwrap_or_default()
     }
@@ -160,6 +192,11 @@ impl Headers {
     fn value_of(&self, line: &Line) -> &[u8] {
         let start = line.value as usize;
         self.bytes.get(start..start + line.value_len as usize).unwrap_or_default()
+    }
+
+    /// Whether there may be a line of the name (lower case); no is sure.
+    fn may_have(&self, name: &str) -> bool {
+        self.present & bit(name) != 0
     }
 
     fn is(&self, line: &Line, name: &str) -> bool {
@@ -173,17 +210,26 @@ impl Headers {
 
     /// First value of a name (lower case).
     pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
+        if !self.may_have(name) {
+            return None;
+        }
         self.lines.iter().find(|l| self.is(l, name)).map(|l| self.value_of(l))
     }
 
     /// Every value of a name (lower case), in order.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        self.lines.iter().filter(move |l| self.is(l, name)).map(|l| self.value_of(l))
+        let lines = if self.may_have(name) { &self.lines[..] } else { &[] };
+        lines.iter().filter(move |l| self.is(l, name)).map(|l| self.value_of(l))
     }
 
     /// Whether there is at least one line of the name (lower case).
     pub fn contains(&self, name: &str) -> bool {
-        self.lines.iter().any(|l| self.is(l, name))
+        self.may_have(name) && self.lines.iter().any(|l| self.is(l, name))
+    }
+
+    /// Whether there may be a line of one of these names (lower case); no is sure, and fast.
+    pub(crate) fn may_have_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|n| self.may_have(n))
     }
 
     /// Every line: name in lower case, value.
@@ -207,13 +253,14 @@ impl Headers {
         if !legal(value.as_ref()) {
             return false;
         }
-        let Some(first) = self.lines.iter().position(|l| self.is(l, name)) else {
+        let found = if self.may_have(name) { self.lines.iter().position(|l| self.is(l, name)) } else { None };
+        let Some(first) = found else {
             self.push(name, value.as_ref());
             return true;
         };
         let Some(line) = self.write(name, value.as_ref()) else { return false };
         if let Some(old) = self.lines.get_mut(first) {
-            *old = line;
+            *old = Line { known: Some(name), ..line };
         }
         if self.lines[first + 1..].iter().any(|l| self.is(l, name)) {
             let mut at = 0;
@@ -290,7 +337,7 @@ mod tests {
             let colon = line.find(':').unwrap();
             let value = line[colon + 1..].trim();
             let start = at + colon + 1 + line[colon + 1..].find(value).unwrap();
-            headers.found(at..at + colon, start..start + value.len());
+            headers.found(&line[..colon], at..at + colon, start..start + value.len());
             at += line.len();
         }
         headers

@@ -65,7 +65,18 @@ impl Told {
     ) -> Self {
         door.life.begin();
         lane.tell.in_flight(door.direction, 1);
-        let mut ex = Exchange::begin(&road.identity, door.direction, protocol, head, &road.none);
+        let mut place = KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new(Place(None)));
+        let course = place.0.insert(Course {
+            ex: Exchange::begin(&road.identity, door.direction, protocol, head, &road.none),
+            road: road.clone(),
+            lane: lane.clone(),
+            door: door.clone(),
+            handling: None,
+            body_in: None,
+            ending: Ending::default(),
+            finished: false,
+        });
+        let ex = &mut course.ex;
         ex.peer = door.peer;
         ex.client = door.peer.map(|p| p.ip());
         ex.trusted = door.trusted;
@@ -78,18 +89,6 @@ impl Told {
         {
             ex.client = Some(crate::codec::forwarded::client(&ex.request.headers, peer, &road.trusted));
         }
-        let course = Course {
-            ex,
-            road: road.clone(),
-            lane: lane.clone(),
-            door: door.clone(),
-            handling: None,
-            body_in: None,
-            ending: Ending::default(),
-            finished: false,
-        };
-        let mut place = KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new(Place(None)));
-        place.0 = Some(course);
         Told(place)
     }
 

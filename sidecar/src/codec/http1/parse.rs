@@ -71,9 +71,22 @@ pub(super) fn head<'a>(
             (first, version, len, lines) = (First::Answer(code), v, n, found.headers);
         }
     }
-    no_bare_line_feed(&buf[..len])?;
     // Where a piece of the buffer lies in it.
     let at = |piece: &[u8]| (piece.as_ptr() as usize).wrapping_sub(buf.as_ptr() as usize);
+    // httparse lets a line feed alone end a line, which others do not: behind each line stands CR LF.
+    let ends_well = |end: usize| buf.get(end.wrapping_sub(2)..end) == Some(b"\r\n");
+    let begin = match first {
+        First::Request(method, _) => at(method.as_bytes()),
+        First::Answer(_) => 0,
+    };
+    let well = ends_well(len)
+        && ends_well(len.wrapping_sub(2))
+        && lines.iter().all(|l| ends_well(at(l.name.as_bytes())))
+        && buf[..begin].as_chunks::<2>().0.iter().all(|c| c == b"\r\n")
+        && begin % 2 == 0;
+    if !well {
+        return Err(Refusal::Malformed("a line ends without CR"));
+    }
     if let Some(line) = lines.first() {
         let from = at(line.name.as_bytes());
         headers.block(buf.get(from..len).unwrap_or_default());
@@ -82,7 +95,7 @@ pub(super) fn head<'a>(
             // The place of an empty value means nothing.
             let end = name + line.name.len();
             let value = if line.value.is_empty() { end + 2 } else { at(line.value).wrapping_sub(from) };
-            headers.found(name..end, value..value + line.value.len());
+            headers.found(line.name, name..end, value..value + line.value.len());
         }
     }
     Ok(Some(Parsed { first, one_one: version == 1, len }))
