@@ -191,13 +191,18 @@ fn e3_windows_come_back_after_uploads_that_were_reset() {
     let fourmi = Setup::beside(worker.address()).start();
     let mut caller = Windows::on(&fourmi);
     let half = vec![b'x'; 8 << 10];
-    for n in 0..1000u32 {
-        let id = 2 * n + 1;
-        caller.post(id, "/half");
-        caller.room(id, half.len() as i64);
-        caller.raw.frame(0, 0, id, &half);
-        until("the upload has begun", || begun.load(Ordering::Acquire) > n as usize);
-        caller.raw.frame(3, 0, id, &8u32.to_be_bytes());
+    for batch in 0..25 {
+        let ids: Vec<u32> = (batch * 40..(batch + 1) * 40).map(|n| 2 * n + 1).collect();
+        for id in &ids {
+            caller.post(*id, "/half");
+            caller.room(*id, half.len() as i64);
+            caller.raw.frame(0, 0, *id, &half);
+        }
+        let all = (batch as usize + 1) * 40;
+        until("the uploads have begun", || begun.load(Ordering::Acquire) == all);
+        for id in ids {
+            caller.raw.frame(3, 0, id, &8u32.to_be_bytes());
+        }
     }
     let (id, pieces) = (2001, 64u8);
     caller.post(id, "/whole");
@@ -291,6 +296,39 @@ fn e5_going_away_gracefully_loses_no_stream() {
             assert_eq!(call.await.unwrap(), 200);
         }
     });
+    assert_eq!(fourmi.ends(), 0);
+}
+
+#[test]
+fn e5_streams_that_come_while_the_goaway_goes_are_served() {
+    let worker = Worker::echo();
+    let mut fourmi = Setup::beside(worker.address()).start();
+    let (mut served, mut turned_away) = (0, 0);
+    h2::run(async {
+        let client = H2Client::connect(fourmi.port()).await;
+        let mut calls = tokio::task::JoinSet::new();
+        for n in 0..200 {
+            let mut client = client.clone();
+            calls.spawn(async move { client.send("GET", "/slow/100", &[], Pieces::default()).await });
+            if n == 40 {
+                fourmi.signal(nix::sys::signal::SIGTERM);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        while let Some(call) = calls.join_next().await {
+            match call.unwrap() {
+                Ok(answer) => {
+                    assert_eq!(answer.status, 200);
+                    served += 1;
+                }
+                // Never sent: the client knew of the GOAWAY.
+                Err(e) if e.is_canceled() || e.is_closed() => turned_away += 1,
+                Err(e) => panic!("lost after {served}: {e:?}"),
+            }
+        }
+    });
+    assert!(served > 40 && turned_away > 0, "{served} served, {turned_away} turned away");
+    assert_eq!(worker.requests().len(), served);
     assert_eq!(fourmi.ends(), 0);
 }
 

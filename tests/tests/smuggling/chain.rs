@@ -2,6 +2,7 @@
 
 use crate::strict::{Side, Strict, take};
 use fourmi_tests::net::Stream;
+use fourmi_tests::patience::patience;
 use fourmi_tests::peers::{Front, Peer};
 use fourmi_tests::wire::Wire;
 use fourmi_tests::{Fourmi, GelfServer, Setup, Worker};
@@ -90,44 +91,51 @@ impl Caller {
         Caller(Wire::new(Stream::Tcp(stream)))
     }
 
-    /// Sends bytes, and hears until the other side closes or says nothing more.
-    pub(crate) fn ask(&mut self, bytes: &[u8]) -> Heard {
+    /// Sends bytes, and hears so many answers with patience, and what comes at once after them.
+    pub(crate) fn ask(&mut self, bytes: &[u8], answers: usize) -> Heard {
         let _ = self.0.send(bytes);
-        let mut heard = Heard::default();
+        let to_head = bytes.starts_with(b"HEAD ");
         let (mut came, mut buf) = (Vec::new(), vec![0; 64 << 10]);
         loop {
-            // Whoever waits for more of a message says nothing at all; who has answered, says the rest at once.
-            let wait = if came.is_empty() { 1500 } else { 120 };
-            self.0.stream.read_timeout(Some(Duration::from_millis(wait)));
+            let heard = read(&came, to_head, false);
+            let missing = heard.answers.len() < answers && heard.odd.is_none();
+            // Who must answer has all the time; who may keep silent has a moment; who has answered says the rest at once.
+            let wait = match (missing, came.is_empty()) {
+                (true, _) => patience(),
+                (false, true) => Duration::from_millis(1500),
+                (false, false) => Duration::from_millis(120),
+            };
+            self.0.stream.read_timeout(Some(wait));
             match self.0.stream.read(&mut buf) {
-                Ok(0) => heard.closed = true,
-                Ok(n) => {
-                    came.extend_from_slice(&buf[..n]);
-                    continue;
-                }
-                Err(e) => heard.closed = !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-            }
-            break;
-        }
-        let to_head = bytes.starts_with(b"HEAD ");
-        while !came.is_empty() {
-            // Only the first of two is to the HEAD.
-            let side = Side::Answer { to_head: to_head && heard.answers.is_empty() };
-            match take(&mut came, side, heard.closed) {
-                Ok(Some(answer)) if answer.status() < 200 && answer.status() != 101 => {}
-                Ok(Some(answer)) => heard.answers.push(answer),
-                Ok(None) => {
-                    heard.partial = true;
-                    break;
-                }
-                Err(why) => {
-                    heard.odd = Some(why);
-                    break;
+                Ok(0) => return read(&came, to_head, true),
+                Ok(n) => came.extend_from_slice(&buf[..n]),
+                Err(e) => {
+                    let silent = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                    return read(&came, to_head, !silent);
                 }
             }
         }
-        heard
     }
+}
+
+/// What these bytes are when each of them must be part of an answer.
+fn read(came: &[u8], to_head: bool, closed: bool) -> Heard {
+    let (mut heard, mut came) = (Heard { closed, ..Heard::default() }, came.to_vec());
+    while !came.is_empty() {
+        // Only the first of two is to the HEAD.
+        let side = Side::Answer { to_head: to_head && heard.answers.is_empty() };
+        match take(&mut came, side, closed) {
+            Ok(Some(answer)) if answer.status() < 200 && answer.status() != 101 => continue,
+            Ok(Some(answer)) => {
+                heard.answers.push(answer);
+                continue;
+            }
+            Ok(None) => heard.partial = true,
+            Err(why) => heard.odd = Some(why),
+        }
+        break;
+    }
+    heard
 }
 
 /// `case-7`, `smuggled-7`, `victim-7`: which request a target belongs to.

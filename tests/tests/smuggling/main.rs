@@ -19,9 +19,12 @@ fn refuses(status: u16) -> bool {
     (400..500).contains(&status) || status == 501 || status == 505
 }
 
+/// The requests that a worker could read, and why it could not read others.
+type Seen = Vec<Result<Strict, String>>;
+
 /// A worker that takes only what is canonical, tells each request its target, and keeps what it saw.
-fn recorder() -> (Worker, Arc<Mutex<Vec<Result<Strict, String>>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
+fn recorder() -> (Worker, Arc<Mutex<Seen>>) {
+    let seen = Arc::new(Mutex::new(Seen::new()));
     let all = seen.clone();
     let worker = Worker::scripted(move |mut conn| {
         let mut bytes = Vec::new();
@@ -73,9 +76,12 @@ fn run_requests(place: Place) -> Vec<Cell> {
     let chain = Chain::of(place, &worker);
     let heard: Vec<(Heard, Heard)> = (0..requests::ROWS.len())
         .map(|n| {
-            let attack = Caller::on(chain.port()).ask(&requests::ROWS[n].bytes(n));
+            let row = &requests::ROWS[n];
+            // Another proxy may wait for the rest of what it takes for half a message.
+            let answers = if row.want == requests::Want::Two { 2 } else { usize::from(place.fourmi_is_first()) };
+            let attack = Caller::on(chain.port()).ask(&row.bytes(n), answers);
             let victim = format!("GET /victim-{n} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-            (attack, Caller::on(chain.port()).ask(victim.as_bytes()))
+            (attack, Caller::on(chain.port()).ask(victim.as_bytes(), 1))
         })
         .collect();
     let last = format!("victim-{}", requests::ROWS.len() - 1);
@@ -83,7 +89,7 @@ fn run_requests(place: Place) -> Vec<Cell> {
         let records = chain.records.records();
         records.iter().any(|r| r["_path"].as_str().is_some_and(|p| marker(p) == last)).then_some(records)
     });
-    let seen: Vec<Result<Strict, String>> = seen.lock().unwrap().clone();
+    let seen: Seen = seen.lock().unwrap().clone();
     let cell = |(n, (attack, victim)): (usize, &(Heard, Heard))| {
         let row = &requests::ROWS[n];
         let mut faults = Vec::new();
@@ -169,11 +175,13 @@ fn run_answers(place: Place) -> Vec<Cell> {
     let cell = |(n, row): (usize, &answers::Row)| {
         let mut faults = Vec::new();
         let mut caller = Caller::on(chain.port());
-        let evil = caller.ask(format!("{} /evil-{n} HTTP/1.1\r\nHost: a\r\n\r\n", row.method).as_bytes());
+        let request = format!("{} /evil-{n} HTTP/1.1\r\nHost: a\r\n\r\n", row.method);
+        // Another proxy may take the worker's silence for a part of the answer.
+        let evil = caller.ask(request.as_bytes(), usize::from(place == Place::Alone));
         let mut own = |caller: &mut Caller, which: &str, may_be_lost: bool| {
             let target = format!("/own-{n}-{which}");
             let request = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
-            let heard = caller.ask(request.as_bytes());
+            let heard = caller.ask(request.as_bytes(), 1);
             let fine = match &heard.answers[..] {
                 [answer] => answer.body == target.as_bytes() || (answer.status() >= 500 && place != Place::Alone),
                 [] => may_be_lost,
