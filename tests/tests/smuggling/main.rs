@@ -237,7 +237,7 @@ fn battery(title: &str, names: &[&str], run: impl Fn(Place) -> Vec<Cell> + Sync)
         })
         .collect();
     chain::print(title, &places.iter().map(|p| p.name()).collect::<Vec<_>>(), &rows);
-    assert!(faults.is_empty(), "{} of {} rows:\n{}", faults.len(), names.len(), faults.join("\n"));
+    assert!(faults.is_empty(), "{} faults in {} rows:\n{}", faults.len(), names.len(), faults.join("\n"));
 }
 
 #[test]
