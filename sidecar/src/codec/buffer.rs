@@ -43,6 +43,11 @@ pub(crate) fn take(large: bool) -> BytesMut {
     })
 }
 
+/// Lets the buffers go that this thread keeps: after a burst, most will not be needed soon.
+pub fn shed() {
+    KEPT.with_borrow_mut(|kept| *kept = Kept::default());
+}
+
 /// Gives a buffer back.
 pub(crate) fn give(mut buffer: BytesMut) {
     buffer.clear();

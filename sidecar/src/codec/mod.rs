@@ -14,4 +14,5 @@ pub mod proxy_protocol;
 pub mod server;
 mod stream;
 
+pub use buffer::shed;
 pub use stream::{Socket, Stream};

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Emptied ids that a thread keeps for the next command.
-const KEPT_MAX: usize = 256;
+const KEPT_MAX: usize = 128;
 
 thread_local! {
     static KEPT: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };

@@ -4,7 +4,7 @@ use super::{Body, Headers};
 use std::cell::RefCell;
 
 /// Emptied heads that a thread keeps for the next request.
-const KEPT_MAX: usize = 256;
+const KEPT_MAX: usize = 128;
 /// One that grew beyond this is not kept.
 const KEPT_BYTES: usize = 1 << 10;
 

@@ -5,7 +5,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::cell::RefCell;
 
 /// Emptied lines that a thread keeps for the next head.
-const KEPT_MAX: usize = 256;
+const KEPT_MAX: usize = 128;
 /// A buffer that grew beyond this is not kept: one large head should not be paid for ever.
 const KEPT_BYTES: usize = 4 << 10;
 /// Up to here a map's values share one copy. HPACK's table may keep any of them, and with it that copy.

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 /// Places that a thread keeps for the next exchange.
-const KEPT_MAX: usize = 256;
+const KEPT_MAX: usize = 128;
 
 thread_local! {
     #[expect(clippy::vec_box, reason = "the boxes are what is kept")]

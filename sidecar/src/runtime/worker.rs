@@ -3,7 +3,7 @@
 use super::listen::Bound;
 use crate::codec::proxy_protocol::{self, Parsed};
 use crate::codec::server::{self, Ended, Life, PREFACE};
-use crate::codec::{Socket, forwarded};
+use crate::codec::{self, Socket, forwarded};
 use crate::config::Listener;
 use crate::exchange::{ConnectionSide, Counted, Direction, FaultKind, deadline};
 use crate::pipeline::{self, Blueprint, Door, Lane};
@@ -111,8 +111,13 @@ pub(super) fn run(
 }
 
 async fn sweep(worker: Rc<Worker>) {
+    let mut burst = Burst::default();
     loop {
         tokio::time::sleep(SWEEP).await;
+        if burst.is_over(worker.connections.borrow().len()) {
+            codec::shed();
+            fourmi_trim::give_back();
+        }
         let now = Instant::now();
         let (head, idle) = {
             let road = worker.lane.road();
@@ -122,6 +127,34 @@ async fn sweep(worker: Rc<Worker>) {
             life.check(now, head, idle);
         }
         worker.lane.sweep(now);
+    }
+}
+
+/// Notices that many connections came and went.
+#[derive(Default)]
+struct Burst {
+    most: usize,
+    calm: u32,
+}
+
+impl Burst {
+    /// Connections that are a burst.
+    const MANY: usize = 100;
+    /// Looks in a row that found few left.
+    const CALM: u32 = 4;
+
+    fn is_over(&mut self, now: usize) -> bool {
+        self.most = self.most.max(now);
+        if self.most < Self::MANY || now > self.most / 4 {
+            self.calm = 0;
+            return false;
+        }
+        self.calm += 1;
+        let over = self.calm >= Self::CALM;
+        if over {
+            *self = Burst { most: now, calm: 0 };
+        }
+        over
     }
 }
 
