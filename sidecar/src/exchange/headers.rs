@@ -118,10 +118,10 @@ impl Headers {
         headers
     }
 
-    /// To HTTP/2: the lines whose names are `wanted`, with room for one more. A line whose name is `fleeting` will not
-    /// come again with this value, so HPACK is told not to remember it.
-    pub(crate) fn to_map(&self, wanted: impl Fn(&str) -> bool, fleeting: impl Fn(&str) -> bool) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.lines.len() + 1);
+    /// To HTTP/2: the lines whose names are `wanted`. A line whose name is `fleeting` will not come again with this
+    /// value, so HPACK is told not to remember it. None for more lines than a map can hold.
+    pub(crate) fn to_map(&self, wanted: impl Fn(&str) -> bool, fleeting: impl Fn(&str) -> bool) -> Option<HeaderMap> {
+        let mut map = HeaderMap::try_with_capacity(self.lines.len()).ok()?;
         let shared = (self.bytes.len() <= SHARED_BYTES).then(|| Bytes::copy_from_slice(&self.bytes));
         for line in &self.lines {
             let (text, value) = (self.name_of(line), self.value_of(line));
@@ -135,10 +135,10 @@ impl Headers {
             };
             if let (Ok(name), Ok(mut value)) = (HeaderName::from_lowercase(text.as_bytes()), value) {
                 value.set_sensitive(fleeting(text));
-                map.append(name, value);
+                map.try_append(name, value).ok()?;
             }
         }
-        map
+        Some(map)
     }
 
     /// The codec's way in: the lines of a head as they came, to be pointed at by [`Headers::found`].
@@ -383,12 +383,16 @@ mod tests {
         headers.retain(|n| n != "x-odd");
         let names: Vec<&str> = headers.iter().map(|(n, _)| n).collect();
         assert_eq!(names, ["host", "set-cookie", "x-last", "via"]);
-        let map = headers.to_map(|n| n != "host", |n| n == "x-last");
+        let map = headers.to_map(|n| n != "host", |n| n == "x-last").unwrap();
         assert!(map.iter().all(|(n, v)| v.is_sensitive() == (n == "x-last")));
         let again = Headers::from_map(&map);
         assert_eq!(written(&again), "set-cookie: c\r\nx-last: 1\r\nvia: 1.1 x\r\n");
         assert!(headers.append("x-large", vec![b'x'; SHARED_BYTES]));
-        assert_eq!(headers.to_map(|_| true, |_| false).len(), 5);
+        assert_eq!(headers.to_map(|_| true, |_| false).unwrap().len(), 5);
+        for _ in 0..40_000 {
+            headers.append("x", "");
+        }
+        assert!(headers.to_map(|_| true, |_| false).is_none());
     }
 
     #[test]

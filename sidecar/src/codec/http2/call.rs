@@ -41,7 +41,8 @@ impl Early for Caller {
         *response.status_mut() = status;
         // It has no body (RFC 9110, 8.6), and what is ours to read is not the caller's.
         let wanted = |n: &str| answers(n) && n != "content-length" && !n.starts_with(PREFIX);
-        *response.headers_mut() = headers.to_map(wanted, fleeting);
+        let Some(headers) = headers.to_map(wanted, fleeting) else { return };
+        *response.headers_mut() = headers;
         let _ = respond.send_informational(response);
     }
 }
@@ -84,8 +85,12 @@ where
     }
     let mut response = Response::new(());
     *response.status_mut() = status;
-    *response.headers_mut() = headers.to_map(answers, fleeting);
+    let Some(lines) = headers.to_map(answers, fleeting) else {
+        return caller.respond.borrow_mut().send_reset(Reason::INTERNAL_ERROR);
+    };
+    // Its buffer serves the next head while this answer streams.
     drop(headers);
+    *response.headers_mut() = lines;
     let sent = caller.respond.borrow_mut().send_response(response, complete);
     match sent {
         Ok(stream) if !complete => send(stream, body, bodiless).await,

@@ -75,7 +75,7 @@ fn request(head: &Head) -> Option<Request<Body>> {
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     *request.method_mut() = head.method.clone();
     *request.version_mut() = Version::HTTP_2;
-    *request.headers_mut() = head.headers.to_map(|n| n != "host" && !of_connection(n), fleeting);
+    *request.headers_mut() = head.headers.to_map(|n| n != "host" && !of_connection(n), fleeting)?;
     Some(request)
 }
 

@@ -6,6 +6,8 @@ mod call;
 pub(super) mod client;
 mod request;
 pub(super) mod server;
+#[cfg(test)]
+mod tests;
 
 use crate::names::header::{B3, ID, IDEMPOTENCY_KEY, TRACEPARENT, X_B3_PARENT_SPAN_ID, X_B3_SPAN_ID, X_B3_TRACE_ID};
 use std::future::Future;
