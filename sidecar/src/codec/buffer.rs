@@ -2,7 +2,6 @@
 
 use bytes::BytesMut;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 
 /// What a head with a small body needs.
 pub(crate) const SMALL: usize = 4 << 10;
@@ -17,8 +16,8 @@ const LOOKS: usize = 4;
 
 #[derive(Default)]
 struct Kept {
-    small: VecDeque<BytesMut>,
-    large: VecDeque<BytesMut>,
+    small: Vec<BytesMut>,
+    large: Vec<BytesMut>,
     out: Vec<Vec<u8>>,
 }
 
@@ -31,13 +30,12 @@ pub(crate) fn take(large: bool) -> BytesMut {
     let size = if large { LARGE } else { SMALL };
     KEPT.with_borrow_mut(|kept| {
         let kept = if large { &mut kept.large } else { &mut kept.small };
-        // The one that has rested longest is most likely free of readers.
-        for _ in 0..LOOKS.min(kept.len()) {
-            let Some(mut buffer) = kept.pop_front() else { break };
-            if buffer.try_reclaim(size) {
-                return buffer;
+        // The last one is still in the processor's cache; if its bytes are held, those before it may be free.
+        for look in 1..=LOOKS.min(kept.len()) {
+            let at = kept.len() - look;
+            if kept[at].try_reclaim(size) {
+                return kept.swap_remove(at);
             }
-            kept.push_back(buffer);
         }
         BytesMut::with_capacity(size)
     })
@@ -56,10 +54,10 @@ pub(crate) fn give(mut buffer: BytesMut) {
         let Ok(mut kept) = kept.try_borrow_mut() else { return };
         if large {
             if kept.large.len() < LARGE_MAX {
-                kept.large.push_back(buffer);
+                kept.large.push(buffer);
             }
         } else if kept.small.len() < SMALL_MAX {
-            kept.small.push_back(buffer);
+            kept.small.push(buffer);
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -125,8 +125,7 @@ impl Life {
 
     /// Runs what serves the connection until that ends, or the keeper closes it: then none. It is polled when the
     /// connection is asked to end gracefully.
-    pub(super) async fn rule<F: Future>(&self, serving: F) -> Option<F::Output> {
-        let mut serving = pin!(serving);
+    pub(super) async fn rule<F: Future>(&self, mut serving: Pin<&mut F>) -> Option<F::Output> {
         std::future::poll_fn(|cx| {
             if self.end.get() == End::Now {
                 return Poll::Ready(None);

@@ -6,6 +6,7 @@ use super::stream::{Socket, Stream};
 use super::{http1, http2};
 use crate::exchange::{Answer, Body, Early, Fault, Head, Limits, Protocol};
 use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
 use tokio::sync::oneshot;
 
@@ -62,9 +63,10 @@ where
 {
     let ended = if first.starts_with(PREFACE) {
         // Rare beside HTTP/1, and large.
-        life.rule(Box::pin(http2::server::serve(socket, first, limits, &life, handle))).await
+        let mut serving = Box::pin(http2::server::serve(socket, first, limits, &life, handle));
+        life.rule(serving.as_mut()).await
     } else {
-        life.rule(http1::server::serve(socket, first, limits, &life, handle)).await
+        life.rule(pin!(http1::server::serve(socket, first, limits, &life, handle))).await
     };
     life.watch(None);
     ended.unwrap_or(Ended::Well)

@@ -3,7 +3,7 @@
 use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -71,15 +71,31 @@ impl Drop for Watch {
 }
 
 /// Runs a future until a moment; needs [`tick`] running on the same thread.
-pub async fn until<F: Future>(at: Instant, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
-    let mut watch = Watch(None);
-    std::future::poll_fn(move |cx| match future.as_mut().poll(cx) {
-        Poll::Ready(v) => Poll::Ready(Ok(v)),
-        Poll::Pending if watch.poll(at, cx) => Poll::Ready(Err(Elapsed)),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
+pub fn until<F: Future>(at: Instant, future: F) -> Until<F> {
+    Until { future, at, watch: Watch(None) }
+}
+
+pin_project_lite::pin_project! {
+    /// See [`until`]. Not an async function: that would hold the future twice.
+    pub struct Until<F> {
+        #[pin]
+        future: F,
+        at: Instant,
+        watch: Watch,
+    }
+}
+
+impl<F: Future> Future for Until<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.future.poll(cx) {
+            Poll::Ready(v) => Poll::Ready(Ok(v)),
+            Poll::Pending if this.watch.poll(*this.at, cx) => Poll::Ready(Err(Elapsed)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
 }
 
 /// A deadline that is asked by hand, for bodies.

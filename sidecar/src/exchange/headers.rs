@@ -45,7 +45,8 @@ pub struct Headers {
     present: u128,
 }
 
-/// The bit of a name (lower case).
+/// The bit of a name (lower case). Inlined, so that it is known at build time for a name that is.
+#[inline]
 fn bit(name: &str) -> u128 {
     let bytes = name.as_bytes();
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 1 };
@@ -87,7 +88,8 @@ impl Clone for Headers {
 
 /// Whether a value may stand in a header line (RFC 9110, 5.5): visible bytes, blanks and tabs.
 fn legal(value: &[u8]) -> bool {
-    value.iter().all(|&b| (b >= b' ' && b != 0x7f) || b == b'\t')
+    // Without an early end, so that many bytes are looked at at once.
+    value.iter().fold(true, |legal, &b| legal & (((b >= b' ') & (b != 0x7f)) | (b == b'\t')))
 }
 
 impl Headers {
@@ -211,24 +213,29 @@ impl Headers {
     }
 
     /// Whether there may be a line of the name (lower case); no is sure.
+    #[inline]
     fn may_have(&self, name: &str) -> bool {
         self.present & bit(name) != 0
     }
 
+    #[inline]
     fn is(&self, line: &Line, name: &str) -> bool {
         usize::from(line.name_len) == name.len() && self.name_of(line) == name
     }
 
     /// First value of a name (lower case), if it is ASCII text.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.get_bytes(name).filter(|v| v.is_ascii()).and_then(|v| std::str::from_utf8(v).ok())
     }
 
     /// First value of a name (lower case).
+    #[inline]
     pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
-        if !self.may_have(name) {
-            return None;
-        }
+        if self.may_have(name) { self.first(name) } else { None }
+    }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
         self.lines.iter().find(|l| self.is(l, name)).map(|l| self.value_of(l))
     }
 
@@ -239,11 +246,17 @@ impl Headers {
     }
 
     /// Whether there is at least one line of the name (lower case).
+    #[inline]
     pub fn contains(&self, name: &str) -> bool {
-        self.may_have(name) && self.lines.iter().any(|l| self.is(l, name))
+        self.may_have(name) && self.has(name)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.lines.iter().any(|l| self.is(l, name))
     }
 
     /// Whether there may be a line of one of these names (lower case); no is sure, and fast.
+    #[inline]
     pub(crate) fn may_have_any(&self, names: &[&str]) -> bool {
         names.iter().any(|n| self.may_have(n))
     }

@@ -105,9 +105,11 @@ pub(crate) fn millis(out: &mut Vec<u8>, d: Duration) {
 /// Appends bytes as hexadecimal digits.
 pub(crate) fn hex<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    let mut text = [[0; 2]; N];
+    for (pair, byte) in text.iter_mut().zip(bytes) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
     }
+    out.extend_from_slice(text.as_flattened());
 }
 
 /// Appends a number with leading zeros, at most eight digits.

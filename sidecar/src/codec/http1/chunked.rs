@@ -126,7 +126,7 @@ impl Chunked {
     }
 
     fn trailers(&mut self, buf: &mut BytesMut) -> Result<Found, Refusal> {
-        if buf.first() == Some(&b'\r') {
+        if matches!(buf.first(), Some(b'\r' | b'\n')) {
             if !line_end(buf)? {
                 return Ok(Found::More);
             }

@@ -11,6 +11,8 @@ mod io;
 mod parse;
 mod request;
 pub(super) mod server;
+#[cfg(test)]
+mod tests;
 mod write;
 
 /// Why a message is not taken.
