@@ -30,7 +30,7 @@ use told::Told;
 /// Takes one command along the road and returns its answer, whose body tells the sinks when it has ended.
 pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
     let road = lane.road();
-    let Incoming { head, mut body, protocol, upgrade } = incoming;
+    let Incoming { head, mut body, protocol, upgrade, early } = incoming;
 
     // read head
     let (head, unreadable) = match head {
@@ -43,6 +43,7 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
         Some(fault) => Err(fault),
     };
     let mut told = Told::new(&lane, &road, &door, head, protocol, way.as_ref().ok());
+    told.early = early;
 
     // identify from the head
     let step = command::from_head(&road.rules, road.sampler, &mut told.ex);

@@ -4,7 +4,7 @@ pub use super::life::Life;
 
 use super::stream::{Socket, Stream};
 use super::{http1, http2};
-use crate::exchange::{Answer, Body, Fault, Head, Limits, Protocol};
+use crate::exchange::{Answer, Body, Early, Fault, Head, Limits, Protocol};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -23,6 +23,8 @@ pub struct Incoming {
     pub protocol: Protocol,
     /// The way to the connection's bytes, when another protocol is asked for.
     pub upgrade: Option<Upgrade>,
+    /// The way of informational answers, where the caller's version of HTTP has room for them.
+    pub early: Option<Rc<dyn Early>>,
 }
 
 /// The way to the raw bytes of a connection, once both sides have agreed on another protocol.

@@ -10,9 +10,12 @@ use std::task::{Context, Poll};
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// HTTP/2 gave up: stream or connection lost.
+    /// An instance's HTTP/2 stream or connection was lost.
     #[error("{0}")]
     Codec(#[from] hyper::Error),
+    /// A caller's was.
+    #[error("{0}")]
+    Stream(#[from] h2::Error),
     /// Its framing is broken.
     #[error("{0}")]
     Malformed(&'static str),
@@ -69,9 +72,7 @@ pub enum Body {
     Empty,
     /// One piece that we hold.
     Full(Bytes),
-    /// Of an HTTP/2 stream, as it comes.
-    Incoming(hyper::body::Incoming),
-    /// Of an HTTP/1 connection, as it comes.
+    /// Of a connection or stream, as it comes.
     Source(Rc<dyn Source>),
     /// Anything that wraps another body.
     Staged(Staged),
@@ -119,7 +120,6 @@ impl HttpBody for Body {
                 Body::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 _ => Poll::Ready(None),
             },
-            Body::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
             Body::Source(source) => source.poll_frame(cx),
             Body::Staged(Staged(Some(stage))) => Pin::new(&mut **stage).poll_frame(cx),
             Body::Staged(Staged(None)) => Poll::Ready(None),
@@ -130,7 +130,6 @@ impl HttpBody for Body {
         match self {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_empty(),
-            Body::Incoming(body) => body.is_end_stream(),
             Body::Source(source) => source.is_end_stream(),
             Body::Staged(Staged(stage)) => stage.as_ref().is_none_or(|s| s.is_end_stream()),
         }
@@ -140,7 +139,6 @@ impl HttpBody for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Incoming(body) => body.size_hint(),
             Body::Source(source) => source.size_hint(),
             Body::Staged(Staged(stage)) => stage.as_ref().map_or_else(|| SizeHint::with_exact(0), |s| s.size_hint()),
         }

@@ -1,5 +1,6 @@
 //! Header lines in one buffer, as they came: their order and the case of their names are kept.
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::cell::RefCell;
 
@@ -7,6 +8,8 @@ use std::cell::RefCell;
 const KEPT_MAX: usize = 128;
 /// A buffer that grew beyond this is not kept: one large head should not be paid for ever.
 const KEPT_BYTES: usize = 4 << 10;
+/// Up to here a map's values share one copy. HPACK's table may keep any of them, and with it that copy.
+const SHARED_BYTES: usize = 4 << 10;
 /// As many lines may a kept one have room for.
 const KEPT_LINES: usize = 128;
 
@@ -110,6 +113,7 @@ impl Headers {
     /// From HTTP/2, whose library has a map of its own.
     pub(crate) fn from_map(map: &HeaderMap) -> Self {
         let mut headers = Headers::recycled();
+        headers.lines.reserve(map.len());
         for (name, value) in map {
             let lower = u32::try_from(headers.names.len()).unwrap_or(u32::MAX);
             headers.names.push_str(name.as_str());
@@ -121,15 +125,27 @@ impl Headers {
         headers
     }
 
-    /// To HTTP/2.
-    pub(crate) fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.lines.len());
-        for (name, value) in self.iter() {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
-                map.append(name, value);
+    /// To HTTP/2: the lines whose names are `wanted`. A line whose name is `fleeting` will not come again with this
+    /// value, so HPACK is told not to remember it. None for more lines than a map can hold.
+    pub(crate) fn to_map(&self, wanted: impl Fn(&str) -> bool, fleeting: impl Fn(&str) -> bool) -> Option<HeaderMap> {
+        let mut map = HeaderMap::try_with_capacity(self.lines.len()).ok()?;
+        let shared = (self.bytes.len() <= SHARED_BYTES).then(|| Bytes::copy_from_slice(&self.bytes));
+        for line in &self.lines {
+            let (text, value) = (self.name_of(line), self.value_of(line));
+            if !wanted(text) {
+                continue;
+            }
+            let at = line.value as usize;
+            let value = match &shared {
+                Some(shared) if !value.is_empty() => HeaderValue::from_maybe_shared(shared.slice(at..at + value.len())),
+                _ => HeaderValue::from_bytes(value),
+            };
+            if let (Ok(name), Ok(mut value)) = (HeaderName::from_lowercase(text.as_bytes()), value) {
+                value.set_sensitive(fleeting(text));
+                map.try_append(name, value).ok()?;
             }
         }
-        map
+        Some(map)
     }
 
     /// The codec's way in: the lines of a head as they came, to be pointed at by [`Headers::found`].
@@ -392,8 +408,16 @@ mod tests {
         headers.retain(|n| n != "x-odd");
         let names: Vec<&str> = headers.iter().map(|(n, _)| n).collect();
         assert_eq!(names, ["host", "set-cookie", "x-last", "via"]);
-        let again = Headers::from_map(&headers.to_map());
-        assert_eq!(written(&again), "host: a\r\nset-cookie: c\r\nx-last: 1\r\nvia: 1.1 x\r\n");
+        let map = headers.to_map(|n| n != "host", |n| n == "x-last").unwrap();
+        assert!(map.iter().all(|(n, v)| v.is_sensitive() == (n == "x-last")));
+        let again = Headers::from_map(&map);
+        assert_eq!(written(&again), "set-cookie: c\r\nx-last: 1\r\nvia: 1.1 x\r\n");
+        assert!(headers.append("x-large", vec![b'x'; SHARED_BYTES]));
+        assert_eq!(headers.to_map(|_| true, |_| false).unwrap().len(), 5);
+        for _ in 0..40_000 {
+            headers.append("x", "");
+        }
+        assert!(headers.to_map(|_| true, |_| false).is_none());
     }
 
     #[test]

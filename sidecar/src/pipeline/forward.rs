@@ -93,7 +93,8 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
 pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Body) -> Result<Sent, Fault> {
     let start = told.ex.timings.start;
     let road = told.road.clone();
-    let sending = upstream::send(&way.cluster, body, &mut told.ex, &road.timeouts, &*lane.tell);
+    let early = told.early.take();
+    let sending = upstream::send(&way.cluster, body, &mut told.ex, &road.timeouts, early.as_deref(), &*lane.tell);
     let limit = road.timeouts.whole.map_or(road.timeouts.answer, |whole| whole.min(road.timeouts.answer));
     let sent = until(start + limit, sending).await;
     match sent {

@@ -5,7 +5,7 @@ use super::handling::Handling;
 use super::lane::{Door, Lane};
 use super::road::Road;
 use crate::command;
-use crate::exchange::{Body, Direction, Exchange, Fault, FaultKind, Head, Outcome, Protocol};
+use crate::exchange::{Body, Direction, Early, Exchange, Fault, FaultKind, Head, Outcome, Protocol};
 use crate::route::Way;
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
@@ -49,6 +49,8 @@ pub(super) struct Course {
     handling: Option<Handling>,
     /// Bytes of a request body of unknown length, counted as they pass.
     pub(super) body_in: Option<Rc<Cell<u64>>>,
+    /// Takes informational answers before the final one.
+    pub(super) early: Option<Rc<dyn Early>>,
     pub(super) ending: Ending,
     finished: bool,
 }
@@ -73,6 +75,7 @@ impl Told {
             door: door.clone(),
             handling: None,
             body_in: None,
+            early: None,
             ending: Ending::default(),
             finished: false,
         });

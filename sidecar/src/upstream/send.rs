@@ -4,7 +4,7 @@ use super::{Cluster, Endpoint, InFlight};
 use crate::codec::Stream;
 use crate::codec::client::{Cause, Http1, OwnBody, Received, ReceivedBody, SendError};
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, Counted, Exchange, Fault, FaultKind, Head, Headers, Retry, Tell, Timeouts};
+use crate::exchange::{Body, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Tell, Timeouts};
 use http::Method;
 use hyper::body::Incoming;
 use std::rc::Rc;
@@ -65,12 +65,14 @@ fn idempotent(method: &Method) -> bool {
 }
 
 /// Sends one command, whose head is the exchange's; returns with the answer's head, or the fault. What cannot have run
-/// is sent again, to another instance where there is one. The exchange learns whom it is given to, when, and who failed.
+/// is sent again, to another instance where there is one. The exchange learns whom it is given to, when, and who failed;
+/// `early` gets the informational answers.
 pub async fn send(
     cluster: &Cluster,
     body: &mut Body,
     ex: &mut Exchange,
     timeouts: &Timeouts,
+    early: Option<&dyn Early>,
     tell: &dyn Tell,
 ) -> Result<Sent, Fault> {
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
@@ -88,7 +90,7 @@ pub async fn send(
         }
         ex.upstream = Some(endpoint.label.clone());
         ex.timings.sent = Some(now);
-        match once(&endpoint, &ex.request, body, timeouts, now).await {
+        match once(&endpoint, &ex.request, body, timeouts, early, now).await {
             Ok(sent) => return Ok(sent),
             Err(Failed::NotConnected(error)) => {
                 let now = Instant::now();
@@ -151,6 +153,7 @@ async fn once(
     head: &Head,
     body: &mut Body,
     timeouts: &Timeouts,
+    early: Option<&dyn Early>,
     now: Instant,
 ) -> Result<Sent, Failed> {
     let in_flight = InFlight::new(endpoint);
@@ -167,7 +170,7 @@ async fn once(
     endpoint.reached();
     // A kept connection may die under our hands; what may run twice and has no body gets one more try.
     let again = reused && idempotent(&head.method) && body.is_empty();
-    match conn.send(head, body).await {
+    match conn.send(head, body, early).await {
         Ok(received) => Ok(Sent::new(received, Over::Own(conn), endpoint, in_flight)),
         Err(e) => Err(failed(endpoint, *e, |cause| again && matches!(cause, Cause::Ended))),
     }

@@ -7,8 +7,9 @@ use super::parse::{self, First, Kind};
 use super::write::Writer;
 use super::{Framing, Length, Refusal};
 use crate::codec::client::{Cause, Home, Received, SendError};
+use crate::codec::hop;
 use crate::codec::stream::{Socket, Stream};
-use crate::exchange::{Body, BodyError, Counted, Head, Headers};
+use crate::exchange::{Body, BodyError, Counted, Early, Head, Headers};
 use bytes::Bytes;
 use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -80,8 +81,14 @@ impl Http1 {
         self.io.read.is_empty() && self.io.poll_fill(&mut cx, false).is_pending()
     }
 
-    /// Sends a request and waits for the answer's head. The body is taken, and given back if it was not one byte sent.
-    pub async fn send(&mut self, head: &Head, body: &mut Body) -> Result<Received, Box<SendError>> {
+    /// Sends a request and waits for the answer's head; informational ones before it go to `early`. The body is taken,
+    /// and given back if it was not one byte sent.
+    pub async fn send(
+        &mut self,
+        head: &Head,
+        body: &mut Body,
+        early: Option<&dyn Early>,
+    ) -> Result<Received, Box<SendError>> {
         let length = body.size_hint().exact().map_or(Length::Chunked, Length::Known);
         write_request(self.writer.begin(), head, length);
         self.sending = match length {
@@ -90,7 +97,7 @@ impl Http1 {
             _ => Some(Sending { body: std::mem::replace(body, Body::Empty), length, left: 0 }),
         };
         (self.deaf, self.keep, self.informational, self.parsed) = (false, false, 0, 0);
-        let sent = std::future::poll_fn(|cx| self.poll_send(cx, &head.method)).await;
+        let sent = std::future::poll_fn(|cx| self.poll_send(cx, &head.method, early)).await;
         self.used = true;
         let first = std::mem::take(&mut self.first);
         sent.map_err(|(unsent, cause)| {
@@ -101,7 +108,12 @@ impl Http1 {
         })
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<Received, (bool, Cause)>> {
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &Method,
+        early: Option<&dyn Early>,
+    ) -> Poll<Result<Received, (bool, Cause)>> {
         if !self.deaf {
             match self.poll_write(cx) {
                 Poll::Ready(Err(WriteError::Body(e))) => return Poll::Ready(Err((false, cause_of(e)))),
@@ -113,7 +125,7 @@ impl Http1 {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
-        self.poll_head(cx, method).map_err(|cause| (false, cause))
+        self.poll_head(cx, method, early).map_err(|cause| (false, cause))
     }
 
     /// Writes what is left of the request; ready when there is nothing left.
@@ -181,7 +193,12 @@ impl Http1 {
     }
 
     /// Reads the final answer's head.
-    fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<Received, Cause>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &Method,
+        early: Option<&dyn Early>,
+    ) -> Poll<Result<Received, Cause>> {
         loop {
             if self.may_be_whole() {
                 let mut headers = Headers::recycled();
@@ -198,6 +215,11 @@ impl Http1 {
                             if self.informational > INFORMATIONAL_MAX {
                                 let why = format!("more than {INFORMATIONAL_MAX} informational answers");
                                 return Poll::Ready(Err(Cause::Nonsense(why)));
+                            }
+                            // 100 is about the request's body on this connection.
+                            if let Some(early) = early.filter(|_| status != 100) {
+                                hop::hop_by_hop(&mut headers, false);
+                                early.inform(status, &headers);
                             }
                             continue;
                         }

@@ -206,7 +206,7 @@ impl Conn {
             Ok(()) => Ok(head),
             Err(fault) => Err((head, fault)),
         };
-        Ok(Some((Incoming { head, body, protocol, upgrade: way }, how)))
+        Ok(Some((Incoming { head, body, protocol, upgrade: way, early: None }, how)))
     }
 
     /// The body that follows; a small one that is there already is taken at once.

@@ -1,6 +1,6 @@
 //! Shared connections to instances that speak HTTP/2 with prior knowledge.
 
-use super::{CONNECTION_WINDOW, LocalExecutor, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, LocalExecutor, STREAM_WINDOW, fleeting, of_connection};
 use crate::codec::client::{Cause, Received, SendError};
 use crate::codec::stream::{Socket, Stream};
 use crate::exchange::{Body, BodyError, Counted, Head, Headers};
@@ -75,11 +75,7 @@ fn request(head: &Head) -> Option<Request<Body>> {
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     *request.method_mut() = head.method.clone();
     *request.version_mut() = Version::HTTP_2;
-    let mut headers = head.headers.to_map();
-    for name in [http::header::HOST, http::header::CONNECTION, http::header::UPGRADE, http::header::TRANSFER_ENCODING] {
-        headers.remove(name);
-    }
-    *request.headers_mut() = headers;
+    *request.headers_mut() = head.headers.to_map(|n| n != "host" && !of_connection(n), fleeting)?;
     Some(request)
 }
 
