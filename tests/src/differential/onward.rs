@@ -1,4 +1,6 @@
 //! What we took must leave in a form that hyper reads as the same message, and as one message only.
+//!
+//! Requests leave through our client side, answers through our server side.
 
 use super::ours::{Taken, far_end, pair, run};
 use super::ours_answer::connection;
@@ -7,8 +9,9 @@ use super::split::Split;
 use super::theirs;
 use bytes::Bytes;
 use fourmi::codec::hop;
-use fourmi::exchange::{Body as OurBody, BodyError, Source};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use fourmi::codec::server::{Life, serve};
+use fourmi::exchange::{Answer, Body as OurBody, BodyError, Headers, Limits, Source};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::{Frame, SizeHint};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -39,6 +42,16 @@ impl Source for Again {
     }
 }
 
+fn map_of(lines: &[(String, Vec<u8>)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in lines {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
 fn again(bytes: &[u8], trailers: &[(String, Vec<u8>)], chunked: bool) -> OurBody {
     if bytes.is_empty() && !chunked {
         return OurBody::Empty;
@@ -57,9 +70,9 @@ fn again(bytes: &[u8], trailers: &[(String, Vec<u8>)], chunked: bool) -> OurBody
     }))
 }
 
-/// What is wrong with what leaves, if something is.
-pub(super) fn wrong(taken: Vec<Taken>) -> Option<String> {
-    taken.into_iter().filter(|t| t.head.method != http::Method::CONNECT).take(MESSAGES_MAX).find_map(one)
+/// What is wrong with how requests leave, if something is.
+pub(super) fn wrong_requests(taken: Vec<Taken>) -> Option<String> {
+    taken.into_iter().filter(|t| t.head.method != Method::CONNECT).take(MESSAGES_MAX).find_map(one)
 }
 
 fn one(taken: Taken) -> Option<String> {
@@ -86,6 +99,53 @@ fn one(taken: Taken) -> Option<String> {
         }
     }
     let one = matches!(&read[..], [Item::Message(message), Item::End(super::End::Well)] if *message == expected);
+    (!one).then(|| format!("what leaves is \"{}\", read as {read:?} instead of {expected:?}", written.escape_ascii()))
+}
+
+/// An answer that would go to the caller.
+pub(super) struct Given {
+    pub(super) status: u16,
+    pub(super) headers: Headers,
+    pub(super) bytes: Vec<u8>,
+    pub(super) trailers: Vec<(String, Vec<u8>)>,
+    pub(super) chunked: bool,
+}
+
+/// What is wrong with how an answer leaves, if something is. One that ends HTTP does not.
+pub(super) fn wrong_answer(given: Given, method: &Method) -> Option<String> {
+    if given.status == 101 {
+        return None;
+    }
+    let Given { status, mut headers, bytes, mut trailers, chunked } = given;
+    hop::hop_by_hop(&mut headers, false);
+    // Ours to leave out; what is left must arrive.
+    let mut map = map_of(&trailers);
+    hop::trailers(&mut map);
+    trailers = seen::lines(map.iter().map(|(n, v)| (n.as_str(), v.as_bytes())));
+    let expected = Message {
+        start: Some(status.to_string()),
+        lines: without_length(seen::lines(headers.iter())),
+        body: Body::Whole(bytes.clone(), trailers.clone()),
+    };
+    let request = format!("{method} / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te\r\n\r\n");
+    let answer = RefCell::new(Some(Answer { status, headers, body: again(&bytes, &trailers, chunked) }));
+    let handler = move |_| {
+        let answer = answer.take();
+        async { answer.unwrap_or_else(|| Answer { status: 500, headers: Headers::default(), body: OurBody::Empty }) }
+    };
+    let limits = Limits::default();
+    let written = run(async {
+        let (near, far) = pair();
+        let serves = serve(near, request.into_bytes(), &limits, Life::new(), handler);
+        tokio::join!(biased; serves, far_end(far, &[])).1
+    })?;
+    let mut read = theirs::answer(&written, Split::Whole, method.clone()).items;
+    for item in &mut read {
+        if let Item::Message(message) = item {
+            message.lines = without_length(std::mem::take(&mut message.lines));
+        }
+    }
+    let one = matches!(&read[..], [Item::Message(message), Item::End(_)] if *message == expected);
     (!one).then(|| format!("what leaves is \"{}\", read as {read:?} instead of {expected:?}", written.escape_ascii()))
 }
 

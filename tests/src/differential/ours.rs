@@ -164,7 +164,7 @@ pub(super) fn requests(wire: &[u8], split: Split) -> Seen {
         let broken = messages.iter().position(|m| m.body == Body::Broken)?;
         (broken + 1 < messages.len()).then(|| "a message after a broken body".to_owned())
     });
-    let promise = promise.or_else(|| onward::wrong(kept.taken.take()));
+    let promise = promise.or_else(|| onward::wrong_requests(kept.taken.take()));
     let mut items: Vec<_> = messages.into_iter().map(Item::Message).collect();
     items.push(Item::End(end));
     Seen { items, broken_promise: promise }

@@ -1,11 +1,12 @@
 //! Our half of a connection to an instance.
 
+use super::onward::{self, Given};
 use super::ours::{far_end, lines, pair, run, whole};
-use super::seen::{End, Item, Message, Seen};
+use super::seen::{Body, End, Item, Message, Seen};
 use super::split::Split;
 use fourmi::codec::Socket;
-use fourmi::codec::client::{Cause, Home, Http1, OwnBody};
-use fourmi::exchange::{Body, ConnectionSide, Counted, Direction, Exchange, Head, Tell};
+use fourmi::codec::client::{Cause, Home, Http1, OwnBody, Received};
+use fourmi::exchange::{Body as OurBody, ConnectionSide, Counted, Direction, Exchange, Head, Tell};
 use http::Method;
 use std::rc::Rc;
 
@@ -36,19 +37,27 @@ pub(super) fn connection(near: Socket) -> Box<Http1> {
 /// The final answer on a connection to an instance.
 pub(super) fn answer(wire: &[u8], split: Split, method: Method) -> Seen {
     let pieces = split.pieces(wire);
+    let mut given = None;
     let seen = run(async {
         let (near, far) = pair();
         let exchange = async {
             let mut conn = connection(near);
             let mut head = Head::default();
-            head.method = method;
+            head.method = method.clone();
             head.authority.push('a');
             head.set_target("/", None);
-            match conn.send(&head, &mut Body::Empty).await {
+            match conn.send(&head, &mut OurBody::Empty).await {
                 Ok(received) => {
-                    let start = Some(received.status.to_string());
-                    let lines = lines(&received.headers);
-                    Ok(Message { start, lines, body: whole(OwnBody::new(conn, Rc::new(Nobody))).await })
+                    let Received { status, headers } = received;
+                    let (start, lines) = (Some(status.to_string()), lines(&headers));
+                    let body = OwnBody::new(conn, Rc::new(Nobody));
+                    let chunked = http_body::Body::size_hint(&body).exact().is_none();
+                    let message = Message { start, lines, body: whole(body).await };
+                    if let Body::Whole(bytes, trailers) = &message.body {
+                        let (bytes, trailers) = (bytes.clone(), trailers.clone());
+                        given = Some(Given { status, headers, bytes, trailers, chunked });
+                    }
+                    Ok(message)
                 }
                 Err(error) if matches!(error.cause, Cause::Nonsense(_)) => Err(End::Refused(0)),
                 Err(_) => Err(End::Broken),
@@ -57,6 +66,7 @@ pub(super) fn answer(wire: &[u8], split: Split, method: Method) -> Seen {
         tokio::join!(biased; exchange, far_end(far, &pieces)).0
     });
     let promise = seen.is_none().then(|| "the connection came to no end".to_owned());
+    let promise = promise.or_else(|| onward::wrong_answer(given?, &method));
     let items = match seen.unwrap_or(Err(End::Hung)) {
         Ok(message) => vec![Item::Message(message), Item::End(End::Well)],
         Err(end) => vec![Item::End(end)],
