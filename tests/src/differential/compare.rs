@@ -2,12 +2,13 @@
 
 use super::rules::{self, Case, RULES, Then};
 use super::seen::{Body, Item, Seen};
-use super::{Side, walk};
+use super::{Side, Split, walk};
 use std::fmt;
 
 /// What must not be.
 pub struct Difference {
     side: Side,
+    split: Split,
     wire: Vec<u8>,
     what: String,
     ours: Seen,
@@ -16,7 +17,7 @@ pub struct Difference {
 
 impl fmt::Debug for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} ({:?})", self.what, self.side)?;
+        writeln!(f, "{} ({:?}, {:?})", self.what, self.side, self.split)?;
         write!(f, "bytes: \"{}\"", self.wire.escape_ascii())?;
         for (who, seen) in [("ours", &self.ours), ("theirs", &self.theirs)] {
             write!(f, "\n{who}:")?;
@@ -32,11 +33,12 @@ impl fmt::Debug for Difference {
 pub(super) fn compare(
     side: Side,
     wire: &[u8],
+    split: Split,
     ours: &Seen,
     theirs: &Seen,
 ) -> Result<Vec<&'static str>, Box<Difference>> {
     let difference = |what: String| {
-        Err(Box::new(Difference { side, wire: wire.to_vec(), what, ours: ours.clone(), theirs: theirs.clone() }))
+        Err(Box::new(Difference { side, split, wire: wire.to_vec(), what, ours: ours.clone(), theirs: theirs.clone() }))
     };
     if let Some(promise) = &ours.broken_promise {
         return difference(format!("our own promise: {promise}"));
@@ -70,16 +72,23 @@ fn broken(item: &Item) -> bool {
 }
 
 /// Our half of one input, twice.
-pub(super) fn same(side: Side, wire: &[u8], one: &Seen, other: &Seen) -> Result<Vec<&'static str>, Box<Difference>> {
+pub(super) fn same(
+    side: Side,
+    wire: &[u8],
+    split: Split,
+    whole: &Seen,
+    other: &Seen,
+) -> Result<Vec<&'static str>, Box<Difference>> {
+    let one = whole;
     let what = match (&one.broken_promise, &other.broken_promise) {
         (Some(promise), _) | (_, Some(promise)) => format!("our own promise: {promise}"),
         _ if one == other => return Ok(Vec::new()),
         _ => match same_but_for_the_end(side, wire, one, other) {
             Some(rule) => return Ok(vec![rule]),
-            None => "it matters where the bytes are split (ours: one split; theirs: the other)".to_owned(),
+            None => "it matters where the bytes are split (ours: in one piece; theirs: ours, split)".to_owned(),
         },
     };
-    Err(Box::new(Difference { side, wire: wire.to_vec(), what, ours: one.clone(), theirs: other.clone() }))
+    Err(Box::new(Difference { side, split, wire: wire.to_vec(), what, ours: one.clone(), theirs: other.clone() }))
 }
 
 /// Two splits that lead to the same messages, and to ends that differ only in which of two faults was seen first.

@@ -2,8 +2,7 @@
 //! come to the same verdict and hand over the same message. What may differ stands in one table, [`RULES`], each with
 //! a reason and with a predicate that recognises nothing but its case.
 //!
-//! The fuzz targets in `tests/fuzz`, the replay of the corpus and the property tests call the same two functions:
-//! [`check`] and [`splits_agree`].
+//! The fuzz targets in `tests/fuzz`, the replay of the corpus and the property tests call the same function, [`check`].
 
 mod compare;
 mod onward;
@@ -41,11 +40,12 @@ pub enum Side {
 }
 
 impl Side {
-    fn ours(self, wire: &[u8], split: Split) -> Seen {
+    /// With `onward`, what was taken is also sent on.
+    fn ours(self, wire: &[u8], split: Split, onward: bool) -> Seen {
         match self {
-            Side::Requests => ours::requests(wire, split),
-            Side::Answer => ours_answer::answer(wire, split, http::Method::GET),
-            Side::AnswerToHead => ours_answer::answer(wire, split, http::Method::HEAD),
+            Side::Requests => ours::requests(wire, split, onward),
+            Side::Answer => ours_answer::answer(wire, split, http::Method::GET, onward),
+            Side::AnswerToHead => ours_answer::answer(wire, split, http::Method::HEAD, onward),
         }
     }
 
@@ -58,20 +58,20 @@ impl Side {
     }
 }
 
-/// Sends bytes through both codecs.
+/// Sends bytes through both codecs, split in each of these ways.
 ///
 /// # Errors
-/// The first difference that no rule allows. Otherwise the names of the rules that were needed.
-pub fn check(side: Side, wire: &[u8], split: Split) -> Result<Vec<&'static str>, Box<Difference>> {
-    compare::compare(side, wire, &side.ours(wire, split), &side.theirs(wire, split))
-}
-
-/// Sends bytes through our codec, split in two ways.
-///
-/// # Errors
-/// When it matters where they are split. Otherwise the names of the rules that were needed.
-pub fn splits_agree(side: Side, wire: &[u8], one: Split, other: Split) -> Result<Vec<&'static str>, Box<Difference>> {
-    compare::same(side, wire, &side.ours(wire, one), &side.ours(wire, other))
+/// The first difference that no rule allows: between the two, or between two splits. Otherwise the names of the rules
+/// that were needed.
+pub fn check(side: Side, wire: &[u8], splits: &[Split]) -> Result<Vec<&'static str>, Box<Difference>> {
+    let whole = side.ours(wire, Split::Whole, true);
+    let mut used = Vec::new();
+    for split in splits {
+        let ours = if *split == Split::Whole { whole.clone() } else { side.ours(wire, *split, false) };
+        used.extend(compare::compare(side, wire, *split, &ours, &side.theirs(wire, *split))?);
+        used.extend(compare::same(side, wire, *split, &whole, &ours)?);
+    }
+    Ok(used)
 }
 
 /// One input of a fuzz target or of the corpus: a byte that says where to split, then the bytes of the wire. Of an
@@ -94,12 +94,7 @@ pub fn fuzz(input: &[u8], answers: bool) {
     let Some((side, split, wire)) = parse(input, answers) else { return };
     // One piece a byte costs a system call a byte.
     let split = if split == Split::Bytes && wire.len() > BYTES_MAX { Split::Seeded(1) } else { split };
-    if let Err(difference) = check(side, wire, split) {
-        panic!("{split:?}: {difference:?}");
-    }
-    if split != Split::Whole
-        && let Err(difference) = splits_agree(side, wire, Split::Whole, split)
-    {
-        panic!("{split:?}: {difference:?}");
+    if let Err(difference) = check(side, wire, &[split]) {
+        panic!("{difference:?}");
     }
 }

@@ -134,7 +134,7 @@ impl Kept {
 }
 
 /// The messages of a caller's connection.
-pub(super) fn requests(wire: &[u8], split: Split) -> Seen {
+pub(super) fn requests(wire: &[u8], split: Split, onward: bool) -> Seen {
     let limits = Limits { head: HEAD_MAX, headers: LINES_MAX, ..Limits::default() };
     let kept = Rc::new(Kept::default());
     let mut pieces = split.pieces(wire);
@@ -164,7 +164,7 @@ pub(super) fn requests(wire: &[u8], split: Split) -> Seen {
         let broken = messages.iter().position(|m| m.body == Body::Broken)?;
         (broken + 1 < messages.len()).then(|| "a message after a broken body".to_owned())
     });
-    let promise = promise.or_else(|| onward::wrong_requests(kept.taken.take()));
+    let promise = promise.or_else(|| if onward { onward::wrong_requests(kept.taken.take()) } else { None });
     let mut items: Vec<_> = messages.into_iter().map(Item::Message).collect();
     items.push(Item::End(end));
     Seen { items, broken_promise: promise }

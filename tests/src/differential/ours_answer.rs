@@ -35,7 +35,7 @@ pub(super) fn connection(near: Socket) -> Box<Http1> {
 }
 
 /// The final answer on a connection to an instance.
-pub(super) fn answer(wire: &[u8], split: Split, method: Method) -> Seen {
+pub(super) fn answer(wire: &[u8], split: Split, method: Method, onward: bool) -> Seen {
     let pieces = split.pieces(wire);
     let mut given = None;
     let seen = run(async {
@@ -66,7 +66,7 @@ pub(super) fn answer(wire: &[u8], split: Split, method: Method) -> Seen {
         tokio::join!(biased; exchange, far_end(far, &pieces)).0
     });
     let promise = seen.is_none().then(|| "the connection came to no end".to_owned());
-    let promise = promise.or_else(|| onward::wrong_answer(given?, &method));
+    let promise = promise.or_else(|| if onward { onward::wrong_answer(given?, &method) } else { None });
     let items = match seen.unwrap_or(Err(End::Hung)) {
         Ok(message) => vec![Item::Message(message), Item::End(End::Well)],
         Err(end) => vec![Item::End(end)],

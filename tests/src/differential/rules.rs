@@ -78,7 +78,7 @@ pub(super) fn over_the_limit(case: &Case<'_>) -> bool {
 /// Whether two ends differ only in whether the fault of a head without an end was told.
 pub(super) fn unfinished(case: &Case<'_>) -> bool {
     let ends = [case.ours, case.theirs];
-    ends.iter().any(|e| matches!(e, Item::End(End::Refused(400 | 0))))
+    ends.iter().any(|e| matches!(e, Item::End(End::Refused(400 | 431 | 0))))
         && ends.iter().any(|e| matches!(e, Item::End(End::Broken)))
         && case.at.is_cut_off()
 }
@@ -98,7 +98,7 @@ pub const RULES: &[Rule] = &[
         name: "bare-line-feed",
         reason: "a line that ends without CR is two lines for some and one for others (RFC 9112, 2.2): refused",
         then: Then::Stop,
-        holds: |c| c.stricter() && bare(c.at.head),
+        holds: |c| c.stricter() && (bare(c.at.head) || bare(c.at.before)),
     },
     Rule {
         name: "length-and-chunked",

@@ -3,6 +3,8 @@
 /// One message's bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Span<'a> {
+    /// Informational answers before it.
+    pub(super) before: &'a [u8],
     /// Blank lines that stand before it, its first line and its lines, the blank one included.
     pub(super) head: &'a [u8],
     /// Everything that follows its head, up to the end of all bytes.
@@ -113,7 +115,7 @@ pub(super) fn message(wire: &[u8], number: usize) -> Span<'_> {
     let mut seen = 0;
     loop {
         let (head, after) = rest.split_at(head_len(rest));
-        let mut span = Span { head, rest: after, chunked: false };
+        let mut span = Span { before: &[], head, rest: after, chunked: false };
         span.chunked = span.values("transfer-encoding").iter().any(|v| v.to_ascii_lowercase().ends_with(b"chunked"));
         if seen == number || after.is_empty() {
             return span;
@@ -139,7 +141,8 @@ pub(super) fn final_answer(wire: &[u8]) -> (usize, Span<'_>) {
         let span = message(rest, 0);
         let informational = span.words().get(1).is_some_and(|w| w.len() == 3 && w[0] == b'1' && *w != b"101");
         if !informational || span.rest.is_empty() {
-            return (number, span);
+            let before = wire.len() - rest.len();
+            return (number, Span { before: &wire[..before], ..span });
         }
         number += 1;
         rest = span.rest;
