@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// Messages of one input that are looked at: the first ones show what there is to show.
-const MESSAGES_MAX: usize = 3;
+const MESSAGES_MAX: usize = 2;
 
 /// A body that was collected, to be sent again as it came: with or without a known length.
 struct Again {

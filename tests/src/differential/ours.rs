@@ -42,25 +42,19 @@ pub(super) fn pair() -> (Socket, UnixStream) {
 }
 
 /// The far end of a connection: sends the pieces, each once the one before was seen, and nothing more; returns what
-/// came back, up to its end.
+/// came back, up to its end. It is read at last, in few calls: what the longest input brings back fits into a socket.
 pub(super) async fn far_end(mut far: UnixStream, pieces: &[&[u8]]) -> Vec<u8> {
-    let (mut reads, mut writes) = far.split();
-    let sends = async {
-        for piece in pieces {
-            // Whoever does not listen any more has said why.
-            if writes.write_all(piece).await.is_err() {
-                break;
-            }
-            tokio::task::yield_now().await;
+    for piece in pieces {
+        // Whoever does not listen any more has said why.
+        if far.write_all(piece).await.is_err() {
+            break;
         }
-        let _ = writes.shutdown().await;
-    };
-    let receives = async {
-        let mut out = Vec::new();
-        let _ = reads.read_to_end(&mut out).await;
-        out
-    };
-    tokio::join!(biased; sends, receives).1
+        tokio::task::yield_now().await;
+    }
+    let _ = far.shutdown().await;
+    let mut out = Vec::with_capacity(1 << 10);
+    let _ = far.read_to_end(&mut out).await;
+    out
 }
 
 pub(super) fn lines(headers: &Headers) -> Vec<(String, Vec<u8>)> {
