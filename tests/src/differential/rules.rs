@@ -98,7 +98,12 @@ pub const RULES: &[Rule] = &[
         name: "bare-line-feed",
         reason: "a line that ends without CR is two lines for some and one for others (RFC 9112, 2.2): refused",
         then: Then::Stop,
-        holds: |c| c.stricter() && (bare(c.at.head) || bare(c.at.before)),
+        holds: |c| {
+            // Behind an informational answer, hyper may find no other.
+            let ends = (c.ours, c.theirs);
+            let early = matches!(ends, (Item::End(End::Refused(0)), Item::End(End::Broken)));
+            (c.stricter() || early) && (bare(c.at.head) || bare(c.at.before))
+        },
     },
     Rule {
         name: "length-and-chunked",
@@ -266,8 +271,8 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "target-bytes",
-        reason: "bytes that no URI has but that are meant ('<', '^', '`', …): escaped and taken, as nginx does; what \
-                 is forwarded is a legal URI",
+        reason: "bytes that no URI has but that are meant: taken, as nginx does; in a path ('<', '`', …) they leave \
+                 escaped, in a query ('\"', '<', '>') as they came",
         then: Then::Stop,
         holds: |c| {
             c.side == Side::Requests
