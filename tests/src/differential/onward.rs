@@ -92,7 +92,7 @@ fn one(taken: Taken) -> Option<String> {
         let (near, far) = pair();
         let sends = async {
             let mut body = again(&bytes, &trailers, chunked);
-            let _ = connection(near).send(&head, &mut body).await;
+            let _ = connection(near).send(&head, &mut body, None).await;
         };
         tokio::join!(biased; sends, far_end(far, &[])).1
     })?;

@@ -46,7 +46,7 @@ pub(super) fn answer(wire: &[u8], split: Split, method: Method, onward: bool) ->
             head.method = method.clone();
             head.authority.push('a');
             head.set_target("/", None);
-            match conn.send(&head, &mut OurBody::Empty).await {
+            match conn.send(&head, &mut OurBody::Empty, None).await {
                 Ok(received) => {
                     let Received { status, headers } = received;
                     let (start, lines) = (Some(status.to_string()), lines(&headers));
