@@ -201,8 +201,7 @@ pub const RULES: &[Rule] = &[
             let len = lines.iter().map(|l| l.len()).sum::<usize>();
             c.at.chunked
                 && ours.start == theirs.start
-                && ((theirs.body == Body::Broken && (HEAD_MAX..=16 << 10).contains(&len))
-                    || (theirs.body == Body::Broken && lines.len() > LINES_MAX)
+                && ((theirs.body == Body::Broken && ((HEAD_MAX..=16 << 10).contains(&len) || lines.len() > LINES_MAX))
                     || (ours.body == Body::Broken && (len > 16 << 10 || lines.len() > 64)))
         },
     },
