@@ -37,7 +37,7 @@ where
         let served = tokio::task::spawn_local(async move {
             let limits = Limits::default();
             let served = serve(Socket::Unix(far), Vec::new(), &limits, &life, handle);
-            life.rule(served).await.unwrap_or(Ended::Well)
+            life.rule(std::pin::pin!(served)).await.unwrap_or(Ended::Well)
         });
         let (client, driver) = h2::client::handshake(near).await.unwrap();
         tokio::task::spawn_local(driver);
