@@ -9,6 +9,7 @@
 //!
 //! A test owns its ports, its folder and its processes; dropping them ends them.
 
+pub mod differential;
 pub mod gelf;
 pub mod h2;
 pub mod load;

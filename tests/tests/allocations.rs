@@ -12,7 +12,6 @@ use fourmi::upstream::Standing;
 use fourmi_tests::{GelfServer, Worker};
 use std::io::{Read, Write};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 struct Telling(Teller);
@@ -80,7 +79,7 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
     near.set_nonblocking(true).unwrap();
     let (warmed, is_warm) = tokio::sync::oneshot::channel();
     let (done, is_done) = tokio::sync::oneshot::channel();
-    let (go, goes) = std::sync::mpsc::channel();
+    let (go, goes) = std::sync::mpsc::sync_channel(1);
     let caller = std::thread::spawn(move || {
         far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut call = |n: usize| {

@@ -47,8 +47,8 @@ pub async fn relay(near: Upgrade, mut far: Stream) -> std::io::Result<(u64, u64)
 pub enum Ended {
     /// As it should.
     Well,
-    /// What came is not HTTP; answered 400 where that was possible.
-    Malformed,
+    /// What came is not HTTP, and why; answered 400 where that was possible.
+    Malformed(&'static str),
     /// The header block was over the limit; answered 431.
     HeadTooLarge,
     /// The connection broke.

@@ -13,6 +13,11 @@ const SHARED_BYTES: usize = 4 << 10;
 /// As many lines may a kept one have room for.
 const KEPT_LINES: usize = 128;
 
+/// Places of lines are counted in 32 bits; `limits.head` ends heads long before.
+pub(crate) const BYTES_MAX: usize = 1 << 30;
+/// The longest name; the codec refuses a longer one.
+pub(crate) const NAME_MAX: usize = u16::MAX as usize;
+
 thread_local! {
     static KEPT: RefCell<Vec<Headers>> = const { RefCell::new(Vec::new()) };
 }
@@ -160,16 +165,19 @@ impl Headers {
         let canonical = value.start == name.end + 2
             && self.bytes.get(name.end..value.start) == Some(b": ")
             && after == Some(b"\r\n");
-        let (Ok(start), Ok(at), Ok(len), Ok(lower), Ok(name_len)) = (
-            u32::try_from(name.start),
-            u32::try_from(value.start),
-            u32::try_from(value.len()),
-            u32::try_from(lower),
-            u16::try_from(name.len()),
-        ) else {
+        if value.end > BYTES_MAX || lower > BYTES_MAX || name.len() > NAME_MAX {
             return;
-        };
-        self.lines.push(Line { start, value: at, value_len: len, known: None, lower, name_len, canonical });
+        }
+        // Within the limits, none of them is cut.
+        self.lines.push(Line {
+            start: name.start as u32,
+            value: value.start as u32,
+            value_len: value.len() as u32,
+            known: None,
+            lower: lower as u32,
+            name_len: name.len() as u16,
+            canonical,
+        });
     }
 
     /// A line at the end; name in lower case, both legal.
@@ -182,13 +190,17 @@ impl Headers {
 
     /// Writes a line into the buffer, without putting it among the lines.
     fn write(&mut self, name: &str, value: &[u8]) -> Option<Line> {
+        let start = self.bytes.len();
+        if start + value.len() > BYTES_MAX || name.len() > NAME_MAX {
+            return None;
+        }
         let line = Line {
-            start: u32::try_from(self.bytes.len()).ok()?,
-            value: u32::try_from(self.bytes.len() + name.len() + 2).ok()?,
-            value_len: u32::try_from(value.len()).ok()?,
+            start: start as u32,
+            value: (start + name.len() + 2) as u32,
+            value_len: value.len() as u32,
             known: None,
             lower: 0,
-            name_len: u16::try_from(name.len()).ok()?,
+            name_len: name.len() as u16,
             canonical: true,
         };
         self.bytes.reserve(name.len() + value.len() + 4);

@@ -20,6 +20,7 @@ pub use early::{Early, Informed};
 pub use fault::{Fault, FaultKind, Retry, Side};
 pub use head::{Answer, Head};
 pub use headers::Headers;
+pub(crate) use headers::{BYTES_MAX, NAME_MAX};
 pub use tell::{ConnectionSide, Counted, Tell};
 
 use std::net::{IpAddr, SocketAddr};

@@ -341,7 +341,10 @@ async fn connection(
     })
     .await;
     match ended {
-        Ended::Malformed => worker.lane.rejected(FaultKind::BadRequest.code()),
+        Ended::Malformed(why) => {
+            worker.lane.rejected(FaultKind::BadRequest.code());
+            tracing::debug!(peer = ?peer, "a message was refused: {why}");
+        }
         Ended::HeadTooLarge => {
             worker.lane.rejected(FaultKind::HeadTooLarge.code());
             tracing::warn!(peer = ?peer, "a header block over {} bytes was refused (limits.head)", limits.head);

@@ -1,7 +1,7 @@
 //! From bytes to heads. `httparse` finds the lines; what it tolerates and we do not is refused here.
 
 use super::Refusal;
-use crate::exchange::Headers;
+use crate::exchange::{BYTES_MAX, Headers, NAME_MAX};
 use std::mem::MaybeUninit;
 
 /// Lines that are found without an allocation.
@@ -86,6 +86,9 @@ pub(super) fn head<'a>(
         && begin % 2 == 0;
     if !well {
         return Err(Refusal::Malformed("a line ends without CR"));
+    }
+    if len > BYTES_MAX || lines.iter().any(|l| l.name.len() > NAME_MAX) {
+        return Err(Refusal::TooLarge);
     }
     if let Some(line) = lines.first() {
         let from = at(line.name.as_bytes());

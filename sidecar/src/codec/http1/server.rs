@@ -323,7 +323,7 @@ impl Conn {
     /// Tells a caller whose message was not understood, and ends the connection: nobody knows where the next begins.
     async fn refuse(&self, refusal: Refusal, limits: &Limits) -> Ended {
         let (fault, ended) = match refusal {
-            Refusal::Malformed(why) => (Fault::new(FaultKind::BadRequest, why), Ended::Malformed),
+            Refusal::Malformed(why) => (Fault::new(FaultKind::BadRequest, why), Ended::Malformed(why)),
             Refusal::TooLarge => {
                 let detail = format!(
                     "more than {} bytes (limits.head) or {} lines (limits.headers)",

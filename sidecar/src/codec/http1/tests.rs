@@ -7,8 +7,11 @@ use crate::exchange::Headers;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
+/// Body, trailers, what is left.
+type Unchunked = (Vec<u8>, Vec<String>, Vec<u8>);
+
 /// Body and trailers of a chunked message that comes in pieces cut at these places; what is left behind it.
-fn unchunked(bytes: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, Vec<String>, Vec<u8>), Option<Refusal>> {
+fn unchunked(bytes: &[u8], cuts: &[usize]) -> Result<Unchunked, Option<Refusal>> {
     let mut decoder = Chunked::new();
     let (mut buf, mut body, mut trailers) = (BytesMut::new(), Vec::new(), Vec::new());
     let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (bytes.len() + 1)).chain([bytes.len()]).collect();
@@ -84,8 +87,11 @@ fn chunks_are_read_strictly() {
     }
 }
 
+/// First line, header lines, length, framing.
+type Whole = (String, Vec<String>, usize, String);
+
 /// First line, header lines and length of a head, and what its framing says.
-fn head(kind: Kind, bytes: &[u8]) -> Result<Option<(String, Vec<String>, usize, String)>, Refusal> {
+fn head(kind: Kind, bytes: &[u8]) -> Result<Option<Whole>, Refusal> {
     let mut headers = Headers::default();
     let Some(parsed) = parse::head(kind, bytes, 8, &mut headers)? else { return Ok(None) };
     let first = match parsed.first {
@@ -164,7 +170,7 @@ fn heads_are_read_strictly() {
     ] {
         assert!(matches!(request(bad), Err(Refusal::Malformed(_))), "{bad:?} gave {:?}", request(bad));
     }
-    assert_eq!(lines(&"a: 1\r\n".repeat(9).trim_end().to_owned()), Err(Refusal::TooLarge));
+    assert_eq!(lines("a: 1\r\n".repeat(9).trim_end()), Err(Refusal::TooLarge));
     assert!(
         matches!(head(Kind::Answer, b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"), Ok(Some((first, ..))) if first == "200 true")
     );

@@ -57,7 +57,7 @@ where
     };
     match served {
         Ok(()) => Ended::Well,
-        Err(e) if e.is_library() && e.reason() != Some(Reason::ENHANCE_YOUR_CALM) => Ended::Malformed,
+        Err(e) if e.is_library() && e.reason() != Some(Reason::ENHANCE_YOUR_CALM) => Ended::Malformed("not HTTP/2"),
         Err(_) => Ended::Broken,
     }
 }

@@ -206,7 +206,7 @@ fn streams_end_with_the_right_word() {
 
         life.drain();
         // Its caller may have hung up before we did.
-        assert_ne!(served.await.unwrap(), Ended::Malformed);
+        assert!(!matches!(served.await.unwrap(), Ended::Malformed(_)));
     });
 }
 

@@ -1,0 +1,4 @@
+//! What instances answer, through our codec and through hyper.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fourmi_tests::differential::fuzz(input, true));
