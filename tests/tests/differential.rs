@@ -142,7 +142,7 @@ impl std::fmt::Debug for Wire {
 }
 
 fn requests() -> impl Strategy<Value = Wire> {
-    let method = mostly(&["GET", "POST", "HEAD", "PUT"], &["OPTIONS", "get", "G(T", ""]);
+    let method = mostly(&["GET", "POST", "HEAD", "PUT"], &["OPTIONS", "CONNECT", "get", "G(T", ""]);
     let target = mostly(
         &["/", "/a/b?c=d", "http://b/x", "/a/../b//c", "/%41%c3"],
         &["*", "b:80", "https://b/", "/a#b", "/a b", "/%zz", "/<é>", "http://u@b/", "", "/..;/a"],

@@ -53,6 +53,8 @@ const ORDERS: usize = 16;
 const FLUSH: Duration = Duration::from_secs(2);
 /// What the last parts of a stop get at least, when the grace is used up.
 const LAST: Duration = Duration::from_secs(1);
+/// When what only the start needed may leave memory.
+const STARTED: Duration = Duration::from_millis(200);
 /// How long a worker gets to end after SIGQUIT.
 const QUIT: Duration = Duration::from_secs(1);
 
@@ -152,6 +154,11 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     }
     let version = concat!("version ", env!("CARGO_PKG_VERSION")).to_owned();
     keeper.event(format!("{}: fourmi is up", keeper.service()), version, EventKind::Success, None);
+    tokio::task::spawn_local(async {
+        tokio::time::sleep(STARTED).await;
+        fourmi_trim::forget_start();
+        fourmi_trim::give_back();
+    });
     let mut ends = ends;
     let code = serve(&keeper, &options, &mut ends).await;
     keeper.order(|| Order::Stop).await;

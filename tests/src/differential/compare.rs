@@ -53,7 +53,7 @@ pub(super) fn compare(
             continue;
         }
         let (before, at) = at(side, wire, number);
-        let case = Case { side, ours: our, theirs: their, number: before, at };
+        let case = Case { side, ours: our, theirs: their, number: before, last: last(side, wire, number), at };
         match RULES.iter().find(|rule| (rule.holds)(&case)) {
             None => return difference(format!("item {number} differs, and no rule allows it")),
             Some(rule) => {
@@ -98,11 +98,20 @@ fn same_but_for_the_end(side: Side, wire: &[u8], one: &Seen, other: &Seen) -> Op
         return None;
     }
     let (number, at) = at(side, wire, before.len());
-    let case = Case { side, ours: a, theirs: b, number, at };
+    let last = last(side, wire, before.len());
+    let case = Case { side, ours: a, theirs: b, number, last, at };
     match () {
         () if rules::unfinished(&case) => Some(rules::UNFINISHED),
         () if rules::over_the_limit(&case) => Some(rules::OVER_THE_LIMIT),
         () => None,
+    }
+}
+
+/// The bytes of the request before; none of an answer.
+fn last(side: Side, wire: &[u8], number: usize) -> walk::Span<'_> {
+    match (side, number.checked_sub(1)) {
+        (Side::Requests, Some(last)) => walk::message(wire, last),
+        _ => walk::Span::default(),
     }
 }
 

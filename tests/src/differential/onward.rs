@@ -20,9 +20,6 @@ use std::task::{Context, Poll};
 /// Messages of one input that are looked at: the first ones show what there is to show.
 const MESSAGES_MAX: usize = 2;
 
-/// Bytes of a query that are forwarded as they came, and that hyper's URI type does not take.
-const NOT_FOR_HYPER: [char; 3] = ['"', '<', '>'];
-
 /// A body that was collected, to be sent again as it came: with or without a known length.
 struct Again {
     data: RefCell<Option<Bytes>>,
@@ -75,7 +72,7 @@ fn again(bytes: &[u8], trailers: &[(String, Vec<u8>)], chunked: bool) -> OurBody
 
 /// What is wrong with how requests leave, if something is.
 pub(super) fn wrong_requests(taken: Vec<Taken>) -> Option<String> {
-    let readable = |t: &Taken| t.head.method != Method::CONNECT && !t.head.target().contains(NOT_FOR_HYPER);
+    let readable = |t: &Taken| t.head.method != Method::CONNECT;
     taken.into_iter().filter(readable).take(MESSAGES_MAX).find_map(one)
 }
 

@@ -168,7 +168,7 @@ pub(super) fn requests(wire: &[u8], split: Split, onward: bool) -> Seen {
 fn told(ended: Ended, end: End, last: Option<&Message>) -> Option<String> {
     let fits = match end {
         End::Refused(431) => ended == Ended::HeadTooLarge,
-        End::Refused(_) => ended == Ended::Malformed,
+        End::Refused(_) => matches!(ended, Ended::Malformed(_)),
         _ => matches!(ended, Ended::Well | Ended::Broken),
     };
     let broken = last.is_some_and(|m| m.body == Body::Broken);

@@ -33,6 +33,8 @@ pub(super) struct Case<'a> {
     /// How many messages stand before it.
     pub(super) number: usize,
     /// The bytes of the message that it is about.
+    /// The request before it.
+    pub(super) last: Span<'a>,
     pub(super) at: Span<'a>,
 }
 
@@ -123,6 +125,27 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "connect-ends",
+        reason: "a CONNECT that became no tunnel ends the connection: who thinks it stands sends what is no request",
+        then: Then::Stop,
+        holds: |c| {
+            c.side == Side::Requests
+                && matches!(c.ours, Item::End(End::Well))
+                && c.last.words().first() == Some(&&b"CONNECT"[..])
+        },
+    },
+    Rule {
+        name: "connect-with-body",
+        reason: "what follows CONNECT is the tunnel's for some and a body for others (RFC 9110, 9.3.6): refused",
+        then: Then::Stop,
+        holds: |c| {
+            c.side == Side::Requests
+                && matches!((c.ours, c.theirs), (Item::End(End::Refused(400)), Item::Message(_)))
+                && c.at.words().first() == Some(&&b"CONNECT"[..])
+                && (c.at.chunked || !c.at.values("content-length").is_empty())
+        },
+    },
+    Rule {
         name: "length-digits",
         reason: "a length of more than 19 digits, leading zeros included: some readers cut or wrap it; refused",
         then: Then::Stop,
@@ -179,16 +202,6 @@ pub const RULES: &[Rule] = &[
         holds: |c| {
             matches!((c.ours, c.theirs), (Item::End(End::Refused(400)), Item::End(End::Broken)))
                 && c.at.words() == [&b"PRI"[..], b"*", b"HTTP/2.0"]
-        },
-    },
-    Rule {
-        name: "blank-end",
-        reason: "line ends behind the last message are the beginning of nothing; we call that a broken end, which only \
-                 our counters show",
-        then: Then::Stop,
-        holds: |c| {
-            matches!((c.ours, c.theirs), (Item::End(End::Broken), Item::End(End::Well)))
-                && c.at.head.iter().all(|b| matches!(b, b'\r' | b'\n'))
         },
     },
     Rule {
@@ -270,8 +283,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "target-bytes",
-        reason: "bytes that no URI has but that are meant: taken, as nginx does; in a path ('<', '`', …) they leave \
-                 escaped, in a query ('\"', '<', '>') as they came",
+        reason: "bytes that no URI has but that are meant: taken, as nginx does; they leave escaped",
         then: Then::Stop,
         holds: |c| {
             c.side == Side::Requests

@@ -48,14 +48,15 @@ fn parts<'a>(head: &Head, raw: &'a str) -> Result<Target<'a>, Fault> {
     })
 }
 
-/// What is not ASCII is written as escapes: some servers take it as UTF-8, some as Latin-1, some not at all.
-fn ascii(query: &str) -> Cow<'_, str> {
-    if query.is_ascii() {
+/// What no URI has is written as escapes: some servers take it as UTF-8, some as Latin-1, some not at all.
+fn escaped(query: &str) -> Cow<'_, str> {
+    let legal = |b: u8| b.is_ascii() && !matches!(b, b'"' | b'<' | b'>');
+    if query.bytes().all(legal) {
         return Cow::Borrowed(query);
     }
     let mut out = String::with_capacity(query.len() * 3);
     for b in query.bytes() {
-        if b.is_ascii() {
+        if legal(b) {
             out.push(char::from(b));
         } else {
             out.push_str(&format!("%{b:02X}"));
@@ -68,7 +69,7 @@ fn ascii(query: &str) -> Cow<'_, str> {
 pub(super) fn fill(head: &mut Head, raw: &str, one_one: bool) -> Result<(), Fault> {
     let target = parts(head, raw)?;
     let path = normalize::path(target.path)?;
-    head.set_target(&path, target.query.map(ascii).as_deref());
+    head.set_target(&path, target.query.map(escaped).as_deref());
     let mut hosts = head.headers.get_all("host");
     let host = hosts.next();
     if hosts.next().is_some() {

@@ -141,8 +141,16 @@ impl Conn {
                 return Poll::Ready(Err(Stop::End));
             }
             match ready!(parts.io.poll_fill(cx, false)) {
-                Ok(0) if parts.io.read.is_empty() => return Poll::Ready(Err(Stop::End)),
-                Ok(0) | Err(_) => return Poll::Ready(Err(Stop::Broken)),
+                // Line ends behind the last message begin nothing.
+                Ok(0) if parts.io.read.iter().all(|b| matches!(b, b'\r' | b'\n')) => {
+                    return Poll::Ready(Err(Stop::End));
+                }
+                // What is wrong with half a head does not depend on how it came.
+                Ok(0) => {
+                    let stop = self.request(parts, limits).err().map_or(Stop::Broken, Stop::Refused);
+                    return Poll::Ready(Err(stop));
+                }
+                Err(_) => return Poll::Ready(Err(Stop::Broken)),
                 Ok(_) => {}
             }
         }
@@ -175,6 +183,9 @@ impl Conn {
         parts.parsed = 0;
 
         let connect = head.method == Method::CONNECT;
+        if connect && (framing.chunked || framing.length.is_some_and(|n| n > 0)) {
+            return Err(Refusal::Malformed("CONNECT with a body"));
+        }
         let length = match framing.length {
             // What follows CONNECT is the tunnel's.
             _ if connect => Length::Known(0),
@@ -240,7 +251,8 @@ impl Conn {
             None => Length::UntilClose,
         };
         let told_close = headers.get_all("connection").any(|v| v.eq_ignore_ascii_case(b"close"));
-        let mut keep = how.keep && length != Length::UntilClose && !life.is_ending() && !told_close;
+        // Who thinks that the tunnel stands may send its bytes already: they are no requests.
+        let mut keep = how.keep && !how.connect && length != Length::UntilClose && !life.is_ending() && !told_close;
         if !tunnel {
             headers.remove("connection");
         }
