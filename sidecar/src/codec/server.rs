@@ -23,8 +23,8 @@ pub struct Incoming {
     pub protocol: Protocol,
     /// The way to the connection's bytes, when another protocol is asked for.
     pub upgrade: Option<Upgrade>,
-    /// The way of informational answers, where the caller's version of HTTP has room for them.
-    pub early: Option<Rc<dyn Early>>,
+    /// The way of informational answers.
+    pub early: Early,
 }
 
 /// The way to the raw bytes of a connection, once both sides have agreed on another protocol.

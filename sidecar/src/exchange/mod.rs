@@ -16,7 +16,7 @@ mod tell;
 pub use attempt::{ATTEMPTS_MAX, Attempt};
 pub use body::{Body, BodyError, Source, Stage, Staged};
 pub use bounds::{Limits, Timeouts};
-pub use early::Early;
+pub use early::{Early, Informed};
 pub use fault::{Fault, FaultKind, Retry, Side};
 pub use head::{Answer, Head};
 pub use headers::Headers;

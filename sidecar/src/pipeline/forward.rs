@@ -1,7 +1,7 @@
 //! From an exchange to what leaves for an instance.
 
 use super::lane::Lane;
-use super::told::Told;
+use super::told::{Course, Told};
 use crate::codec::{forwarded, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
@@ -93,8 +93,8 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
 pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Body) -> Result<Sent, Fault> {
     let start = told.ex.timings.start;
     let road = told.road.clone();
-    let early = told.early.take();
-    let sending = upstream::send(&way.cluster, body, &mut told.ex, &road.timeouts, early.as_deref(), &*lane.tell);
+    let Course { ex, early, .. } = &mut **told;
+    let sending = upstream::send(&way.cluster, body, ex, &road.timeouts, early, &*lane.tell);
     let limit = road.timeouts.whole.map_or(road.timeouts.answer, |whole| whole.min(road.timeouts.answer));
     let sent = until(start + limit, sending).await;
     match sent {

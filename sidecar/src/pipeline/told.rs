@@ -50,7 +50,7 @@ pub(super) struct Course {
     /// Bytes of a request body of unknown length, counted as they pass.
     pub(super) body_in: Option<Rc<Cell<u64>>>,
     /// Takes informational answers before the final one.
-    pub(super) early: Option<Rc<dyn Early>>,
+    pub(super) early: Early,
     pub(super) ending: Ending,
     finished: bool,
 }
@@ -75,7 +75,7 @@ impl Told {
             door: door.clone(),
             handling: None,
             body_in: None,
-            early: None,
+            early: Early::default(),
             ending: Ending::default(),
             finished: false,
         });

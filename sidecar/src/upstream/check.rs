@@ -3,7 +3,7 @@
 use super::{Standing, Target, connect};
 use crate::codec::Socket;
 use crate::codec::client::{Http1, Http2};
-use crate::exchange::{Body, Counted, Head};
+use crate::exchange::{Body, Counted, Early, Head};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,7 +80,7 @@ async fn get(target: &Target, path: &str, counted: Counted) -> io::Result<()> {
     head.set_target(path, None);
     head.headers.set("user-agent", "fourmi-check");
     let answer = match target.scheme {
-        super::Scheme::Http => Http1::new(socket, counted).send(&head, &mut Body::Empty, None).await,
+        super::Scheme::Http => Http1::new(socket, counted).send(&head, &mut Body::Empty, &Early::default()).await,
         super::Scheme::H2c => {
             let mut conn = Http2::handshake(socket, counted).await?;
             conn.send(&head, &mut Body::Empty).await.map(|(answer, _)| answer)

@@ -72,7 +72,7 @@ pub async fn send(
     body: &mut Body,
     ex: &mut Exchange,
     timeouts: &Timeouts,
-    early: Option<&dyn Early>,
+    early: &Early,
     tell: &dyn Tell,
 ) -> Result<Sent, Fault> {
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
@@ -153,7 +153,7 @@ async fn once(
     head: &Head,
     body: &mut Body,
     timeouts: &Timeouts,
-    early: Option<&dyn Early>,
+    early: &Early,
     now: Instant,
 ) -> Result<Sent, Failed> {
     let in_flight = InFlight::new(endpoint);

@@ -10,7 +10,7 @@ use super::theirs;
 use bytes::Bytes;
 use fourmi::codec::hop;
 use fourmi::codec::server::{Life, serve};
-use fourmi::exchange::{Answer, Body as OurBody, BodyError, Headers, Limits, Source};
+use fourmi::exchange::{Answer, Body as OurBody, BodyError, Early, Headers, Limits, Source};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::{Frame, SizeHint};
 use std::cell::RefCell;
@@ -89,7 +89,7 @@ fn one(taken: Taken) -> Option<String> {
         let (near, far) = pair();
         let sends = async {
             let mut body = again(&bytes, &trailers, chunked);
-            let _ = connection(near).send(&head, &mut body, None).await;
+            let _ = connection(near).send(&head, &mut body, &Early::default()).await;
         };
         tokio::join!(biased; sends, far_end(far, &[])).1
     })?;

@@ -6,7 +6,7 @@ use super::seen::{Body, End, Item, Message, Seen};
 use super::split::Split;
 use fourmi::codec::Socket;
 use fourmi::codec::client::{Cause, Home, Http1, OwnBody, Received};
-use fourmi::exchange::{Body as OurBody, ConnectionSide, Counted, Direction, Exchange, Head, Tell};
+use fourmi::exchange::{Body as OurBody, ConnectionSide, Counted, Direction, Early, Exchange, Head, Tell};
 use http::Method;
 use std::rc::Rc;
 
@@ -46,7 +46,7 @@ pub(super) fn answer(wire: &[u8], split: Split, method: Method, onward: bool) ->
             head.method = method.clone();
             head.authority.push('a');
             head.set_target("/", None);
-            match conn.send(&head, &mut OurBody::Empty, None).await {
+            match conn.send(&head, &mut OurBody::Empty, &Early::default()).await {
                 Ok(received) => {
                     let Received { status, headers } = received;
                     let (start, lines) = (Some(status.to_string()), lines(&headers));

@@ -83,12 +83,7 @@ impl Http1 {
 
     /// Sends a request and waits for the answer's head; informational ones before it go to `early`. The body is taken,
     /// and given back if it was not one byte sent.
-    pub async fn send(
-        &mut self,
-        head: &Head,
-        body: &mut Body,
-        early: Option<&dyn Early>,
-    ) -> Result<Received, Box<SendError>> {
+    pub async fn send(&mut self, head: &Head, body: &mut Body, early: &Early) -> Result<Received, Box<SendError>> {
         let length = body.size_hint().exact().map_or(Length::Chunked, Length::Known);
         write_request(self.writer.begin(), head, length);
         self.sending = match length {
@@ -112,7 +107,7 @@ impl Http1 {
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
-        early: Option<&dyn Early>,
+        early: &Early,
     ) -> Poll<Result<Received, (bool, Cause)>> {
         if !self.deaf {
             match self.poll_write(cx) {
@@ -193,12 +188,7 @@ impl Http1 {
     }
 
     /// Reads the final answer's head.
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        method: &Method,
-        early: Option<&dyn Early>,
-    ) -> Poll<Result<Received, Cause>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method, early: &Early) -> Poll<Result<Received, Cause>> {
         loop {
             if self.may_be_whole() {
                 let mut headers = Headers::recycled();
@@ -217,9 +207,9 @@ impl Http1 {
                                 return Poll::Ready(Err(Cause::Nonsense(why)));
                             }
                             // 100 is about the request's body on this connection.
-                            if let Some(early) = early.filter(|_| status != 100) {
+                            if let Some(caller) = early.caller().filter(|_| status != 100) {
                                 hop::hop_by_hop(&mut headers, false);
-                                early.inform(status, &headers);
+                                caller.inform(status, &headers);
                             }
                             continue;
                         }

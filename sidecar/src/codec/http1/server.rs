@@ -11,7 +11,7 @@ use crate::codec::server::{Ended, Incoming, Upgrade};
 use crate::codec::stream::{Socket, Stream};
 use crate::codec::{hop, problem};
 use crate::exchange::deadline::until;
-use crate::exchange::{Answer, Body, BodyError, Fault, FaultKind, Head, Headers, Limits, Protocol, Source};
+use crate::exchange::{Answer, Body, BodyError, Early, Fault, FaultKind, Head, Headers, Limits, Protocol, Source};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -217,7 +217,7 @@ impl Conn {
             Ok(()) => Ok(head),
             Err(fault) => Err((head, fault)),
         };
-        Ok(Some((Incoming { head, body, protocol, upgrade: way, early: None }, how)))
+        Ok(Some((Incoming { head, body, protocol, upgrade: way, early: Early::default() }, how)))
     }
 
     /// The body that follows; a small one that is there already is taken at once.

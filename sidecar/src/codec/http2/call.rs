@@ -3,7 +3,7 @@
 use super::{fleeting, of_connection, request};
 use crate::codec::hop;
 use crate::codec::server::Incoming;
-use crate::exchange::{Answer, Body, BodyError, Early, Headers};
+use crate::exchange::{Answer, Body, BodyError, Early, Headers, Informed};
 use crate::names::header::PREFIX;
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -26,7 +26,7 @@ struct Caller {
     told_early: Cell<usize>,
 }
 
-impl Early for Caller {
+impl Informed for Caller {
     fn inform(&self, status: u16, headers: &Headers) {
         let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         let told = self.told_early.get() + bytes;
@@ -61,7 +61,7 @@ where
     let head = *request.method() == Method::HEAD;
     let caller = Rc::new(Caller { respond: RefCell::new(respond), told_early: Cell::new(0) });
     let answer = {
-        let mut handling = pin!(handle(request::incoming(request, caller.clone())));
+        let mut handling = pin!(handle(request::incoming(request, Early::new(caller.clone()))));
         std::future::poll_fn(|cx| {
             if caller.respond.borrow_mut().poll_reset(cx).is_ready() {
                 return Poll::Ready(None);

@@ -9,7 +9,7 @@ use http::{Method, Request};
 use std::rc::Rc;
 
 /// A request as the road wants it.
-pub(super) fn incoming(request: Request<RecvStream>, early: Rc<dyn Early>) -> Incoming {
+pub(super) fn incoming(request: Request<RecvStream>, early: Early) -> Incoming {
     let (parts, stream) = request.into_parts();
     let mut head = Head::recycled();
     head.method = parts.method;
@@ -28,7 +28,7 @@ pub(super) fn incoming(request: Request<RecvStream>, early: Rc<dyn Early>) -> In
         Err(fault) => Err((head, fault)),
     };
     let protocol = if grpc { Protocol::Grpc } else { Protocol::Http2 };
-    Incoming { head, body, protocol, upgrade: None, early: Some(early) }
+    Incoming { head, body, protocol, upgrade: None, early }
 }
 
 /// One cookie line may come in many fields (RFC 9113, 8.2.3); HTTP/1 has one.

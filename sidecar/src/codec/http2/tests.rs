@@ -116,7 +116,7 @@ async fn settle() {
 #[test]
 fn informational_answers_come_first_and_say_only_what_they_may() {
     let handle = |incoming: Incoming| async move {
-        let early = incoming.early.unwrap();
+        let early = incoming.early.caller().unwrap();
         let mut hints = Headers::default();
         for (name, value) in [("link", "</a>"), ("content-length", "3"), ("fourmi-tags", "a=b"), ("upgrade", "x")] {
             hints.append(name, value);

@@ -49,7 +49,7 @@ fn sent_past(gone: usize) -> (Exchange, usize) {
         ex.request.authority = "test".to_owned();
         let timeouts = Timeouts::default();
         let cluster = Cluster::new(endpoints, true);
-        let sent = send(&cluster, &mut Body::Empty, &mut ex, &timeouts, None, &*tell).await;
+        let sent = send(&cluster, &mut Body::Empty, &mut ex, &timeouts, &Early::default(), &*tell).await;
         let sent = sent.unwrap_or_else(|fault| panic!("{fault:?}"));
         assert_eq!(sent.status, 204);
         (ex, tell.0.get())
