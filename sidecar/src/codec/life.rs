@@ -7,6 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+/// How long an HTTP/2 caller has to take its leave.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// Tells whether the connection has broken, without reading from it.
 type Broken = Box<dyn Fn() -> bool>;
 
@@ -149,9 +152,12 @@ impl Life {
         }
         let multiplexed = self.multiplexed.get();
         let limit = if self.waiting_for_head.get() && !multiplexed { head } else { idle };
-        if now.saturating_duration_since(self.since.get()) > limit {
+        let idle = now.saturating_duration_since(self.since.get());
+        if idle > limit.saturating_add(GOODBYE) || (idle > limit && !multiplexed) {
+            self.close();
+        } else if idle > limit {
             // GOAWAY tells an HTTP/2 caller that nothing was lost.
-            if multiplexed { self.drain() } else { self.close() }
+            self.drain();
         }
     }
 }
