@@ -56,6 +56,15 @@ pub enum ReceivedBody {
     Shared(hyper::body::Incoming),
 }
 
+impl ReceivedBody {
+    /// Goes on with the request while nobody takes the answer. (HTTP/2 does that by itself.)
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let ReceivedBody::Own(body) = self {
+            body.poll_upload(cx);
+        }
+    }
+}
+
 impl HttpBody for ReceivedBody {
     type Data = Bytes;
     type Error = BodyError;

@@ -5,6 +5,7 @@ pub use super::life::Life;
 use super::stream::{Socket, Stream};
 use super::{http1, http2};
 use crate::exchange::{Answer, Body, Early, Fault, Head, Limits, Protocol};
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -36,10 +37,20 @@ impl Upgrade {
     }
 }
 
-/// Relays bytes both ways until both have ended; returns how many went in and out.
-pub async fn relay(near: Upgrade, mut far: Stream) -> std::io::Result<(u64, u64)> {
-    let mut near = near.0.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
-    tokio::io::copy_bidirectional(&mut near, &mut far).await
+/// Bytes that a tunnel has carried so far.
+#[derive(Debug, Default, Clone)]
+pub struct Carried {
+    /// To the instance.
+    pub inward: Rc<Cell<u64>>,
+    /// To the caller.
+    pub outward: Rc<Cell<u64>>,
+}
+
+/// Relays bytes both ways until both sides have ended, and counts them as they pass.
+pub async fn relay(near: Upgrade, far: Stream, carried: &Carried) -> std::io::Result<()> {
+    let near = near.0.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
+    let (mut near, mut far) = (near.counted(carried.inward.clone()), far.counted(carried.outward.clone()));
+    tokio::io::copy_bidirectional(&mut near, &mut far).await.map(drop)
 }
 
 /// Why a connection of a caller ended before its time.

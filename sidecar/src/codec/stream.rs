@@ -1,8 +1,11 @@
 //! A byte stream over TCP or a unix socket, with the bytes already read for telling protocols apart put back.
 
 use socket2::SockRef;
+use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -45,6 +48,17 @@ impl Socket {
             Socket::Unix(s) => !matches!(SockRef::from(s).take_error(), Ok(None)),
             Socket::Taken => false,
         }
+    }
+
+    /// Whether nothing can be read and its end has not come, by a look that takes nothing.
+    pub(super) fn is_silent(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let looked = match self {
+            Socket::Tcp(s) => SockRef::from(s).peek(&mut byte),
+            Socket::Unix(s) => SockRef::from(s).peek(&mut byte),
+            Socket::Taken => return false,
+        };
+        looked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Its end will be a reset, which nobody takes for the end of a message.
@@ -117,12 +131,26 @@ pub struct Stream {
     socket: Socket,
     prefix: Vec<u8>,
     read: usize,
+    /// Bytes that were read from it.
+    passed: Option<Rc<Cell<u64>>>,
 }
 
 impl Stream {
     /// A stream whose first bytes are `prefix`.
     pub fn new(socket: Socket, prefix: Vec<u8>) -> Self {
-        Stream { socket, prefix, read: 0 }
+        Stream { socket, prefix, read: 0, passed: None }
+    }
+
+    /// The same, counting what is read from it.
+    pub(super) fn counted(mut self, passed: Rc<Cell<u64>>) -> Self {
+        self.passed = Some(passed);
+        self
+    }
+
+    fn count(&self, n: usize) {
+        if let Some(passed) = &self.passed {
+            passed.set(passed.get() + n as u64);
+        }
     }
 }
 
@@ -134,13 +162,17 @@ impl AsyncRead for Stream {
             let n = rest.len().min(buf.remaining());
             buf.put_slice(&rest[..n]);
             this.read += n;
+            this.count(n);
             if this.read == this.prefix.len() {
                 this.prefix = Vec::new();
                 this.read = 0;
             }
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut this.socket).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.socket).poll_read(cx, buf);
+        this.count(buf.filled().len() - before);
+        read
     }
 }
 

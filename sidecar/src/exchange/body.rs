@@ -47,10 +47,19 @@ pub trait Source {
     fn is_end_stream(&self) -> bool;
     /// How much is to come.
     fn size_hint(&self) -> SizeHint;
+    /// Whether it was asked for more and its sender has not sent it yet.
+    fn is_awaited(&self) -> bool {
+        false
+    }
 }
 
 /// A body that ends more than itself: it counts, gives connections back, tells the sinks.
 pub trait Stage: HttpBody<Data = Bytes, Error = BodyError> + Unpin {
+    /// Asked while nobody takes pieces: goes on with what needs no taker, and is ready when the body has to end now.
+    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Pending
+    }
     /// Nobody reads on; its memory may be kept for the next one.
     fn leave(self: Box<Self>) {}
 }
@@ -95,6 +104,14 @@ impl Body {
     /// Whether nothing will come.
     pub fn is_empty(&self) -> bool {
         self.is_end_stream()
+    }
+
+    /// To be asked while its pieces cannot be passed on; ready when it has to end now.
+    pub fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Body::Staged(Staged(Some(stage))) => stage.poll_meanwhile(cx),
+            _ => Poll::Pending,
+        }
     }
 
     /// The next piece.

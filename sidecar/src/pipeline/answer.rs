@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The caller's answer.
 pub(super) fn answer(mut told: Told, sent: Sent) -> Answer {
@@ -32,8 +32,11 @@ pub(super) fn answer(mut told: Told, sent: Sent) -> Answer {
             || headers.get("content-type").is_some_and(|t| t.starts_with("text/event-stream"));
         (!streams).then(|| Deadline::new(told.ex.timings.start + whole))
     });
-    let complete = body.is_end_stream();
-    told.ending = Ending { body: Some(Out::Received(body)), in_flight: Some(in_flight), deadline, complete };
+    // A body that is none needs no end: over HTTP/2 that may come later.
+    let bodiless = told.ex.request.method == http::Method::HEAD || matches!(status, 204 | 304);
+    let complete = bodiless || body.is_end_stream();
+    told.ending =
+        Ending { body: Some(Out::Received(body)), in_flight: Some(in_flight), deadline, stalled: None, complete };
     Answer { status, headers, body: told.into_body() }
 }
 
@@ -51,6 +54,8 @@ pub(super) struct Ending {
     body: Option<Out>,
     in_flight: Option<InFlight>,
     deadline: Option<Deadline>,
+    /// When a caller that takes nothing is given up.
+    stalled: Option<Deadline>,
     /// Whether nothing more will come; asked when the body is left without its end having been polled.
     complete: bool,
 }
@@ -59,7 +64,7 @@ impl Ending {
     /// A body of our own.
     pub(super) fn own(body: Body) -> Self {
         let complete = body.is_end_stream();
-        Ending { body: Some(Out::Own(body)), in_flight: None, deadline: None, complete }
+        Ending { body: Some(Out::Own(body)), in_flight: None, deadline: None, stalled: None, complete }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -83,6 +88,7 @@ impl Course {
     fn end(&mut self, fault: Option<Fault>) {
         self.ending.in_flight = None;
         self.ending.deadline = None;
+        self.ending.stalled = None;
         if let Some(fault) = fault {
             self.ex.fault.get_or_insert(fault);
         }
@@ -90,6 +96,7 @@ impl Course {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.ending.stalled = None;
         let polled = self.ending.poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -109,15 +116,41 @@ impl Course {
                 self.end(Some(fault));
             }
             Poll::Pending => {
-                if self.ending.deadline.as_mut().is_some_and(|d| d.poll_passed(cx)) {
-                    let fault = Fault::new(FaultKind::Timeout, "the answer was not complete in time (timeouts.whole)");
-                    self.end(Some(fault));
-                    self.ending.body = None;
+                if self.is_late(cx) {
                     return Poll::Ready(Some(Err(BodyError::Timeout)));
                 }
             }
         }
         polled
+    }
+
+    /// Whether the whole has taken too long; then it has ended.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let late = self.ending.deadline.as_mut().is_some_and(|d| d.poll_passed(cx));
+        if late {
+            let fault = Fault::new(FaultKind::Timeout, "the answer was not complete in time (timeouts.whole)");
+            self.end(Some(fault));
+            self.ending.body = None;
+        }
+        late
+    }
+
+    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_late(cx) {
+            return Poll::Ready(());
+        }
+        let idle = self.road.timeouts.idle;
+        let stalled = self.ending.stalled.get_or_insert_with(|| Deadline::new(Instant::now() + idle));
+        if stalled.poll_passed(cx) {
+            let detail = format!("the caller took nothing of its answer for {idle:?} (timeouts.idle)");
+            self.end(Some(Fault::new(FaultKind::ClientGone, detail)));
+            self.ending.body = None;
+            return Poll::Ready(());
+        }
+        if let Some(Out::Received(body)) = &mut self.ending.body {
+            body.poll_upload(cx);
+        }
+        Poll::Pending
     }
 }
 
@@ -144,6 +177,10 @@ impl HttpBody for Place {
 }
 
 impl Stage for Place {
+    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().map_or(Poll::Pending, |course| course.poll_meanwhile(cx))
+    }
+
     fn leave(mut self: Box<Self>) {
         // A body that is complete but was not asked for its end: none at all, or exactly as long as announced.
         // Otherwise the exchange is dropped unfinished, which tells it as cancelled.

@@ -62,6 +62,9 @@ impl HttpBody for Counting {
 /// body, counted on its way if nobody announced its length.
 pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
     let port = told.door().local.map_or(0, |l| l.port());
+    if let Body::Source(source) = &body {
+        told.upload = Some(source.clone());
+    }
     let ex = &mut told.ex;
     let headers = &mut ex.request.headers;
     hop::hop_by_hop(headers, upgrade);
@@ -108,6 +111,10 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
         }
         Err(Elapsed) => {
             let key = if limit == road.timeouts.answer { "answer" } else { "whole" };
+            if told.upload.as_ref().is_some_and(|upload| upload.is_awaited()) {
+                let detail = format!("no end of the request's body within {limit:?} (timeouts.{key})");
+                return Err(Fault::new(FaultKind::SlowCaller, detail));
+            }
             Err(Fault::new(FaultKind::Timeout, format!("no answer within {limit:?} (timeouts.{key})")))
         }
     }

@@ -19,6 +19,11 @@ pub(super) fn refuse(mut told: Told, fault: Fault, body: Body) -> Answer {
         // Who misunderstands one message may misunderstand where the next begins.
         answer.headers.set("connection", "close");
     }
+    if fault.kind == FaultKind::ClientGone && !two {
+        // 499 is for records; should the caller still be reading, its request is the one that is wrong.
+        answer.status = FaultKind::BadRequest.status();
+        answer.headers.set("connection", "close");
+    }
     told.ex.status = fault.kind.status();
     if answer.status == 200 {
         told.ex.grpc_status = Some(fault.kind.grpc_status());

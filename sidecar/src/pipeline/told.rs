@@ -5,7 +5,7 @@ use super::handling::Handling;
 use super::lane::{Door, Lane};
 use super::road::Road;
 use crate::command;
-use crate::exchange::{Body, Direction, Early, Exchange, Fault, FaultKind, Head, Outcome, Protocol};
+use crate::exchange::{Body, Direction, Early, Exchange, Fault, FaultKind, Head, Outcome, Protocol, Source};
 use crate::route::Way;
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
@@ -49,6 +49,10 @@ pub(super) struct Course {
     handling: Option<Handling>,
     /// Bytes of a request body of unknown length, counted as they pass.
     pub(super) body_in: Option<Rc<Cell<u64>>>,
+    /// Bytes that a tunnel has carried to the caller.
+    pub(super) tunnel_out: Option<Rc<Cell<u64>>>,
+    /// The request's body, as long as it comes from its connection.
+    pub(super) upload: Option<Rc<dyn Source>>,
     /// Takes informational answers before the final one.
     pub(super) early: Early,
     pub(super) ending: Ending,
@@ -75,6 +79,8 @@ impl Told {
             door: door.clone(),
             handling: None,
             body_in: None,
+            tunnel_out: None,
+            upload: None,
             early: Early::default(),
             ending: Ending::default(),
             finished: false,
@@ -151,6 +157,10 @@ impl Course {
         if let Some(counted) = &self.body_in {
             self.ex.bytes_in = counted.get();
         }
+        if let Some(counted) = &self.tunnel_out {
+            self.ex.bytes_out = counted.get();
+        }
+        self.upload = None;
         if self.ex.outcome.is_none() {
             self.ex.outcome = Some(match &self.ex.fault {
                 Some(fault) => fault.kind.outcome(),

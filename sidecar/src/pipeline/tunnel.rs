@@ -2,7 +2,7 @@
 
 use super::refuse;
 use super::told::Told;
-use crate::codec::server::{Upgrade, relay};
+use crate::codec::server::{Carried, Upgrade, relay};
 use crate::codec::{Stream, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
@@ -69,13 +69,12 @@ pub(super) async fn connect(mut told: Told, way: Way, upgrade: Option<Upgrade>, 
 }
 
 async fn carry(mut told: Told, near: Upgrade, far: Stream, counted: (InFlight, Option<Counted>)) {
-    match relay(near, far).await {
-        Ok((inward, outward)) => {
-            told.ex.bytes_in = inward;
-            told.ex.bytes_out = outward;
-        }
+    let carried = Carried::default();
+    told.body_in = Some(carried.inward.clone());
+    told.tunnel_out = Some(carried.outward.clone());
+    if let Err(e) = relay(near, far, &carried).await {
         // One side ended without a goodbye, as WebSocket clients do; the exchange itself went well.
-        Err(e) => tracing::debug!("a tunnel ended: {e}"),
+        tracing::debug!("a tunnel ended: {e}");
     }
     drop(counted);
     told.finish();

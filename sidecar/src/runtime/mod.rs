@@ -8,6 +8,7 @@ mod child;
 mod keeper;
 mod limits;
 mod listen;
+mod quiet;
 mod signals;
 mod teller;
 mod worker;

@@ -1,6 +1,7 @@
 //! One worker thread: its runtime, its listeners, its connections. It shares nothing on the road.
 
 use super::listen::Bound;
+use super::quiet::Quiet;
 use crate::codec::proxy_protocol::{self, Parsed};
 use crate::codec::server::{self, Ended, Life, PREFACE};
 use crate::codec::{self, Socket, forwarded};
@@ -10,7 +11,7 @@ use crate::pipeline::{self, Blueprint, Door, Lane};
 use crate::sink::Teller;
 use slab::Slab;
 use socket2::{SockRef, TcpKeepalive};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -30,6 +31,8 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const SILENT: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process is out of descriptors.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
+/// Callers over `limits.connections` that are given time to read their answer.
+const LEAVING_MAX: usize = 64;
 /// Enough for either HTTP preface or a PROXY protocol header.
 const FIRST: usize = 4096 + 16;
 
@@ -61,6 +64,10 @@ struct Worker {
     connections: RefCell<Slab<(Direction, Rc<Life>)>>,
     listeners: RefCell<Vec<(Listener, JoinHandle<()>)>>,
     trusted: RefCell<Arc<[ipnet::IpNet]>>,
+    /// For what callers do wrong.
+    quiet: Quiet,
+    /// Callers that are turned away and still have to read it.
+    leaving: Cell<usize>,
 }
 
 /// Runs a worker thread until it is told to stop.
@@ -81,6 +88,8 @@ pub(super) fn run(
             connections: RefCell::default(),
             listeners: RefCell::default(),
             trusted: RefCell::new(blueprint.trusted.clone()),
+            quiet: Quiet::default(),
+            leaving: Cell::new(0),
         });
         tokio::task::spawn_local(deadline::tick());
         tokio::task::spawn_local(sweep(worker.clone()));
@@ -182,6 +191,13 @@ async fn drain(worker: Rc<Worker>, direction: Direction, done: oneshot::Sender<(
 }
 
 impl Worker {
+    /// Says why a message was refused that never became a command; the caller is told in its answer.
+    fn tell_refused(&self, peer: Option<SocketAddr>, why: &str) {
+        let Some(more) = self.quiet.may_speak(Instant::now()) else { return };
+        let peer = peer.map_or_else(|| "a unix socket".to_owned(), |p| p.to_string());
+        tracing::warn!(peer, kept_back = more, "refused a message: {why}");
+    }
+
     fn listen(self: &Rc<Self>, listener: Listener, bound: Bound) -> io::Result<()> {
         let local = bound.local();
         let open = match bound {
@@ -242,7 +258,7 @@ async fn accept(worker: Rc<Worker>, listener: Listener, open: Open, local: Optio
                 if taken >= worker.shared.connections_max.load(Ordering::Relaxed) {
                     worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
                     worker.lane.rejected(FaultKind::Overloaded.code());
-                    tokio::task::spawn_local(turn_away(socket));
+                    tokio::task::spawn_local(turn_away(worker.clone(), socket));
                     continue;
                 }
                 tokio::task::spawn_local(connection(worker.clone(), listener.clone(), socket, local, peer));
@@ -261,14 +277,41 @@ async fn accept(worker: Rc<Worker>, listener: Listener, open: Open, local: Optio
     }
 }
 
-async fn turn_away(mut socket: Socket) {
+async fn turn_away(worker: Rc<Worker>, mut socket: Socket) {
     let problem = r#"{"type":"urn:fourmi:error:overloaded","title":"Too much at once","status":503,"detail":"limits.connections","fault":"fourmi"}"#;
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
          server: fourmi\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{problem}",
         problem.len()
     );
-    let _ = tokio::time::timeout(Duration::from_secs(1), socket.write_all(answer.as_bytes())).await;
+    let told = async {
+        socket.write_all(answer.as_bytes()).await?;
+        if worker.leaving.get() < LEAVING_MAX {
+            // What it has sent is read, or the system would take the answer back with a reset.
+            let _here = Leaving::new(&worker.leaving);
+            socket.shutdown().await?;
+            let mut rest = [0; 1024];
+            while socket.read(&mut rest).await? > 0 {}
+        }
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
+}
+
+/// One of those that are leaving.
+struct Leaving<'a>(&'a Cell<usize>);
+
+impl<'a> Leaving<'a> {
+    fn new(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Leaving(count)
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// Takes itself out of every count when the connection ends, however it ends; a tunnel holds it by its door.
@@ -343,11 +386,11 @@ async fn connection(
     match ended {
         Ended::Malformed(why) => {
             worker.lane.rejected(FaultKind::BadRequest.code());
-            tracing::debug!(peer = ?peer, "a message was refused: {why}");
+            worker.tell_refused(peer, why);
         }
         Ended::HeadTooLarge => {
             worker.lane.rejected(FaultKind::HeadTooLarge.code());
-            tracing::warn!(peer = ?peer, "a header block over {} bytes was refused (limits.head)", limits.head);
+            worker.tell_refused(peer, "its head is over limits.head or limits.headers");
         }
         Ended::Well | Ended::Broken => {}
     }

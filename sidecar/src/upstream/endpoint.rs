@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Free connections kept to one instance by one thread.
 const IDLE_MAX: usize = 512;
+/// A connection that was free this long may have been closed since the event loop last looked.
+const RESTED: Duration = Duration::from_millis(100);
 /// A name is resolved again after this long.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 /// How long an instance that refused is left alone: doubles from the first to the last.
@@ -148,8 +150,9 @@ impl Endpoint {
     /// A free connection that still stands, the one used last first.
     pub fn free(&self) -> Option<Box<Http1>> {
         loop {
-            let (mut conn, _) = self.idle.borrow_mut().pop()?;
-            if conn.is_usable() {
+            let (mut conn, since) = self.idle.borrow_mut().pop()?;
+            let rested = self.used.get().saturating_duration_since(since) > RESTED;
+            if conn.is_usable() && (!rested || conn.is_silent()) {
                 return Some(conn);
             }
         }

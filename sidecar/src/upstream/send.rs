@@ -100,6 +100,10 @@ pub async fn send(
                 last = Some(Fault::new(FaultKind::Unreachable, detail).retry(Retry::Safe));
                 tried.push(endpoint);
             }
+            Err(Failed::NoRoom(error)) => {
+                let detail = format!("no connection to {}: {error}", endpoint.label);
+                return Err(Fault::new(FaultKind::Overloaded, detail).retry(Retry::Safe).retry_after(1));
+            }
             Err(Failed::Unsent) if unsent < UNSENT_MAX => {
                 unsent += 1;
                 let why = "the connection ended without an answer";
@@ -117,6 +121,8 @@ pub async fn send(
 enum Failed {
     /// No connection; the request is whole.
     NotConnected(String),
+    /// This machine has no room for a connection, which says nothing of the instance.
+    NoRoom(String),
     /// The connection died before a byte was written; the request is whole.
     Unsent,
     /// Final.
@@ -217,9 +223,16 @@ fn failed(endpoint: &Endpoint, error: SendError, again: impl Fn(&Cause) -> bool)
 fn connected<C>(result: Result<std::io::Result<C>, Elapsed>, timeouts: &Timeouts) -> Result<C, Failed> {
     match result {
         Ok(Ok(conn)) => Ok(conn),
+        Ok(Err(e)) if is_ours(&e) => Err(Failed::NoRoom(e.to_string())),
         Ok(Err(e)) => Err(Failed::NotConnected(e.to_string())),
         Err(Elapsed) => Err(Failed::NotConnected(no_time(timeouts))),
     }
+}
+
+/// Out of descriptors, ports or memory.
+fn is_ours(error: &std::io::Error) -> bool {
+    use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL | ENOBUFS | ENOMEM))
 }
 
 fn no_time(timeouts: &Timeouts) -> String {

@@ -35,14 +35,16 @@ pub struct Http1 {
     io: Io,
     writer: Writer,
     sending: Option<Sending>,
-    /// The first piece of the body, while it is not sure that a byte of the request has left.
+    /// The first piece of the body, while it is not sure that a byte of the request has left. No second one is taken
+    /// before that, so that the body can be given back.
     first: Bytes,
+    /// The body can be given back whole.
+    whole: bool,
     /// The socket takes nothing more.
     deaf: bool,
     decoder: Decoder,
     /// Another request may follow this answer.
     keep: bool,
-    used: bool,
     /// The last answer was larger than a small buffer.
     large: bool,
     parsed: usize,
@@ -63,10 +65,10 @@ impl Http1 {
             writer: Writer::default(),
             sending: None,
             first: Bytes::new(),
+            whole: true,
             deaf: false,
             decoder: Decoder::NONE,
             keep: true,
-            used: false,
             large: false,
             parsed: 0,
             informational: 0,
@@ -81,19 +83,31 @@ impl Http1 {
         self.io.read.is_empty() && self.io.poll_fill(&mut cx, false).is_pending()
     }
 
+    /// The same, asked of the system itself: what came in the meantime is known too. For a connection that has rested,
+    /// and so is likely to have been closed.
+    pub fn is_silent(&self) -> bool {
+        self.io.socket.is_silent()
+    }
+
     /// Sends a request and waits for the answer's head; informational ones before it go to `early`. The body is taken,
     /// and given back if it was not one byte sent.
     pub async fn send(&mut self, head: &Head, body: &mut Body, early: &Early) -> Result<Received, Box<SendError>> {
         let length = body.size_hint().exact().map_or(Length::Chunked, Length::Known);
+        if let (Length::Known(n), Some(line)) = (length, head.headers.get_bytes("content-length"))
+            && parse::number(line) != Some(n)
+        {
+            // What comes behind would be taken for its rest.
+            let cause = Cause::BadBody("the body is not as long as announced".to_owned());
+            return Err(Box::new(SendError { unsent: false, cause }));
+        }
         write_request(self.writer.begin(), head, length);
         self.sending = match length {
             Length::Known(0) => None,
             Length::Known(left) => Some(Sending { body: std::mem::replace(body, Body::Empty), length, left }),
             _ => Some(Sending { body: std::mem::replace(body, Body::Empty), length, left: 0 }),
         };
-        (self.deaf, self.keep, self.informational, self.parsed) = (false, false, 0, 0);
+        (self.deaf, self.keep, self.informational, self.parsed, self.whole) = (false, false, 0, 0, true);
         let sent = std::future::poll_fn(|cx| self.poll_send(cx, &head.method, early)).await;
-        self.used = true;
         let first = std::mem::take(&mut self.first);
         sent.map_err(|(unsent, cause)| {
             if unsent {
@@ -112,7 +126,7 @@ impl Http1 {
         if !self.deaf {
             match self.poll_write(cx) {
                 Poll::Ready(Err(WriteError::Body(e))) => return Poll::Ready(Err((false, cause_of(e)))),
-                Poll::Ready(Err(WriteError::Io)) if self.writer.is_untouched() => {
+                Poll::Ready(Err(WriteError::Io)) if self.whole && self.writer.is_untouched() => {
                     return Poll::Ready(Err((true, Cause::Ended)));
                 }
                 // It may have answered before it stopped listening.
@@ -129,6 +143,7 @@ impl Http1 {
             let mut waits = false;
             while let Some(sending) = &mut self.sending
                 && self.writer.takes_more()
+                && (self.first.is_empty() || !self.writer.is_untouched())
             {
                 match Pin::new(&mut sending.body).poll_frame(cx) {
                     Poll::Ready(frame) => self.stage(frame)?,
@@ -169,7 +184,7 @@ impl Http1 {
                     let left = sending.left.checked_sub(data.len() as u64);
                     sending.left = left.ok_or_else(|| wrong("the body is longer than announced"))?;
                 }
-                if self.used && self.writer.is_untouched() && self.first.is_empty() {
+                if self.writer.is_untouched() {
                     self.first = data.clone();
                 }
                 self.writer.data(sending.length, data);
@@ -179,6 +194,7 @@ impl Http1 {
             }
             // Only chunked bodies have trailers; behind a known length there is no place for them.
             Err(frame) if !known => {
+                self.whole &= !self.writer.is_untouched();
                 self.writer.end(frame.trailers_ref());
                 self.sending = None;
             }
@@ -271,10 +287,7 @@ impl Http1 {
 
     /// The next piece of the answer's body; goes on with what is left of the request meanwhile.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.sending.is_some() && !self.deaf && matches!(self.poll_write(cx), Poll::Ready(Err(_))) {
-            // The answer may be whole all the same.
-            self.deaf = true;
-        }
+        self.poll_upload(cx);
         loop {
             match self.decoder.decode(&mut self.io.read) {
                 Ok(Found::Data(data)) => {
@@ -298,6 +311,14 @@ impl Http1 {
                 Ok(_) => {}
                 Err(e) => return Poll::Ready(Some(Err(BodyError::Io(e)))),
             }
+        }
+    }
+
+    /// Goes on with what is left of the request.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if self.sending.is_some() && !self.deaf && matches!(self.poll_write(cx), Poll::Ready(Err(_))) {
+            // The answer may be whole all the same.
+            self.deaf = true;
         }
     }
 
@@ -366,6 +387,13 @@ impl OwnBody {
     /// `home` gets the connection.
     pub fn new(conn: Box<Http1>, home: Rc<dyn Home>) -> Self {
         OwnBody { conn: Some(conn), home }
+    }
+
+    /// Goes on with the request while nobody takes the answer.
+    pub(in crate::codec) fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Some(conn) = &mut self.conn {
+            conn.poll_upload(cx);
+        }
     }
 
     fn end(&mut self) {

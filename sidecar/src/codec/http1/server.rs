@@ -9,7 +9,7 @@ use super::{Framing, Length, Refusal, request};
 use crate::codec::life::Life;
 use crate::codec::server::{Ended, Incoming, Upgrade};
 use crate::codec::stream::{Socket, Stream};
-use crate::codec::{hop, problem};
+use crate::codec::{date, hop, problem};
 use crate::exchange::deadline::until;
 use crate::exchange::{Answer, Body, BodyError, Early, Fault, FaultKind, Head, Headers, Limits, Protocol, Source};
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
 
@@ -39,6 +39,8 @@ struct Parts {
     io: Io,
     writer: Writer,
     decoder: Decoder,
+    /// More of the body was wanted than has come.
+    awaited: bool,
     /// The caller waits for 100 Continue before it sends the body.
     expects: bool,
     parsed: usize,
@@ -87,6 +89,7 @@ where
         io: Io::new(socket, &first),
         writer: Writer::default(),
         decoder: Decoder::NONE,
+        awaited: false,
         expects: false,
         parsed: 0,
     })));
@@ -223,7 +226,7 @@ impl Conn {
     /// The body that follows; a small one that is there already is taken at once.
     fn body(self: &Rc<Self>, parts: &mut Parts, length: Length, expects: bool) -> Body {
         parts.decoder = Decoder::new(length);
-        parts.expects = false;
+        (parts.expects, parts.awaited) = (false, false);
         let body = match length {
             Length::Known(0) => Body::Empty,
             Length::Known(n) if parts.io.read.len() as u64 >= n => match parts.decoder.decode(&mut parts.io.read) {
@@ -299,9 +302,8 @@ impl Conn {
         if keep && (!unread || self.discard(LINGER_BYTES, LINGER).await) {
             return After::Next;
         }
-        if unread {
-            self.linger(LINGER_BYTES, LINGER).await;
-        }
+        // Whatever lies unread when a socket is closed makes the system take back what the caller has not received.
+        self.linger(LINGER_BYTES, LINGER).await;
         After::Close
     }
 
@@ -320,11 +322,18 @@ impl Conn {
                     }
                 }
             }
-            let mut parts = self.0.borrow_mut();
-            let parts = &mut *parts;
-            ready!(parts.writer.poll_flush(&mut parts.io.socket, cx)).map_err(|_| Broken)?;
-            if out.body.is_none() {
-                return Poll::Ready(Ok(()));
+            let mut guard = self.0.borrow_mut();
+            let parts = &mut *guard;
+            let flushed = parts.writer.poll_flush(&mut parts.io.socket, cx);
+            match (flushed, &mut out.body) {
+                (Poll::Ready(Err(_)), _) => return Poll::Ready(Err(Broken)),
+                (Poll::Ready(Ok(())), None) => return Poll::Ready(Ok(())),
+                (Poll::Ready(Ok(())), Some(_)) => {}
+                (Poll::Pending, None) => return Poll::Pending,
+                (Poll::Pending, Some(body)) => {
+                    drop(guard);
+                    return body.poll_meanwhile(cx).map(|()| Err(Broken));
+                }
             }
             if waits {
                 return Poll::Pending;
@@ -344,7 +353,8 @@ impl Conn {
                 (Fault::new(FaultKind::HeadTooLarge, detail), Ended::HeadTooLarge)
             }
         };
-        let Answer { status, headers, body } = problem::answer(&fault, None);
+        let Answer { status, mut headers, body } = problem::answer(&fault, None);
+        date::add(&mut headers, SystemTime::now());
         let length = Length::Known(body.size_hint().exact().unwrap_or(0));
         write_answer(self.0.borrow_mut().writer.begin(), status, &headers, Some(length), Persistence::Close);
         let mut out = Outgoing::new(body, length, false);
@@ -418,7 +428,10 @@ impl Source for Conn {
                 Err(Refusal::Malformed(why)) => return Poll::Ready(Some(Err(BodyError::Malformed(why)))),
                 Err(Refusal::TooLarge) => return Poll::Ready(Some(Err(BodyError::Malformed("too large")))),
             }
-            match ready!(parts.io.poll_fill(cx, parts.decoder.is_large())) {
+            parts.awaited = true;
+            let filled = ready!(parts.io.poll_fill(cx, parts.decoder.is_large()));
+            parts.awaited = false;
+            match filled {
                 Ok(0) => return Poll::Ready(Some(Err(BodyError::Closed))),
                 Ok(_) => {}
                 Err(e) => return Poll::Ready(Some(Err(BodyError::Io(e)))),
@@ -428,6 +441,10 @@ impl Source for Conn {
 
     fn is_end_stream(&self) -> bool {
         self.0.borrow().decoder.is_done()
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.0.borrow().awaited
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -117,7 +117,7 @@ async fn send(mut stream: SendStream<Bytes>, mut body: Body, bodiless: bool) {
                 if data.is_empty() && !last {
                     continue;
                 }
-                if !data.is_empty() && !has_room(&mut stream).await {
+                if !data.is_empty() && !has_room(&mut stream, &mut body).await {
                     return;
                 }
                 if stream.send_data(data, last).is_err() || last {
@@ -137,7 +137,7 @@ async fn send(mut stream: SendStream<Bytes>, mut body: Body, bodiless: bool) {
 
 /// Waits until a first byte may leave; the rest of its piece then waits inside `h2`, one piece for each stream. Window
 /// is asked for only when there is something to send: what a stream holds of the connection's, others miss.
-async fn has_room(stream: &mut SendStream<Bytes>) -> bool {
+async fn has_room(stream: &mut SendStream<Bytes>, body: &mut Body) -> bool {
     stream.reserve_capacity(1);
     let room = unless_reset(stream, |stream, cx| {
         loop {
@@ -147,7 +147,7 @@ async fn has_room(stream: &mut SendStream<Bytes>) -> bool {
             match stream.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(false),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return body.poll_meanwhile(cx).map(|()| false),
             }
         }
     });
