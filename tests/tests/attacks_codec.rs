@@ -1,6 +1,6 @@
 //! What was found when the HTTP codecs were attacked: commands that lose bytes, and connections that nothing ends.
 
-use fourmi_tests::h2::RawH2;
+use fourmi_tests::h2::{H2Worker, Pieces, RawH2};
 use fourmi_tests::net::Stream;
 use fourmi_tests::wire::{Kind, Wire};
 use fourmi_tests::{Fourmi, GelfServer, Setup, Worker, until};
@@ -79,7 +79,8 @@ fn a_command_of_known_length_that_is_sent_again_is_sent_whole() {
     // The first read of the command ends within its body; its padding does not travel on, so that the two pieces of
     // the body are ready before a byte of the head has left.
     let pad = "p".repeat(3800);
-    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: x-pad\r\nX-Pad: {pad}\r\nContent-Length: 2000\r\n\r\n");
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: x-pad\r\nX-Pad: {pad}\r\nContent-Length: 2000\r\n\r\n");
     assert!((3800..4090).contains(&head.len()));
     let body = "b".repeat(2000);
     assert_eq!(String::from_utf8_lossy(&what_is_sent_again(format!("{head}{body}").as_bytes())), body);
@@ -173,4 +174,36 @@ fn a_body_goes_on_while_nobody_reads_the_answer() {
     std::thread::sleep(Duration::from_millis(500));
     stream.set_write_timeout(Some(fourmi_tests::patience::patience())).unwrap();
     stream.write_all(&vec![b'y'; UP]).expect("the worker reads the body, so it must go on");
+}
+
+#[test]
+fn what_follows_a_refused_connect_is_its_body_and_no_command() {
+    let worker = Worker::echo();
+    let services = format!("{{stock: {{address: \"{}\"}}}}", worker.address());
+    let fourmi = Setup::beside(worker.address()).outbound(services).start();
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: stock\r\n\r\n";
+    let nobody = fourmi_tests::free_port();
+    let mut caller = fourmi.outbound();
+    let head = format!("CONNECT 127.0.0.1:{nobody} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", hidden.len());
+    caller.send(head + hidden);
+    assert!(caller.answer().status() >= 400);
+    caller.try_send("GET /after HTTP/1.1\r\nHost: stock\r\nConnection: close\r\n\r\n");
+    caller.rest();
+    let seen: Vec<String> = worker.requests().iter().map(|r| r.target().to_owned()).collect();
+    assert!(!seen.contains(&"/hidden".to_owned()), "{seen:?}");
+}
+
+#[test]
+fn an_answer_without_a_body_is_no_cancelled_one_when_its_stream_ends_later() {
+    let worker = H2Worker::replying(|_| {
+        let mut answer = http::Response::new(Pieces::of("").with_trailers(&[("x-after", "all")]));
+        *answer.status_mut() = http::StatusCode::NO_CONTENT;
+        answer
+    });
+    let server = GelfServer::start();
+    let fourmi = Setup::beside(&worker.address()).gelf(&server).start();
+    let answer = fourmi.get_with("/", "Fourmi-Command: Done\r\n");
+    assert_eq!(answer.status(), 204);
+    let record = server.record("_command", "Done");
+    assert_eq!(record["_outcome"], "success", "{record}");
 }
