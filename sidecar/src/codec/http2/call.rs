@@ -53,15 +53,19 @@ fn answers(name: &str) -> bool {
 }
 
 /// Handles a request and sends its answer. A caller that resets its stream, or leaves, ends both at once.
-pub(super) async fn serve<H, F>(request: Request<RecvStream>, respond: SendResponse<Bytes>, handle: Rc<H>)
-where
+pub(super) async fn serve<H, F>(
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    handle: Rc<H>,
+    lines_max: usize,
+) where
     H: Fn(Incoming) -> F,
     F: Future<Output = Answer>,
 {
     let head = *request.method() == Method::HEAD;
     let caller = Rc::new(Caller { respond: RefCell::new(respond), told_early: Cell::new(0) });
     let answer = {
-        let mut handling = pin!(handle(request::incoming(request, Early::new(caller.clone()))));
+        let mut handling = pin!(handle(request::incoming(request, Early::new(caller.clone()), lines_max)));
         std::future::poll_fn(|cx| {
             if caller.respond.borrow_mut().poll_reset(cx).is_ready() {
                 return Poll::Ready(None);

@@ -9,7 +9,7 @@ use http::{Method, Request};
 use std::rc::Rc;
 
 /// A request as the road wants it.
-pub(super) fn incoming(request: Request<RecvStream>, early: Early) -> Incoming {
+pub(super) fn incoming(request: Request<RecvStream>, early: Early, lines_max: usize) -> Incoming {
     let (parts, stream) = request.into_parts();
     let mut head = Head::recycled();
     head.method = parts.method;
@@ -23,7 +23,13 @@ pub(super) fn incoming(request: Request<RecvStream>, early: Early) -> Incoming {
     } else {
         Body::Source(Rc::new(Upload::new(stream, length)))
     };
-    let head = match fill(&mut head, &parts.uri) {
+    let filled = if head.headers.len() > lines_max {
+        let detail = format!("more than {lines_max} header lines (limits.headers)");
+        Err(Fault::new(FaultKind::HeadTooLarge, detail))
+    } else {
+        fill(&mut head, &parts.uri)
+    };
+    let head = match filled {
         Ok(()) => Ok(head),
         Err(fault) => Err((head, fault)),
     };

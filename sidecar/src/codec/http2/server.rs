@@ -52,7 +52,7 @@ where
         .max_local_error_reset_streams(Some(RESET_FOR_ERRORS_MAX))
         .handshake(Stream::new(socket, first));
     let served = match handshake.await {
-        Ok(conn) => accept(conn, life, Rc::new(handle)).await,
+        Ok(conn) => accept(conn, life, Rc::new(handle), limits.headers).await,
         Err(e) => Err(e),
     };
     match served {
@@ -63,7 +63,12 @@ where
 }
 
 /// Takes streams until the connection ends, or is asked to and all of them have.
-async fn accept<H, F>(mut conn: Connection<Stream, Bytes>, life: &Life, handle: Rc<H>) -> Result<(), h2::Error>
+async fn accept<H, F>(
+    mut conn: Connection<Stream, Bytes>,
+    life: &Life,
+    handle: Rc<H>,
+    lines_max: usize,
+) -> Result<(), h2::Error>
 where
     H: Fn(Incoming) -> F + 'static,
     F: Future<Output = Answer> + 'static,
@@ -75,7 +80,7 @@ where
         }
         while let Some(accepted) = ready!(conn.poll_accept(cx)) {
             let (request, respond) = accepted?;
-            tokio::task::spawn_local(call::serve(request, respond, handle.clone()));
+            tokio::task::spawn_local(call::serve(request, respond, handle.clone(), lines_max));
         }
         Poll::Ready(Ok(()))
     })
