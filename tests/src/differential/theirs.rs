@@ -128,10 +128,15 @@ fn finish(messages: Vec<Message>, end: End) -> Seen {
 
 /// The final answer on a connection to an instance.
 pub(super) fn answer(wire: &[u8], split: Split, method: Method) -> Seen {
+    answer_within(wire, split, method, super::ours_answer::LINES_MAX)
+}
+
+/// The same of an answer of at most so many lines.
+pub(super) fn answer_within(wire: &[u8], split: Split, method: Method, lines_max: usize) -> Seen {
     let (io, _) = Pieces::new(&split.pieces(wire), true);
     let seen = run(async move {
         let mut builder = hyper::client::conn::http1::Builder::new();
-        builder.max_headers(super::ours_answer::LINES_MAX).max_buf_size(256 << 10);
+        builder.max_headers(lines_max).max_buf_size(256 << 10);
         let Ok((mut sender, driver)) = builder.handshake::<_, Full<Bytes>>(io).await else { return Err(End::Broken) };
         let mut request = Request::new(Full::default());
         *request.method_mut() = method;
