@@ -4,6 +4,7 @@
 //! Both directions of an exchange run in one task: nothing is spawned, sent through a channel or, on the steady path,
 //! allocated for a command.
 
+mod answer;
 mod body;
 mod chunked;
 pub(super) mod client;

@@ -1,5 +1,6 @@
 //! One connection of a caller: its requests one after another, each answered in the same task.
 
+use super::answer::{Broken, Outgoing, Persistence, write_answer};
 use super::body::Decoder;
 use super::chunked::Found;
 use super::io::Io;
@@ -11,9 +12,9 @@ use crate::codec::server::{Ended, Incoming, Upgrade};
 use crate::codec::stream::{Socket, Stream};
 use crate::codec::{date, hop, problem};
 use crate::exchange::deadline::until;
-use crate::exchange::{Answer, Body, BodyError, Early, Fault, FaultKind, Head, Headers, Limits, Protocol, Source};
+use crate::exchange::{Answer, Body, BodyError, Early, Fault, FaultKind, Head, Limits, Protocol, Source};
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::cell::RefCell;
 use std::future::Future;
@@ -453,99 +454,4 @@ impl Source for Conn {
             None => SizeHint::new(),
         }
     }
-}
-
-/// The answer cannot be finished.
-struct Broken;
-
-/// An answer's body on its way to the caller.
-struct Outgoing {
-    body: Option<Body>,
-    length: Length,
-    left: u64,
-    trailers: bool,
-}
-
-impl Outgoing {
-    fn new(body: Body, length: Length, trailers: bool) -> Self {
-        let left = if let Length::Known(n) = length { n } else { 0 };
-        Outgoing { body: Some(body), length, left, trailers }
-    }
-
-    /// Takes the next piece, or the end.
-    fn stage(&mut self, writer: &mut Writer, frame: Option<Result<Frame<Bytes>, BodyError>>) -> Result<(), Broken> {
-        let known = matches!(self.length, Length::Known(_));
-        let Some(frame) = frame.transpose().map_err(|_| Broken)? else {
-            if self.length == Length::Chunked {
-                writer.end(None);
-            }
-            self.body = None;
-            return if known && self.left > 0 { Err(Broken) } else { Ok(()) };
-        };
-        match frame.into_data() {
-            Ok(data) => {
-                if known {
-                    self.left = self.left.checked_sub(data.len() as u64).ok_or(Broken)?;
-                }
-                writer.data(self.length, data);
-                if known && self.left == 0 && self.body.as_ref().is_none_or(HttpBody::is_end_stream) {
-                    self.body = None;
-                }
-            }
-            Err(frame) => {
-                if let (Length::Chunked, Ok(mut trailers)) = (self.length, frame.into_trailers()) {
-                    hop::trailers(&mut trailers);
-                    writer.end(self.trailers.then_some(&trailers));
-                    self.body = None;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What an answer says of the connection's future.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Persistence {
-    /// Nothing: it stays.
-    Default,
-    /// It stays, which an HTTP/1.0 caller has to be told.
-    KeepAlive,
-    /// It ends.
-    Close,
-    /// The answer's own lines say what becomes of it.
-    Upgrade,
-}
-
-/// Writes an answer's head; without `framing` the answer has no body, whatever its lines say.
-fn write_answer(out: &mut Vec<u8>, status: u16, headers: &Headers, framing: Option<Length>, persistence: Persistence) {
-    write_status(out, status);
-    headers.write_to(out);
-    match framing {
-        Some(Length::Known(n)) if !headers.contains("content-length") => {
-            out.extend_from_slice(b"content-length: ");
-            out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-        Some(Length::Chunked) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        _ => {}
-    }
-    out.extend_from_slice(match persistence {
-        Persistence::Close => b"connection: close\r\n\r\n",
-        Persistence::KeepAlive => b"connection: keep-alive\r\n\r\n",
-        Persistence::Default | Persistence::Upgrade => b"\r\n",
-    });
-}
-
-fn write_status(out: &mut Vec<u8>, status: u16) {
-    if status == 200 {
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-        return;
-    }
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
-    out.push(b' ');
-    let reason = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
-    out.extend_from_slice(reason.unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
 }
