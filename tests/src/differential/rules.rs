@@ -74,7 +74,7 @@ pub(super) const UNFINISHED: &str = "unfinished-and-malformed";
 pub(super) fn over_the_limit(case: &Case<'_>) -> bool {
     let refusals = (case.ours, case.theirs);
     matches!(refusals, (Item::End(End::Refused(400 | 431)), Item::End(End::Refused(400 | 431 | 414))))
-        && case.at.head.len() > HEAD_MAX
+        && case.at.head.len() >= HEAD_MAX
 }
 
 /// Whether two ends differ only in whether the fault of a head without an end was told.
