@@ -135,6 +135,16 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "connection-not-text",
+        reason: "hyper passes over a Connection line with bytes that are not text; its words are read here all the same",
+        then: Then::Stop,
+        holds: |c| {
+            c.side == Side::Requests
+                && (matches!(c.ours, Item::End(End::Well)) || matches!(c.theirs, Item::End(End::Well)))
+                && c.last.values("connection").iter().any(|v| !v.is_ascii())
+        },
+    },
+    Rule {
         name: "connect-with-body",
         reason: "what follows CONNECT is the tunnel's for some and a body for others (RFC 9110, 9.3.6): refused",
         then: Then::Stop,
