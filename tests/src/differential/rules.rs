@@ -135,6 +135,17 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "blank-end",
+        reason: "line ends behind the last message begin nothing, but a CR alone is none: refused, however it came",
+        then: Then::Stop,
+        holds: |c| {
+            c.side == Side::Requests
+                && matches!((c.ours, c.theirs), (Item::End(End::Refused(400)), Item::End(End::Well)))
+                && c.at.head.iter().all(|b| matches!(b, b'\r' | b'\n'))
+                && c.at.head.windows(2).any(|w| w[0] == b'\r' && w[1] != b'\n')
+        },
+    },
+    Rule {
         name: "connection-not-text",
         reason: "hyper passes over a Connection line with bytes that are not text; its words are read here all the same",
         then: Then::Stop,

@@ -145,14 +145,15 @@ impl Conn {
                 return Poll::Ready(Err(Stop::End));
             }
             match ready!(parts.io.poll_fill(cx, false)) {
-                // Line ends behind the last message begin nothing.
-                Ok(0) if parts.io.read.iter().all(|b| matches!(b, b'\r' | b'\n')) => {
-                    return Poll::Ready(Err(Stop::End));
-                }
                 // What is wrong with half a head does not depend on how it came.
                 Ok(0) => {
-                    let stop = self.request(parts, limits).err().map_or(Stop::Broken, Stop::Refused);
-                    return Poll::Ready(Err(stop));
+                    // Line ends behind the last message begin nothing.
+                    let nothing = parts.io.read.iter().all(|b| matches!(b, b'\r' | b'\n'));
+                    return Poll::Ready(Err(match self.request(parts, limits) {
+                        Err(refusal) => Stop::Refused(refusal),
+                        Ok(_) if nothing => Stop::End,
+                        Ok(_) => Stop::Broken,
+                    }));
                 }
                 Err(_) => return Poll::Ready(Err(Stop::Broken)),
                 Ok(_) => {}
