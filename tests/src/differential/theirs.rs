@@ -63,7 +63,9 @@ fn judge(parts: &Parts) -> Option<String> {
         (Some(_), Some(_)) => return None,
     };
     let authority = normalize::authority(in_target.unwrap_or(host)).ok()?;
-    let version = if parts.version == Version::HTTP_11 { "1.1" } else { "1.0" };
+    // A tunnel has no version any more.
+    let tunnel = parts.method == Method::CONNECT;
+    let version = if tunnel || parts.version == Version::HTTP_11 { "1.1" } else { "1.0" };
     Some(format!("{} {target} for {authority} HTTP/{version}", parts.method))
 }
 
