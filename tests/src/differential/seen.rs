@@ -72,6 +72,9 @@ fn hop(name: &str) -> bool {
 
 /// A `Content-Length` without what does not count.
 fn number(value: &[u8]) -> Vec<u8> {
+    if !value.iter().all(u8::is_ascii_digit) {
+        return value.to_vec();
+    }
     let zeros = value.iter().take_while(|b| **b == b'0').count().min(value.len().saturating_sub(1));
     value[zeros..].to_vec()
 }
