@@ -39,6 +39,7 @@ pub mod metric {
     pub const TAG: &str = "fourmi_tag_total";
     pub const REJECTED: &str = "fourmi_rejected_total";
     pub const RETRIES: &str = "fourmi_retries_total";
+    pub const RETRIES_SKIPPED: &str = "fourmi_retries_skipped_total";
     pub const INSTANCES: &str = "fourmi_instances";
     pub const SINK_RECORDS: &str = "fourmi_sink_records_total";
     pub const SINK_TROUBLES: &str = "fourmi_sink_troubles_total";

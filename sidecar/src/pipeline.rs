@@ -17,7 +17,7 @@ mod tunnel;
 pub use crate::command::trace::Sampling;
 pub use crate::exchange::{Limits, Timeouts};
 pub use lane::{Door, Lane};
-pub use road::{Blueprint, Place, Road};
+pub use road::{Blueprint, Road, Served};
 
 use crate::codec::server::Incoming;
 use crate::command::{self, Batch, Step};

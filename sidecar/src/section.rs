@@ -67,6 +67,22 @@ pub(crate) const fn later(name: &'static str, doc: &'static str) -> Key {
     Key { name, kind: Kind::Any, fallback: Fallback::None, required: false, doc, supported: false }
 }
 
+/// Several lists of keys as one of `N`.
+pub(crate) const fn join<const N: usize>(lists: &[&[Key]]) -> [Key; N] {
+    let mut all = [later("", ""); N];
+    let (mut n, mut i) = (0, 0);
+    while i < lists.len() {
+        let mut k = 0;
+        while k < lists[i].len() {
+            all[n] = lists[i][k];
+            n += 1;
+            k += 1;
+        }
+        i += 1;
+    }
+    all
+}
+
 impl Key {
     pub(crate) const fn or(mut self, yaml: &'static str) -> Key {
         self.fallback = Fallback::Yaml(yaml);

@@ -105,7 +105,7 @@ fn place(plan: &Plan, out: &mut Explained) {
     if let Some(service) = plan.outbound.iter().find(|s| *s.name == *name) {
         out.direction = Direction::Outbound;
         out.service = service.name.to_string();
-        out.instances.clone_from(&service.targets);
+        out.instances = service.addresses.iter().map(|a| a.target.clone()).collect();
         out.listener = plan.listeners.iter().find(|l| l.direction == Direction::Outbound).cloned();
         return;
     }
@@ -126,7 +126,7 @@ fn place(plan: &Plan, out: &mut Explained) {
     match (&out.listener, &plan.worker) {
         (None, _) => out.notes.push("no listener takes it: there is neither a worker nor such a service".into()),
         (_, None) => out.notes.push("there is no worker".into()),
-        (_, Some(worker)) => out.instances.clone_from(&worker.targets),
+        (_, Some(worker)) => out.instances = worker.addresses.iter().map(|a| a.target.clone()).collect(),
     }
 }
 

@@ -152,6 +152,7 @@ fn reaches(target: &Target, bind: &Bind) -> bool {
 
 fn loops(root: &Node, listeners: &[Listens], problems: &mut Problems) {
     let mut check = |node: &Node, what: &str, of: &dyn Fn(Option<Direction>) -> bool| {
+        let Some(node) = node.get("url") else { return };
         let Some(target) = node.text().and_then(|t| value::target(t).ok()) else { return };
         if let Some(own) = listeners.iter().find(|l| of(l.direction) && reaches(&target, &l.bind)) {
             let message = format!("`{what}` is Fourmi's own listener `{}`: commands would go round for ever", own.what);

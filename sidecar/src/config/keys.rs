@@ -3,13 +3,13 @@
 
 use crate::lines::KEYS as LINE_KEYS;
 use crate::names::port;
-use crate::section::{Key, Kind, Shape, Word, key, later, word};
+use crate::section::{Key, Kind, Shape, Word, join, key, later, word};
 use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
+use crate::upstream::section::{ADDRESSES, POLICY};
 use std::time::Duration;
 
 const TEXT: Kind = Kind::Text(Shape::Free);
 const POINTER: Kind = Kind::Text(Shape::Pointer);
-const TARGETS: Kind = Kind::OneOrMany(&Kind::Text(Shape::Target));
 const ANY_TIME: Kind = Kind::Duration { min: Duration::ZERO, off: false };
 const SOME_TIME: Kind = Kind::Duration { min: Duration::from_millis(1), off: false };
 
@@ -26,6 +26,7 @@ pub(crate) const ROOT: &[Key] = &[
         "Tags on every log line; metric labels only if listed in `metrics.labels`.",
     ),
     key("hostname", TEXT, "The machine's or container's name on records.").or_words("the machine's"),
+    key("zone", TEXT, "The zone that we are in: instances there are preferred."),
     key(
         "threads",
         Kind::Count { min: 1, max: 256, word: Some(&["auto"]) },
@@ -67,8 +68,10 @@ pub(crate) const ROOT: &[Key] = &[
     key("admin", Kind::OrOff(ADMIN), "Health, metrics and the admin API; `off` for none."),
 ];
 
-const WORKER: &[Key] = &[
-    key("address", TARGETS, "Where it listens; several that do the same are balanced by least in flight.").required(),
+pub(crate) const WORKER: &[Key] = &join::<{ OF_WORKER.len() + POLICY.len() }>(&[OF_WORKER, POLICY]);
+
+const OF_WORKER: &[Key] = &[
+    key("address", ADDRESSES, "Where it listens; several that do the same are balanced.").required(),
     key("ready", Kind::Section(READY), "How its readiness is asked; without it, by connecting."),
     later("tls", "How the worker is spoken to over TLS."),
 ];
@@ -100,8 +103,10 @@ const OUTBOUND: &[Key] = &[
     later("tls", "Certificate and key of an https listener."),
 ];
 
-const SERVICE: &[Key] = &[
-    key("address", TARGETS, "Where its instances listen.").required(),
+pub(crate) const SERVICE: &[Key] = &join::<{ OF_SERVICE.len() + POLICY.len() }>(&[OF_SERVICE, POLICY]);
+
+const OF_SERVICE: &[Key] = &[
+    key("address", ADDRESSES, "Where its instances listen.").required(),
     later("rate", "How fast commands may leave."),
     later("bind", "The local address to send from."),
     later("allow", "Hosts that may be reached."),

@@ -25,7 +25,7 @@ mod walk;
 
 pub use load::{LoadOptions, Loaded, load, parse, salvaged_admin};
 pub use page::{environment, environment_json, reference, starter};
-pub use plan::{Admin, Bind, Listener, Plan, Ready, Service, Worker};
+pub use plan::{Address, Admin, Bind, Listener, Plan, Ready, Service, Worker};
 pub use problem::{Problem, Report, Severity};
 pub use schema::schema;
 pub use shown::Shown;

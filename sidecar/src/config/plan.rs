@@ -5,7 +5,7 @@ use crate::exchange::{Direction, Identity};
 use crate::lines;
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
-use crate::upstream::Target;
+use crate::upstream::{Policy, Target};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ pub struct Plan {
     pub origin: Option<PathBuf>,
     /// Who we are.
     pub identity: Arc<Identity>,
+    /// The zone that we are in.
+    pub zone: Option<Arc<str>>,
     /// Worker threads; `auto` is resolved already.
     pub threads: usize,
     /// Every data listener.
@@ -78,11 +80,24 @@ pub enum Bind {
     Unix(PathBuf),
 }
 
-/// The local worker.
+/// Where one or several instances are.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The place as written.
+    pub target: Target,
+    /// Its share.
+    pub weight: u32,
+    /// The zone that it is in.
+    pub zone: Option<Arc<str>>,
+}
+
+/// The local worker.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Worker {
     /// One or several processes that do the same.
-    pub targets: Vec<Target>,
+    pub addresses: Vec<Address>,
+    /// How commands are sent to them.
+    pub policy: Arc<Policy>,
     /// How its readiness is asked.
     pub ready: Ready,
 }
@@ -102,12 +117,14 @@ pub enum Ready {
 }
 
 /// A service that the worker's commands go to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     /// Its name: what callers put in `Host`, alone or followed by `.service.fourmi`.
     pub name: Arc<str>,
-    /// Its instances.
-    pub targets: Vec<Target>,
+    /// Where its instances are.
+    pub addresses: Vec<Address>,
+    /// How commands are sent to them.
+    pub policy: Arc<Policy>,
 }
 
 /// The admin listener.

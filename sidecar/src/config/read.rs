@@ -1,7 +1,8 @@
 //! A checked and filled tree to the plan. Nothing is found wrong here any more; what can't be read is at its
 //! default, and stays unused, because the check has reported it.
 
-use super::plan::{Admin, Listener, Plan, Ready, Service, Worker};
+use super::keys::{SERVICE, WORKER};
+use super::plan::{Address, Admin, Listener, Plan, Ready, Service, Worker};
 use super::raw;
 use super::tree::Node;
 use super::value;
@@ -10,13 +11,13 @@ use crate::exchange::{Direction, Identity};
 use crate::lines;
 use crate::names::port;
 use crate::pipeline::{Limits, Sampling, Timeouts};
-use crate::section::Wrong;
+use crate::section::{Key, Wrong};
 use crate::section::address::Receiver;
 use crate::sink::{
     Dialect, LOG_KEYS, LogSettings, MetricSettings, OTLP_METRIC_KEYS, OtlpMetrics, Redactor, Show, StatsdPlace,
     StatsdSettings, TRACE_KEYS, TRACES,
 };
-use crate::upstream::Target;
+use crate::upstream::Policy;
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +39,12 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
             other => other.and_then(|t| t.parse().ok()).unwrap_or(1),
         },
         listeners,
-        worker: root.get("worker").map(|w| Worker { targets: targets(w), ready: ready(w.get("ready")) }),
+        zone: root.get("zone").and_then(Node::text).map(|z| z.trim().into()),
+        worker: root.get("worker").map(|w| Worker {
+            addresses: addresses(w),
+            policy: Arc::new(policy(w, WORKER).unwrap_or_default()),
+            ready: ready(w.get("ready")),
+        }),
         outbound: outbound(root),
         trusted: items(root, "trusted").filter_map(|n| value::network(n.text()?).ok()).collect(),
         identify: rules(root),
@@ -84,8 +90,20 @@ fn bytes(node: &Node, key: &str) -> Option<u64> {
     value::bytes(node.get(key)?.text()?).ok()
 }
 
-fn targets(node: &Node) -> Vec<Target> {
-    items(node, "address").filter_map(|n| value::target(n.text()?).ok()).collect()
+fn addresses(node: &Node) -> Vec<Address> {
+    let one = |n: &Node| {
+        Some(Address {
+            target: value::target(n.get("url")?.text()?).ok()?,
+            weight: number(n, "weight").unwrap_or(100),
+            zone: n.get("zone").and_then(Node::text).map(|z| z.trim().into()),
+        })
+    };
+    items(node, "address").filter_map(one).collect()
+}
+
+/// How commands are sent to a worker or a service, or why it can't be so.
+pub(crate) fn policy(node: &Node, keys: &[Key]) -> Result<Policy, Wrong> {
+    Policy::new(&raw::section(node, keys))
 }
 
 fn listeners(root: &Node, key: &str, direction: Direction, port: u16) -> Vec<Listener> {
@@ -110,7 +128,11 @@ fn outbound(root: &Node) -> Vec<Service> {
     items(root, "outbound")
         .filter_map(|o| o.get("services"))
         .flat_map(Node::entries)
-        .map(|e| Service { name: e.key.to_ascii_lowercase().into(), targets: targets(&e.value) })
+        .map(|e| Service {
+            name: e.key.to_ascii_lowercase().into(),
+            addresses: addresses(&e.value),
+            policy: Arc::new(policy(&e.value, SERVICE).unwrap_or_default()),
+        })
         .collect()
 }
 

@@ -90,16 +90,16 @@ admin: {listen: 127.0.0.1:1234}
         ["team=orders", "shop=7"]
     );
     let worker = plan.worker.as_ref().expect("there is a worker");
-    let shown: Vec<String> = worker.targets.iter().map(ToString::to_string).collect();
+    let shown: Vec<String> = worker.addresses.iter().map(|a| a.target.to_string()).collect();
     assert_eq!(shown, ["http://10.0.0.1:8080", "h2c://[::1]:9", "unix:/run/w.sock", "h2c+unix:/run/x.sock"]);
     assert_eq!(worker.ready, Ready::Http { path: "/healthz".into(), interval: Duration::from_millis(250) });
     assert_eq!(plan.listeners.len(), 3);
     assert!(plan.listeners[0].proxy_protocol && !plan.listeners[1].proxy_protocol);
     assert_eq!(plan.listeners[2].direction, Direction::Outbound);
     assert_eq!(&*plan.outbound[0].name, "mail");
-    assert_eq!(plan.outbound[1].targets.len(), 2);
-    assert_eq!(plan.outbound[1].targets[0].place, Place::Tcp("a".into(), 80));
-    assert_eq!(plan.outbound[1].targets[0].scheme, Scheme::Http);
+    assert_eq!(plan.outbound[1].addresses.len(), 2);
+    assert_eq!(plan.outbound[1].addresses[0].target.place, Place::Tcp("a".into(), 80));
+    assert_eq!(plan.outbound[1].addresses[0].target.scheme, Scheme::Http);
     assert_eq!(plan.trusted[1].to_string(), "192.168.1.1/32");
     assert_eq!((plan.identify.codec, plan.identify.name.as_deref()), (Some(Codec::Prooph), Some("/command")));
     assert_eq!(plan.timeouts.whole, Some(Duration::from_secs(120)));
@@ -119,7 +119,7 @@ admin: {listen: 127.0.0.1:1234}
 #[test]
 fn short_forms_and_switches() {
     let plan = good("worker: [http://a:1, http://b:2]\nadmin: off\nlogs: []\nmetrics: {sinks: [prometheus]}\n").plan;
-    assert_eq!(plan.worker.as_ref().map(|w| w.targets.len()), Some(2));
+    assert_eq!(plan.worker.as_ref().map(|w| w.addresses.len()), Some(2));
     assert!(plan.admin.is_none() && plan.logs.is_empty() && plan.metrics.prometheus);
     let plan = good("admin: false\nmetrics: {sinks: []}\nlogs:\n  - stdout:\nworker: http://a\ninbound: []\n").plan;
     assert!(plan.admin.is_none() && !plan.metrics.prometheus && plan.listeners.is_empty());
@@ -254,7 +254,7 @@ fn the_environment_is_laid_over_the_file() {
     let text = "worker: http://${HOST_NAME:-localhost}:${WORKER_PORT}\nenv: '${EMPTY:-staging}'\nservice: a-$${b}\n";
     let loaded = parse("fourmi.yaml", text, &env).expect("it is fine");
     let plan = &loaded.plan;
-    assert_eq!(plan.worker.as_ref().map(|w| w.targets[0].to_string()).as_deref(), Some("http://localhost:8081"));
+    assert_eq!(plan.worker.as_ref().map(|w| w.addresses[0].target.to_string()).as_deref(), Some("http://localhost:8081"));
     assert!(matches!(plan.worker.as_ref().map(|w| &w.ready), Some(Ready::Http { path, .. }) if path == "/up"));
     assert_eq!((&*plan.identity.env, &*plan.identity.service), ("staging", "a-${b}"));
     assert_eq!(plan.timeouts.answer, Duration::from_secs(5));

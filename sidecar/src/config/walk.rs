@@ -28,6 +28,13 @@ pub(crate) fn walk(node: &mut Node, kind: &Kind, path: &str, problems: &mut Prob
                 node.value = Value::List(vec![one]);
                 return;
             }
+            if matches!((&node.value, of), (Value::Map(_), Kind::Short(..) | Kind::Section(_))) {
+                let span = node.span;
+                let mut one = std::mem::replace(node, Node { value: Value::Bad, span });
+                walk(&mut one, of, path, problems);
+                node.value = Value::List(vec![one]);
+                return;
+            }
             list(node, of, kind, path, problems);
             if node.value == Value::List(Vec::new()) {
                 reject(node, "bad-value", path, "the list is empty".into(), "name at least one".into(), problems);

@@ -51,6 +51,8 @@ pub enum FaultKind {
     HeadTooLarge,
     /// The worker is not ready yet, or not any more.
     NotReady,
+    /// The service is left alone because it mostly fails.
+    CircuitOpen,
     /// No connection to any instance.
     Unreachable,
     /// The instance went away with the command in its hands.
@@ -81,6 +83,7 @@ impl FaultKind {
             FaultKind::BodyTooLarge => "body-too-large",
             FaultKind::HeadTooLarge => "head-too-large",
             FaultKind::NotReady => "not-ready",
+            FaultKind::CircuitOpen => "circuit-open",
             FaultKind::Unreachable => "unreachable",
             FaultKind::Broken => "broken",
             FaultKind::BadAnswer => "bad-answer",
@@ -104,6 +107,7 @@ impl FaultKind {
             | FaultKind::ClientGone => Side::Client,
             FaultKind::NoRoute | FaultKind::Overloaded | FaultKind::NotConfigured | FaultKind::Internal => Side::Fourmi,
             FaultKind::NotReady
+            | FaultKind::CircuitOpen
             | FaultKind::Unreachable
             | FaultKind::Broken
             | FaultKind::BadAnswer
@@ -118,7 +122,7 @@ impl FaultKind {
             FaultKind::NoRoute => 404,
             FaultKind::BodyTooLarge => 413,
             FaultKind::HeadTooLarge => 431,
-            FaultKind::NotReady | FaultKind::Overloaded => 503,
+            FaultKind::NotReady | FaultKind::CircuitOpen | FaultKind::Overloaded => 503,
             FaultKind::Unreachable | FaultKind::Broken | FaultKind::BadAnswer => 502,
             FaultKind::Timeout => 504,
             FaultKind::SlowCaller => 408,
@@ -133,7 +137,7 @@ impl FaultKind {
             FaultKind::BadRequest | FaultKind::BadPath => 3,
             FaultKind::NoRoute => 12,
             FaultKind::BodyTooLarge | FaultKind::HeadTooLarge | FaultKind::Overloaded => 8,
-            FaultKind::NotReady | FaultKind::Unreachable | FaultKind::Broken => 14,
+            FaultKind::NotReady | FaultKind::CircuitOpen | FaultKind::Unreachable | FaultKind::Broken => 14,
             FaultKind::Timeout | FaultKind::SlowCaller => 4,
             FaultKind::ClientGone => 1,
             FaultKind::BadAnswer | FaultKind::NotConfigured | FaultKind::Internal => 13,
@@ -152,6 +156,7 @@ impl FaultKind {
             | FaultKind::NoRoute
             | FaultKind::BodyTooLarge
             | FaultKind::HeadTooLarge
+            | FaultKind::CircuitOpen
             | FaultKind::Overloaded => Outcome::Rejected,
         }
     }
@@ -165,6 +170,7 @@ impl FaultKind {
             FaultKind::BodyTooLarge => "The body is larger than allowed",
             FaultKind::HeadTooLarge => "The headers are larger than allowed",
             FaultKind::NotReady => "No instance is ready",
+            FaultKind::CircuitOpen => "The service is left alone because it mostly fails",
             FaultKind::Unreachable => "No instance can be reached",
             FaultKind::Broken => "The instance went away before it answered",
             FaultKind::BadAnswer => "The instance's answer cannot be understood",

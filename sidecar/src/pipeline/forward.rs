@@ -7,14 +7,13 @@ use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
 use crate::exchange::{Body, BodyError, Fault, FaultKind, Protocol, Retry, Stage};
 use crate::route::Way;
-use crate::upstream::{self, Sent};
+use crate::upstream::{self, Failure, Sent, Task};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 /// Counts a body whose length nobody announced, and breaks it off at the limit.
 struct Counting {
@@ -96,20 +95,27 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
 pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Body) -> Result<Sent, Fault> {
     let start = told.ex.timings.start;
     let road = told.road.clone();
-    let Course { ex, early, .. } = &mut **told;
-    let sending = upstream::send(&way.cluster, body, ex, &road.timeouts, early, &*lane.tell);
+    let Course { ex, early, upload, .. } = &mut **told;
     let limit = road.timeouts.whole.map_or(road.timeouts.answer, |whole| whole.min(road.timeouts.answer));
-    let sent = until(start + limit, sending).await;
-    match sent {
-        Ok(sent) => {
-            told.ex.timings.answered = sent.is_ok().then(Instant::now);
-            if sent.as_ref().is_err_and(|fault| fault.retry == Retry::Safe) {
+    let task = Task {
+        ex,
+        body,
+        upload: upload.as_ref(),
+        early,
+        timeouts: &road.timeouts,
+        by: start + limit,
+        tell: &*lane.tell,
+    };
+    match upstream::send(&way.cluster, task).await {
+        Ok(sent) => Ok(sent),
+        Err(Failure::Fault(fault)) => {
+            if fault.retry == Retry::Safe {
                 // Nobody had it: the time was spent looking for somebody.
                 told.ex.timings.sent = None;
             }
-            sent
+            Err(*fault)
         }
-        Err(Elapsed) => {
+        Err(Failure::Late) => {
             let key = if limit == road.timeouts.answer { "answer" } else { "whole" };
             if told.upload.as_ref().is_some_and(|upload| upload.is_awaited()) {
                 let detail = format!("no end of the request's body within {limit:?} (timeouts.{key})");

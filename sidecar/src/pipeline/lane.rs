@@ -1,11 +1,11 @@
 //! What one worker thread owns: its road, its instances, its way to the sinks. Shared with no other thread.
 
 use super::handling::{Handled, Handling};
-use super::road::{Blueprint, Road};
+use super::road::{Blueprint, Road, Served};
 use crate::codec::server::Life;
 use crate::exchange::{Direction, Exchange, Tell};
 use crate::names::OTHER;
-use crate::upstream::{Cluster, Endpoint, Place, Scheme, Standing, Target};
+use crate::upstream::{Cluster, Kept, Member, Place, Policy, Pool, Scheme, Standing, Target};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -35,17 +35,19 @@ pub struct Door {
 /// What one worker thread owns.
 pub struct Lane {
     road: RefCell<Rc<Road>>,
-    endpoints: Endpoints,
+    kept: Keeping,
     named: RefCell<HashMap<String, Named>>,
     /// Hosts that have a label of their own, for the life of the thread.
     labels: RefCell<HashSet<Arc<str>>>,
     handled: Rc<Handled>,
+    /// How hosts that callers named are sent to.
+    plain: Arc<Policy>,
     /// The sinks' side of this thread.
     pub tell: Rc<dyn Tell>,
 }
 
-/// By place and by standing: one address behind two services is two instances, each with its own check.
-type Endpoints = RefCell<HashMap<(Target, *const Standing), Rc<Endpoint>>>;
+/// What the thread knows of each service, over changes of plan; the pool is what makes a service the same one.
+type Keeping = RefCell<HashMap<*const Pool, Rc<Kept>>>;
 
 pub(super) struct Named {
     pub(super) service: Arc<str>,
@@ -56,23 +58,24 @@ pub(super) struct Named {
 impl Lane {
     /// A lane on the road that a blueprint draws.
     pub fn new(blueprint: &Blueprint, tell: Rc<dyn Tell>) -> Rc<Self> {
-        let endpoints = RefCell::default();
-        let road = Road::new(blueprint, |target, ready| keep(&endpoints, &tell, target, ready));
+        let kept = RefCell::default();
+        let road = Road::new(blueprint, |served| keep(&kept, &tell, served));
         Rc::new(Lane {
             road: RefCell::new(Rc::new(road)),
-            endpoints,
+            kept,
             named: RefCell::default(),
             labels: RefCell::default(),
             handled: Rc::default(),
+            plain: Arc::default(),
             tell,
         })
     }
 
     /// From now on, new exchanges take the road of this blueprint; those on their way keep theirs.
     pub fn follow(&self, blueprint: &Blueprint) {
-        let road = Road::new(blueprint, |target, ready| keep(&self.endpoints, &self.tell, target, ready));
-        let used: Vec<Rc<Endpoint>> = road.endpoints().cloned().collect();
-        self.endpoints.borrow_mut().retain(|_, e| used.iter().any(|u| Rc::ptr_eq(u, e)));
+        let road = Road::new(blueprint, |served| keep(&self.kept, &self.tell, served));
+        let used: Vec<*const Kept> = road.kept().map(Rc::as_ptr).collect();
+        self.kept.borrow_mut().retain(|_, kept| used.contains(&Rc::as_ptr(kept)));
         *self.road.borrow_mut() = Rc::new(road);
     }
 
@@ -96,9 +99,10 @@ impl Lane {
         }
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let target = Target { scheme: Scheme::Http, place: Place::Tcp(bare.to_owned(), port) };
-        let ready = Standing::new(true);
-        let cluster = Cluster::new(vec![Endpoint::stranger(target, ready, self.tell.clone(), own.clone())], false);
         let service = self.label(host);
+        let member = Member::new(target, Standing::new(true));
+        let kept = Kept::new(service.clone(), Pool::new(vec![member]), self.tell.clone(), own.clone());
+        let cluster = Cluster::new(kept, self.plain.clone(), false);
         named.insert(key, Named { service: service.clone(), cluster: cluster.clone(), used: Instant::now() });
         (service, cluster)
     }
@@ -119,12 +123,12 @@ impl Lane {
 
     /// Closes connections to instances that were not used lately.
     pub fn sweep(&self, now: Instant) {
-        let age = self.road().timeouts.upstream_idle;
-        for endpoint in self.endpoints.borrow().values() {
-            endpoint.sweep(now, age);
+        let idle = self.road().timeouts.upstream_idle;
+        for kept in self.kept.borrow().values() {
+            kept.sweep(now, idle);
         }
         for named in self.named.borrow().values() {
-            named.cluster.endpoints.iter().for_each(|e| e.sweep(now, age));
+            named.cluster.kept().sweep(now, idle);
         }
     }
 
@@ -146,9 +150,8 @@ impl Lane {
     }
 }
 
-/// Instances keep their connections and their standing over a change of plan.
-fn keep(endpoints: &Endpoints, tell: &Rc<dyn Tell>, target: &Target, ready: &Arc<Standing>) -> Rc<Endpoint> {
-    let mut endpoints = endpoints.borrow_mut();
-    let made = || Endpoint::new(target.clone(), ready.clone(), tell.clone());
-    endpoints.entry((target.clone(), Arc::as_ptr(ready))).or_insert_with(made).clone()
+/// Services keep their connections and what is known of them over a change of plan.
+fn keep(kept: &Keeping, tell: &Rc<dyn Tell>, served: &Served) -> Rc<Kept> {
+    let made = || Kept::new(served.name.clone(), served.pool.clone(), tell.clone(), Rc::new([]));
+    kept.borrow_mut().entry(Arc::as_ptr(&served.pool)).or_insert_with(made).clone()
 }

@@ -7,19 +7,21 @@ use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Timeo
 use crate::middleware::{Chain, Settings};
 use crate::route::Way;
 use crate::sink::Show;
-use crate::upstream::{Cluster, Endpoint, Standing, Target};
+use crate::upstream::{Cluster, Kept, Policy, Pool};
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// An instance and what the control thread's checks say of it.
+/// A service: its instances, and how commands are sent to them.
 #[derive(Debug, Clone)]
-pub struct Place {
-    /// Where it is.
-    pub target: Target,
-    /// What checks and connections say of it.
-    pub standing: Arc<Standing>,
+pub struct Served {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its instances, of now and later; the same pool over changes of plan.
+    pub pool: Arc<Pool>,
+    /// How commands are sent.
+    pub policy: Arc<Policy>,
 }
 
 /// What a [`Road`] is built from; travels to every worker thread.
@@ -35,10 +37,10 @@ pub struct Blueprint {
     pub timeouts: Timeouts,
     /// Sizes and counts.
     pub limits: Limits,
-    /// The local worker's instances; empty when there is none.
-    pub worker: Vec<Place>,
+    /// The local worker.
+    pub worker: Option<Served>,
     /// Services of the outbound side.
-    pub services: Vec<(Arc<str>, Vec<Place>)>,
+    pub services: Vec<Served>,
     /// Ports of our own listeners, to which nothing may be sent back.
     pub own_ports: Vec<u16>,
     /// Whether there is an outbound listener.
@@ -70,24 +72,16 @@ pub struct Road {
 }
 
 impl Road {
-    /// Compiles a blueprint; `endpoint` finds or makes this thread's view of an instance.
-    pub(super) fn new(blueprint: &Blueprint, endpoint: impl Fn(&Target, &Arc<Standing>) -> Rc<Endpoint>) -> Self {
-        let cluster =
-            |places: &[Place]| Cluster::new(places.iter().map(|p| endpoint(&p.target, &p.standing)).collect(), true);
-        let worker = (!blueprint.worker.is_empty()).then(|| Way {
-            service: blueprint.identity.service.clone(),
-            route: "worker".into(),
+    /// Compiles a blueprint; `kept` finds or makes what this thread knows of a service.
+    pub(super) fn new(blueprint: &Blueprint, kept: impl Fn(&Served) -> Rc<Kept>) -> Self {
+        let way = |served: &Served, route: Arc<str>| Way {
+            service: served.name.clone(),
+            route,
             explicit: false,
-            cluster: cluster(&blueprint.worker),
-        });
-        let services = blueprint
-            .services
-            .iter()
-            .map(|(name, places)| {
-                let way = Way { service: name.clone(), route: name.clone(), explicit: false, cluster: cluster(places) };
-                (name.clone(), way)
-            })
-            .collect();
+            cluster: Cluster::new(kept(served), served.policy.clone(), true),
+        };
+        let worker = blueprint.worker.as_ref().map(|served| way(served, "worker".into()));
+        let services = blueprint.services.iter().map(|s| (s.name.clone(), way(s, s.name.clone()))).collect();
         Road {
             identity: blueprint.identity.clone(),
             rules: blueprint.rules.clone(),
@@ -108,9 +102,9 @@ impl Road {
         }
     }
 
-    /// Every configured instance.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Rc<Endpoint>> {
-        self.worker.iter().chain(self.services.values()).flat_map(|w| w.cluster.endpoints.iter())
+    /// What this thread knows of each configured service.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Rc<Kept>> {
+        self.worker.iter().chain(self.services.values()).map(|way| way.cluster.kept())
     }
 
     /// Where a command goes.

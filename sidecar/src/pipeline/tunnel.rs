@@ -8,7 +8,7 @@ use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
 use crate::exchange::{Answer, Body, Counted, Fault, FaultKind, Head, Headers, Protocol};
 use crate::route::Way;
-use crate::upstream::{InFlight, Sent};
+use crate::upstream::{InFlight, Pick, Sent};
 use std::time::Instant;
 
 /// Whether a request asks for another protocol (RFC 9110, 7.8).
@@ -44,8 +44,12 @@ pub(super) async fn connect(mut told: Told, way: Way, upgrade: Option<Upgrade>, 
     let Some(near) = upgrade else {
         return refuse::refuse(told, Fault::new(FaultKind::BadRequest, "CONNECT is for HTTP/1.1 here"), body);
     };
-    let Some(endpoint) = way.cluster.pick(Instant::now(), &[]) else {
-        let fault = Fault::new(FaultKind::NotReady, "no instance is ready").retry_after(1);
+    let picked = match way.cluster.pick(Instant::now(), &[]) {
+        Pick::One(endpoint) => endpoint.enter(way.cluster.most()).map(|in_flight| (endpoint, in_flight)),
+        Pick::Full | Pick::None => None,
+    };
+    let Some((endpoint, in_flight)) = picked else {
+        let fault = Fault::new(FaultKind::NotReady, "no instance is ready, or has room").retry_after(1);
         return refuse::refuse(told, fault, body);
     };
     told.ex.upstream = Some(endpoint.label.clone());
@@ -56,7 +60,6 @@ pub(super) async fn connect(mut told: Told, way: Way, upgrade: Option<Upgrade>, 
             endpoint.reached();
             told.ex.timings.answered = Some(Instant::now());
             told.ex.status = 200;
-            let in_flight = InFlight::new(&endpoint);
             let far = Stream::new(socket, Vec::new());
             tokio::task::spawn_local(carry(told, near, far, (in_flight, None)));
             return Answer { status: 200, headers: Headers::default(), body: Body::Empty };

@@ -1,16 +1,16 @@
 //! What the control thread knows and can do: the running plan, reload, drain, readiness.
 
-use super::blueprint::{Key, Standings};
+use super::blueprint;
 use super::limits;
 use super::listen;
+use super::services::{Changed, Services};
 use super::worker::{Order, Shared};
 use crate::admin::{Control, Part, Reloaded};
 use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
-use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Identity, Tell};
+use crate::exchange::{Direction, Identity};
 use crate::lines::Lines;
 use crate::pipeline::Blueprint;
 use crate::sink::{Event, EventKind, Hub};
-use crate::upstream::{Check, Target, keep_checking};
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 /// The control thread's state.
 pub(super) struct Keeper {
@@ -33,9 +32,8 @@ pub(super) struct Keeper {
     hub: Rc<Hub>,
     /// Takes the worker's own lines.
     pub(super) lines: Rc<Lines>,
-    standings: Standings,
+    services: Services,
     orders: RefCell<Vec<mpsc::Sender<Order>>>,
-    checks: RefCell<HashMap<Key, (Check, JoinHandle<()>)>>,
     draining: Cell<bool>,
     stopping: Cell<bool>,
     stop: Notify,
@@ -54,9 +52,8 @@ impl Keeper {
             loaded: RefCell::new(loaded),
             hub,
             lines,
-            standings: Standings::default(),
+            services: Services::default(),
             orders: RefCell::default(),
-            checks: RefCell::default(),
             draining: Cell::new(false),
             stopping: Cell::new(false),
             stop: Notify::new(),
@@ -71,7 +68,8 @@ impl Keeper {
     }
 
     pub(super) fn draw(&self, plan: &Plan) -> Blueprint {
-        self.standings.draw(plan)
+        self.services.follow(plan);
+        blueprint::draw(plan, &self.services)
     }
 
     /// Sets how many connections there may be.
@@ -91,54 +89,27 @@ impl Keeper {
     }
 
     /// Checks every instance of the plan, and no other.
-    pub(super) fn check(self: &Rc<Self>, plan: &Plan) {
-        let wanted: Vec<Key> = services(plan)
-            .into_iter()
-            .flat_map(|(service, targets)| targets.iter().map(move |t| (service.clone(), t.clone())))
-            .collect();
-        self.standings.retain(&wanted);
-        let mut checks = self.checks.borrow_mut();
-        checks.retain(|key, (asked, task)| {
-            let same = self.standings.of(key).is_some_and(|(_, check)| check == *asked);
-            if !same {
-                task.abort();
+    pub(super) fn check(self: &Rc<Self>) {
+        let keeper = self.clone();
+        let changed: Changed = Rc::new(move |service, instance, up, first| {
+            if up {
+                tracing::info!(service, instance, "an instance is ready");
+            } else if first {
+                tracing::info!(service, instance, "waiting for an instance");
+            } else {
+                tracing::warn!(service, instance, "an instance is not ready");
             }
-            same
+            if !first {
+                let (what, kind) = match up {
+                    true => ("is back", EventKind::Success),
+                    false => ("is ejected", EventKind::Warning),
+                };
+                let key = format!("{service} {instance}");
+                keeper.event(format!("{service}: the instance {instance} {what}"), String::new(), kind, Some(key));
+            }
+            keeper.count_instances();
         });
-        for key in wanted {
-            let Some((standing, check)) = self.standings.of(&key) else { continue };
-            if checks.contains_key(&key) {
-                continue;
-            }
-            let (service, target) = key.clone();
-            let asked = check.clone();
-            let keeper = self.clone();
-            let shown = target.to_string();
-            let first = Cell::new(true);
-            let changed = move |up: bool| {
-                let first = first.replace(false);
-                if up {
-                    tracing::info!(service = &*service, instance = shown, "an instance is ready");
-                } else if first {
-                    tracing::info!(service = &*service, instance = shown, "waiting for an instance");
-                } else {
-                    tracing::warn!(service = &*service, instance = shown, "an instance is not ready");
-                }
-                if !first {
-                    let (what, kind) = match up {
-                        true => ("is back", EventKind::Success),
-                        false => ("is ejected", EventKind::Warning),
-                    };
-                    let key = format!("{service} {shown}");
-                    keeper.event(format!("{service}: the instance {shown} {what}"), String::new(), kind, Some(key));
-                }
-                keeper.count_instances();
-            };
-            let counted = || Counted::new(Rc::new(Silent), ConnectionSide::Upstream);
-            let task = keep_checking(target, check, standing, counted, changed);
-            checks.insert(key, (asked, tokio::task::spawn_local(task)));
-        }
-        drop(checks);
+        self.services.check(&changed);
         self.count_instances();
     }
 
@@ -153,16 +124,12 @@ impl Keeper {
     }
 
     fn count_instances(&self) {
-        let plan = self.plan();
-        for (service, targets) in services(&plan) {
-            let up = targets.iter().filter(|t| self.up(&service, t)).count();
-            self.hub.set_instances(&service, "passing", up as u64);
-            self.hub.set_instances(&service, "critical", (targets.len() - up) as u64);
+        for service in self.services.all() {
+            let members = service.members();
+            let up = members.iter().filter(|m| m.standing.up()).count();
+            self.hub.set_instances(&service.name, "passing", up as u64);
+            self.hub.set_instances(&service.name, "critical", (members.len() - up) as u64);
         }
-    }
-
-    fn up(&self, service: &Arc<str>, target: &Target) -> bool {
-        self.standings.of(&(service.clone(), target.clone())).is_some_and(|(s, _)| s.up())
     }
 
     pub(super) fn stopping(&self) {
@@ -307,7 +274,7 @@ impl Keeper {
                 }
             }
         }
-        self.check(&new);
+        self.check();
         notes.insert(0, "the new configuration is in place".into());
         Ok(notes.join("; "))
     }
@@ -352,24 +319,6 @@ fn place(listener: &Listener) -> String {
     }
 }
 
-fn services(plan: &Plan) -> Vec<(Arc<str>, &[Target])> {
-    let worker = plan.worker.iter().map(|w| (plan.identity.service.clone(), w.targets.as_slice()));
-    worker.chain(plan.outbound.iter().map(|s| (s.name.clone(), s.targets.as_slice()))).collect()
-}
-
-/// Checks are not commands and their connections are not counted.
-struct Silent;
-
-impl Tell for Silent {
-    fn in_flight(&self, _: Direction, _: i64) {}
-    fn begun(&self, _: &Exchange) {}
-    fn log(&self, _: &Exchange) {}
-    fn count(&self, _: &Exchange) {}
-    fn rejected(&self, _: &'static str) {}
-    fn retried(&self, _: &'static str) {}
-    fn connection(&self, _: ConnectionSide, _: i64) {}
-}
-
 /// The admin listener's view; it holds the keeper by `Rc`, since reloading outlives the request that asks for it.
 impl Control for Rc<Keeper> {
     fn identity(&self) -> Arc<Identity> {
@@ -377,19 +326,18 @@ impl Control for Rc<Keeper> {
     }
 
     fn ready(&self) -> Vec<Part> {
-        let plan = self.plan();
         let mut parts = vec![Part {
             name: "drain".into(),
             ready: !self.draining.get(),
             detail: if self.draining.get() { "draining: no new commands, please".into() } else { "serving".into() },
         }];
-        if let Some(worker) = &plan.worker {
-            let is_up = |t: &&Target| self.up(&plan.identity.service, t);
-            let up = worker.targets.iter().filter(is_up).count();
-            let down: Vec<String> = worker.targets.iter().filter(|t| !is_up(t)).map(Target::to_string).collect();
-            let detail = match down.is_empty() {
-                true => format!("{up} of {up} ready"),
-                false => format!("{up} of {} ready; not: {}", worker.targets.len(), down.join(", ")),
+        if let Some(members) = self.services.instances_of_worker() {
+            let up = members.iter().filter(|m| m.standing.up()).count();
+            let down: Vec<&str> = members.iter().filter(|m| !m.standing.up()).map(|m| &*m.label).collect();
+            let detail = match (down.is_empty(), members.is_empty()) {
+                (_, true) => "no instance is known".into(),
+                (true, _) => format!("{up} of {up} ready"),
+                (false, _) => format!("{up} of {} ready; not: {}", members.len(), down.join(", ")),
             };
             parts.push(Part { name: "worker".into(), ready: up > 0, detail });
         }
@@ -420,13 +368,7 @@ impl Control for Rc<Keeper> {
     }
 
     fn upstreams(&self) -> Value {
-        let plan = self.plan();
-        let one = |(service, targets): (Arc<str>, &[Target])| {
-            let instances: Vec<Value> =
-                targets.iter().map(|t| json!({"address": t.to_string(), "ready": self.up(&service, t)})).collect();
-            json!({"service": &*service, "instances": instances})
-        };
-        Value::Array(services(&plan).into_iter().map(one).collect())
+        self.services.all().iter().map(|s| s.shown()).collect()
     }
 
     fn status(&self) -> Value {

@@ -9,6 +9,7 @@ mod keeper;
 mod limits;
 mod listen;
 mod quiet;
+mod services;
 mod signals;
 mod teller;
 mod worker;
@@ -145,7 +146,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     }
     let (orders, ends): (Vec<_>, Vec<_>) = threads.into_iter().unzip();
     keeper.begin(orders);
-    keeper.check(&plan);
+    keeper.check();
     tokio::task::spawn_local(keeper::watch_sinks(keeper.clone()));
     if let Some(listener) = admin {
         tokio::task::spawn_local(crate::admin::serve(listener, Rc::new(keeper.clone())));

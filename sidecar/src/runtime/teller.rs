@@ -37,6 +37,9 @@ impl Tell for Swap {
     fn retried(&self, reason: &'static str) {
         self.0.borrow_mut().retried(reason);
     }
+    fn retry_skipped(&self, reason: &'static str) {
+        self.0.borrow_mut().retry_skipped(reason);
+    }
     fn connection(&self, side: ConnectionSide, delta: i64) {
         self.0.borrow_mut().connection(side, delta);
     }

@@ -175,6 +175,7 @@ fn events(out: &mut String, registry: &Registry) {
     for (name, help) in [
         (metric::REJECTED, "Commands refused before an instance saw them, by reason."),
         (metric::RETRIES, "Commands sent again, by reason."),
+        (metric::RETRIES_SKIPPED, "Commands that would have been sent again, by what forbade it."),
     ] {
         family(out, name, "counter", help);
         for (_, reason, n) in reasons.iter().filter(|(of, ..)| *of == name) {

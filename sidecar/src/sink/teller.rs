@@ -105,6 +105,11 @@ impl Teller {
         self.event(metric::RETRIES, reason);
     }
 
+    /// A command would have been sent again, but for this.
+    pub fn retry_skipped(&self, reason: &'static str) {
+        self.event(metric::RETRIES_SKIPPED, reason);
+    }
+
     /// Connections of callers, or to instances: one more, one less.
     pub fn connection(&self, side: ConnectionSide, delta: i64) {
         self.cells.connections(side, delta);

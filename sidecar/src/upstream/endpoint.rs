@@ -1,6 +1,8 @@
 //! One instance as one worker thread sees it: its free connections, its load, whether it answers.
 
 use super::connect;
+use super::pool::{Load, Loads, Member};
+use super::queue::Queue;
 use super::target::{Place, Scheme, Target};
 use crate::codec::Socket;
 use crate::codec::client::{Home, Http1, Http2};
@@ -63,48 +65,97 @@ pub struct Endpoint {
     /// The same as text, for records.
     pub label: Arc<str>,
     standing: Arc<Standing>,
-    in_flight: Cell<u32>,
+    loads: Arc<Loads>,
+    /// This thread's part of them.
+    load: Arc<Load>,
     /// When it was last given a command; the age of free connections counts from there.
     used: Cell<Instant>,
     idle: RefCell<Vec<(Box<Http1>, Instant)>>,
     two: RefCell<Option<Http2>>,
     down: Cell<Option<Down>>,
-    addresses: RefCell<(Vec<SocketAddr>, Option<Instant>)>,
-    /// Ports of this process, which a host that a caller merely names may not turn out to be.
-    own: Rc<[u16]>,
+    addresses: RefCell<Addresses>,
+    around: Rc<Around>,
     /// One HTTP/2 connection at a time is being made; the others wait for it.
     connecting: tokio::sync::Mutex<()>,
+}
+
+/// What the instances of one service have in common on one thread.
+pub struct Around {
+    /// Commands that wait for room.
+    pub queue: Rc<Queue>,
+    /// Instances whose last connection failed.
+    pub(super) suspects: Cell<u32>,
+    /// Ports of this process, which a host that a caller merely names may not turn out to be.
+    own: Rc<[u16]>,
     tell: Rc<dyn Tell>,
 }
 
-impl Endpoint {
-    /// `standing` is shared with the other threads and the checks.
-    pub fn new(target: Target, standing: Arc<Standing>, tell: Rc<dyn Tell>) -> Rc<Self> {
-        Self::stranger(target, standing, tell, Rc::new([]))
+impl Around {
+    /// A service without instances.
+    pub fn new(tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
+        Rc::new(Around { queue: Rc::default(), suspects: Cell::new(0), own, tell })
     }
+}
 
-    /// A host that a caller named: it may be any but this process.
-    pub fn stranger(target: Target, standing: Arc<Standing>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
-        let label: Arc<str> = target.to_string().into();
-        Rc::new(Endpoint {
-            target,
-            label,
-            standing,
-            in_flight: Cell::new(0),
+/// Where connections go.
+#[derive(Default)]
+struct Addresses {
+    known: Arc<[SocketAddr]>,
+    /// When they were looked up here; never, if they are given.
+    looked_up: Option<Instant>,
+    given: bool,
+}
+
+impl Endpoint {
+    /// This thread's view of an instance.
+    pub fn new(member: &Member, around: Rc<Around>) -> Rc<Self> {
+        let endpoint = Endpoint {
+            target: member.target.clone(),
+            label: member.label.clone(),
+            standing: member.standing.clone(),
+            loads: member.load.clone(),
+            load: member.load.join(),
             used: Cell::new(Instant::now()),
             idle: RefCell::default(),
             two: RefCell::default(),
             down: Cell::new(None),
             addresses: RefCell::default(),
-            own,
+            around,
             connecting: tokio::sync::Mutex::new(()),
-            tell,
-        })
+        };
+        endpoint.moved(member);
+        Rc::new(endpoint)
+    }
+
+    /// Takes over what a new set says of it.
+    pub(super) fn moved(&self, member: &Member) {
+        if !member.addresses.is_empty() {
+            *self.addresses.borrow_mut() =
+                Addresses { known: member.addresses.clone(), looked_up: None, given: true };
+        }
+    }
+
+    /// What all threads know of it.
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.standing
     }
 
     /// Commands that it holds now, of this thread.
-    pub fn load(&self) -> u32 {
-        self.in_flight.get()
+    pub fn in_flight(&self) -> u32 {
+        self.load.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place for a command, if one of `max` is free.
+    pub fn enter(self: &Rc<Self>, max: Option<u32>) -> Option<InFlight> {
+        if max.is_some_and(|max| !self.loads.take(max)) {
+            return None;
+        }
+        Some(InFlight::new(self, max.is_some()))
+    }
+
+    /// Whether one of `max` places is free.
+    pub fn has_room(&self, max: Option<u32>) -> bool {
+        max.is_none_or(|max| self.loads.has_room(max))
     }
 
     /// Whether it may be given a command now.
@@ -124,7 +175,9 @@ impl Endpoint {
 
     /// It was reached.
     pub fn reached(&self) {
-        self.down.set(None);
+        if self.down.take().is_some() {
+            self.around.suspects.set(self.around.suspects.get().saturating_sub(1));
+        }
         self.standing.reached(true);
     }
 
@@ -132,11 +185,33 @@ impl Endpoint {
     pub fn failed(&self, now: Instant) {
         let fails = self.down.get().map_or(0, |d| d.fails);
         let pause = DOWN_FIRST.saturating_mul(1 << fails.min(6)).min(DOWN_LAST);
-        self.down.set(Some(Down { until: now + pause, fails: fails.saturating_add(1) }));
+        if self.down.replace(Some(Down { until: now + pause, fails: fails.saturating_add(1) })).is_none() {
+            self.around.suspects.set(self.around.suspects.get().saturating_add(1));
+        }
         self.standing.reached(false);
         // What was connected before belongs to the process that is gone.
         self.close_idle();
-        self.addresses.borrow_mut().1 = None;
+        self.addresses.borrow_mut().looked_up = None;
+    }
+
+    /// It answered with this status.
+    pub fn answered(&self, status: u16, sent: Instant, now: Instant) {
+        let _ = (status, sent, now);
+    }
+
+    /// It took longer than this, and was not waited for.
+    pub fn slower_than(&self, took: Duration, now: Instant) {
+        let _ = (took, now);
+    }
+
+    /// It did not answer in time.
+    pub fn silent(&self, now: Instant) {
+        let _ = now;
+    }
+
+    /// It closed a connection with a command in its hands.
+    pub fn broke(&self, now: Instant) {
+        let _ = now;
     }
 
     /// It is given a command; lets one exchange try a suspect instance while the others keep away.
@@ -171,19 +246,25 @@ impl Endpoint {
     pub async fn open(&self) -> io::Result<Socket> {
         let place = &self.target.place;
         if let Place::Tcp(host, port) = place {
-            let stale = self.addresses.borrow().1.is_none_or(|at| at.elapsed() > RESOLVE_AGAIN);
+            let stale = {
+                let a = self.addresses.borrow();
+                !a.given && a.looked_up.is_none_or(|at| at.elapsed() > RESOLVE_AGAIN)
+            };
             if stale {
                 match connect::resolve(host, *port).await {
-                    Ok(found) => *self.addresses.borrow_mut() = (found, Some(Instant::now())),
+                    Ok(found) => {
+                        *self.addresses.borrow_mut() =
+                            Addresses { known: found.into(), looked_up: Some(Instant::now()), given: false };
+                    }
                     // The last good addresses are better than none.
-                    Err(e) if self.addresses.borrow().0.is_empty() => return Err(e),
+                    Err(e) if self.addresses.borrow().known.is_empty() => return Err(e),
                     Err(_) => {}
                 }
             }
         }
-        let addresses = self.addresses.borrow().0.clone();
+        let addresses = self.addresses.borrow().known.clone();
         if let Place::Tcp(_, port) = place
-            && self.own.contains(port)
+            && self.around.own.contains(port)
             && addresses.iter().any(|a| connect::is_this_machine(a.ip()))
         {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "that is this Fourmi itself"));
@@ -208,7 +289,7 @@ impl Endpoint {
     }
 
     fn counted(&self) -> Counted {
-        Counted::new(self.tell.clone(), ConnectionSide::Upstream)
+        Counted::new(self.around.tell.clone(), ConnectionSide::Upstream)
     }
 
     /// Closes connections unused for longer than `age`.
@@ -241,19 +322,38 @@ impl Home for Endpoint {
     }
 }
 
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        if self.suspect() {
+            self.around.suspects.set(self.around.suspects.get().saturating_sub(1));
+        }
+    }
+}
+
 /// Counts one command at an instance for as long as it lives.
-pub struct InFlight(Rc<Endpoint>);
+pub struct InFlight {
+    endpoint: Rc<Endpoint>,
+    /// It holds one of a limited number of places.
+    limited: bool,
+}
 
 impl InFlight {
-    /// One more.
-    pub fn new(endpoint: &Rc<Endpoint>) -> Self {
-        endpoint.in_flight.set(endpoint.in_flight.get() + 1);
-        InFlight(endpoint.clone())
+    fn new(endpoint: &Rc<Endpoint>, limited: bool) -> Self {
+        let load = &endpoint.load;
+        // Only this thread writes them.
+        load.in_flight.store(load.in_flight.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
+        load.commands.store(load.commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        InFlight { endpoint: endpoint.clone(), limited }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        let in_flight = &self.endpoint.load.in_flight;
+        in_flight.store(in_flight.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        if self.limited {
+            self.endpoint.loads.give();
+            self.endpoint.around.queue.call();
+        }
     }
 }

@@ -1,15 +1,23 @@
 //! Instances behind a route: which one, over which connection, and what may be tried again.
 
+mod breaker;
+mod budget;
 mod check;
 mod cluster;
 mod connect;
 mod endpoint;
+mod policy;
+mod pool;
+mod queue;
+pub(crate) mod section;
 mod send;
 mod target;
 
 pub use check::{Check, keep_checking};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Kept, Pick};
 pub use connect::{connect, resolve};
 pub use endpoint::{Endpoint, InFlight, Standing};
-pub use send::{Sent, send};
+pub use policy::{Policy, Retries};
+pub use pool::{Endpoints, Load, Loads, Member, Pool, Total};
+pub use send::{Failure, Sent, Task, send};
 pub use target::{Place, Scheme, Target};

@@ -1,10 +1,20 @@
-//! Pick an instance, send, and send again only what cannot have run.
+//! Pick an instance, send, and send again what may be sent again.
+//!
+//! What cannot have run (no connection, a kept one that died before a byte was written, a refused stream) is sent again
+//! whatever it is. What may have run is sent again only if it may run twice. Both spend the service's budget.
 
-use super::{Cluster, Endpoint, InFlight};
+mod attempt;
+mod find;
+mod hedge;
+
+use super::breaker::{Moved, Pass};
+use super::{Cluster, Endpoint, InFlight, Retries};
 use crate::codec::Stream;
-use crate::codec::client::{Cause, Http1, OwnBody, Received, ReceivedBody, SendError};
+use crate::codec::client::{Http1, OwnBody, Received, ReceivedBody};
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Tell, Timeouts};
+use crate::exchange::{Body, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Source, Tell, Timeouts};
+use attempt::{Failed, once};
+use bytes::{Bytes, BytesMut};
 use http::Method;
 use hyper::body::Incoming;
 use std::rc::Rc;
@@ -12,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// How often one command may meet a connection that died before a byte of it was written.
 const UNSENT_MAX: u32 = 8;
-/// How long to wait before looking for an available instance again, when none says when it can be tried.
+/// How often to look again for an instance, when nothing says when there will be one.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// An answer's head, with the instance and connection that it came over.
@@ -36,6 +46,14 @@ enum Over {
 }
 
 impl Sent {
+    fn own(received: Received, conn: Box<Http1>, endpoint: &Rc<Endpoint>, in_flight: InFlight) -> Self {
+        Self::new(received, Over::Own(conn), endpoint, in_flight)
+    }
+
+    fn shared(received: Received, incoming: Incoming, endpoint: &Rc<Endpoint>, in_flight: InFlight) -> Self {
+        Self::new(received, Over::Shared(incoming), endpoint, in_flight)
+    }
+
     fn new(received: Received, over: Over, endpoint: &Rc<Endpoint>, in_flight: InFlight) -> Self {
         let Received { status, headers } = received;
         Sent { status, headers, in_flight, endpoint: endpoint.clone(), over }
@@ -60,38 +78,171 @@ impl Sent {
     }
 }
 
+/// What one command's attempts have in common.
+pub struct Task<'a> {
+    /// Its head is sent; it learns whom it is given to, when, and who failed.
+    pub ex: &'a mut Exchange,
+    /// Its body.
+    pub body: &'a mut Body,
+    /// Where the body comes from, as long as that is the caller's connection.
+    pub upload: Option<&'a Rc<dyn Source>>,
+    /// Takes informational answers.
+    pub early: &'a Early,
+    /// How long each part may take.
+    pub timeouts: &'a Timeouts,
+    /// When the answer's head must be there.
+    pub by: Instant,
+    /// Counts retries.
+    pub tell: &'a dyn Tell,
+}
+
+/// Why there is no answer.
+pub enum Failure {
+    /// This happened.
+    Fault(Box<Fault>),
+    /// The time was over.
+    Late,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Failure::Fault(Box::new(fault))
+    }
+}
+
 fn idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE)
 }
 
-/// Sends one command, whose head is the exchange's; returns with the answer's head, or the fault. What cannot have run
-/// is sent again, to another instance where there is one. The exchange learns whom it is given to, when, and who failed;
-/// `early` gets the informational answers.
-pub async fn send(
-    cluster: &Cluster,
-    body: &mut Body,
-    ex: &mut Exchange,
-    timeouts: &Timeouts,
-    early: &Early,
-    tell: &dyn Tell,
-) -> Result<Sent, Fault> {
+/// Whether a command may run twice: by its method (RFC 9110, 9.2.2), because its service says so, or because it carries
+/// a key by which the service knows it again.
+fn may_repeat(head: &Head, retries: &Retries) -> bool {
+    retries.idempotent
+        || idempotent(&head.method)
+        || (retries.idempotency_key && head.headers.get("idempotency-key").is_some())
+}
+
+/// Sends one command; returns with the answer's head, or why there is none.
+pub async fn send(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
+    let Some(settings) = &cluster.policy.breaker else {
+        return attempts(cluster, task).await;
+    };
+    let breaker = &cluster.kept().breaker;
+    let pass = match breaker.admit(settings, Instant::now()) {
+        Pass::No(left) => return Err(left_alone(left).into()),
+        pass => pass,
+    };
+    let result = attempts(cluster, task).await;
+    let now = Instant::now();
+    let failed = match &result {
+        Ok(sent) => sent.status >= 500,
+        Err(Failure::Late) => true,
+        Err(Failure::Fault(fault)) if fault.kind.side() == crate::exchange::Side::Upstream => true,
+        Err(Failure::Fault(_)) => {
+            breaker.given_up(pass, now);
+            return result;
+        }
+    };
+    match breaker.ended(settings, pass, failed, now) {
+        Some(Moved::Opened) => {
+            cluster.pool().breaker(true);
+            tracing::warn!(service = cluster.name(), "the circuit breaker opens: most commands fail");
+        }
+        Some(Moved::Closed) => {
+            cluster.pool().breaker(false);
+            tracing::info!(service = cluster.name(), "the circuit breaker closes");
+        }
+        None => {}
+    }
+    result
+}
+
+fn left_alone(left: Duration) -> Fault {
+    let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    let detail = "most commands to this service failed lately (circuit_breaker)";
+    Fault::new(FaultKind::CircuitOpen, detail).retry(Retry::Safe).retry_after(seconds)
+}
+
+async fn attempts(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
+    let Task { ex, body, upload, early, timeouts, by, tell } = task;
+    let retries = &cluster.policy.retries;
+    let most = cluster.most();
+    cluster.budget.earn();
+    let repeat = may_repeat(&ex.request, retries);
+    let mut again = Again { repeat, left: retries.attempts, copy: None, whole: body.is_empty() };
+    if repeat && retries.attempts > 0 && !body.is_empty() {
+        again.copy = Box::pin(copied(body, retries.body, by)).await?;
+        again.whole = again.copy.is_some();
+    }
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     let mut unsent = 0;
+    // Why the last instance was left, and its answer, which is better than none.
     let mut last: Option<Fault> = None;
+    let mut answer: Option<Sent> = None;
     loop {
         let now = Instant::now();
-        let Some(endpoint) = cluster.pick(now, &tried) else {
-            Box::pin(wait_for_one(cluster, ex.timings.start, timeouts, last.as_ref())).await?;
-            tried.clear();
-            continue;
+        let found = match cluster.pick(now, &tried) {
+            super::Pick::One(e) if cluster.queue().is_empty() => e.enter(most).map(|in_flight| (e, in_flight)),
+            _ => None,
+        };
+        let (endpoint, in_flight) = match found {
+            Some(found) => found,
+            None => {
+                let search = find::Search { start: ex.timings.start, by, hold: timeouts.hold, last: last.as_ref() };
+                match Box::pin(find::find(cluster, &mut tried, search)).await {
+                    Ok(found) => found,
+                    Err(failure) => return answer.map_or(Err(failure), Ok),
+                }
+            }
         };
         if last.is_some() {
+            if !cluster.budget.spend() {
+                tell.retry_skipped("budget");
+                return answer.map_or_else(|| Err(last.take().map_or(Failure::Late, Failure::from)), Ok);
+            }
             tell.retried("connect");
         }
+        let now = Instant::now();
         ex.upstream = Some(endpoint.label.clone());
         ex.timings.sent = Some(now);
-        match once(&endpoint, &ex.request, body, timeouts, early, now).await {
-            Ok(sent) => return Ok(sent),
+        // Only an attempt that another one can follow is cut short.
+        let limit = match retries.per_try {
+            Some(most) if again.is_possible() => by.min(now + most),
+            _ => by,
+        };
+        let going = attempt::Going { timeouts, limit, early, now };
+        let (endpoint, result) = match cluster.policy.hedge {
+            Some(after) if again.whole && hedge::is_read(&ex.request.method) => {
+                Box::pin(hedge::once(cluster, endpoint, in_flight, &ex.request, going, after, tell)).await
+            }
+            _ => {
+                let result = once(&endpoint, in_flight, &ex.request, body, &going).await;
+                (endpoint, result)
+            }
+        };
+        last = None;
+        match result {
+            Ok(sent) => {
+                let answered = Instant::now();
+                endpoint.answered(sent.status, now, answered);
+                if retries.statuses.contains(&sent.status) {
+                    match again.may(cluster) {
+                        Ok(()) => {
+                            let why = format!("answered {}", sent.status);
+                            ex.attempt_failed(&endpoint.label, answered, FaultKind::BadAnswer, why);
+                            tell.retried("status");
+                            tried.push(endpoint);
+                            again.restore(body);
+                            answer = Some(sent);
+                            continue;
+                        }
+                        Err(why) => tell.retry_skipped(why),
+                    }
+                }
+                ex.timings.answered = Some(answered);
+                ex.upstream = Some(endpoint.label.clone());
+                return Ok(sent);
+            }
             Err(Failed::NotConnected(error)) => {
                 let now = Instant::now();
                 endpoint.failed(now);
@@ -102,7 +253,7 @@ pub async fn send(
             }
             Err(Failed::NoRoom(error)) => {
                 let detail = format!("no connection to {}: {error}", endpoint.label);
-                return Err(Fault::new(FaultKind::Overloaded, detail).retry(Retry::Safe).retry_after(1));
+                return Err(Fault::new(FaultKind::Overloaded, detail).retry(Retry::Safe).retry_after(1).into());
             }
             Err(Failed::Unsent) if unsent < UNSENT_MAX => {
                 unsent += 1;
@@ -111,145 +262,115 @@ pub async fn send(
                 tell.retried("stale");
             }
             Err(Failed::Unsent) => {
-                return Err(Fault::new(FaultKind::Unreachable, format!("{} closes every connection", endpoint.label)));
+                let detail = format!("{} closes every connection", endpoint.label);
+                return Err(Fault::new(FaultKind::Unreachable, detail).into());
             }
-            Err(Failed::Fault(fault)) => return Err(*fault),
+            Err(Failed::Late) => {
+                let now = Instant::now();
+                if upload.is_none_or(|u| !u.is_awaited()) {
+                    endpoint.silent(now);
+                }
+                if now >= by {
+                    return answer.map_or(Err(Failure::Late), Ok);
+                }
+                let took = retries.per_try.unwrap_or_default();
+                let why = format!("no answer within {took:?} (retries.per_try)");
+                if let Err(skipped) = again.may(cluster) {
+                    tell.retry_skipped(skipped);
+                    let detail = format!("{}: {why}", endpoint.label);
+                    return answer.map_or_else(|| Err(Fault::new(FaultKind::Timeout, detail).into()), Ok);
+                }
+                ex.attempt_failed(&endpoint.label, now, FaultKind::Timeout, why);
+                tell.retried("timeout");
+                tried.push(endpoint);
+                again.restore(body);
+            }
+            Err(Failed::Fault(fault)) => {
+                let now = Instant::now();
+                if fault.kind == FaultKind::Broken {
+                    endpoint.broke(now);
+                }
+                if fault.retry == Retry::No {
+                    return answer.map_or(Err(Failure::Fault(fault)), Ok);
+                }
+                if let Err(skipped) = again.may(cluster) {
+                    tell.retry_skipped(skipped);
+                    return answer.map_or(Err(Failure::Fault(fault)), Ok);
+                }
+                ex.attempt_failed(&endpoint.label, now, fault.kind, fault.detail.into_owned());
+                tell.retried("broken");
+                tried.push(endpoint);
+                again.restore(body);
+            }
         }
     }
 }
 
-enum Failed {
-    /// No connection; the request is whole.
-    NotConnected(String),
-    /// This machine has no room for a connection, which says nothing of the instance.
-    NoRoom(String),
-    /// The connection died before a byte was written; the request is whole.
-    Unsent,
-    /// Final.
-    Fault(Box<Fault>),
+/// Whether a command that may have run is sent again.
+struct Again {
+    /// It may run twice.
+    repeat: bool,
+    /// Attempts that are left.
+    left: u32,
+    /// Its body, to be sent again.
+    copy: Option<Bytes>,
+    /// Its body is none, or there is a copy.
+    whole: bool,
 }
 
-async fn wait_for_one(
-    cluster: &Cluster,
-    start: Instant,
-    timeouts: &Timeouts,
-    last: Option<&Fault>,
-) -> Result<(), Fault> {
-    let now = Instant::now();
-    let give_up = start + timeouts.hold;
-    if !cluster.holds || now >= give_up {
-        let why = last.map(|f| f.detail.clone());
-        if !cluster.holds {
-            return Err(Fault::new(FaultKind::Unreachable, why.unwrap_or("no instance".into())));
+impl Again {
+    fn is_possible(&self) -> bool {
+        self.repeat && self.whole && self.left > 0
+    }
+
+    /// Takes one attempt, or says why there is none.
+    fn may(&mut self, cluster: &Cluster) -> Result<(), &'static str> {
+        if !self.repeat {
+            return Err("not-idempotent");
         }
-        let detail = why.unwrap_or_else(|| {
-            let all: Vec<&str> = cluster.endpoints.iter().map(|e| &*e.label).collect();
-            format!("no instance is ready: {}", all.join(", ")).into()
-        });
-        return Err(Fault::new(FaultKind::NotReady, detail).retry(Retry::Safe).retry_after(1));
-    }
-    let next = cluster.next_try().map_or(LOOK_AGAIN, |at| at.saturating_duration_since(now));
-    let pause = next.clamp(Duration::from_millis(1), LOOK_AGAIN).min(give_up.saturating_duration_since(now));
-    tokio::time::sleep(pause).await;
-    Ok(())
-}
-
-async fn once(
-    endpoint: &Rc<Endpoint>,
-    head: &Head,
-    body: &mut Body,
-    timeouts: &Timeouts,
-    early: &Early,
-    now: Instant,
-) -> Result<Sent, Failed> {
-    let in_flight = InFlight::new(endpoint);
-    endpoint.reserve(now, now + timeouts.connect);
-    if endpoint.speaks_two() {
-        return Box::pin(once_shared(endpoint, head, body, timeouts, in_flight)).await;
-    }
-    let free = endpoint.free();
-    let reused = free.is_some();
-    let mut conn = match free {
-        Some(conn) => conn,
-        None => connected(until(now + timeouts.connect, Box::pin(endpoint.fresh())).await, timeouts)?,
-    };
-    endpoint.reached();
-    // A kept connection may die under our hands; what may run twice and has no body gets one more try.
-    let again = reused && idempotent(&head.method) && body.is_empty();
-    match conn.send(head, body, early).await {
-        Ok(received) => Ok(Sent::new(received, Over::Own(conn), endpoint, in_flight)),
-        Err(e) => Err(failed(endpoint, *e, |cause| again && matches!(cause, Cause::Ended))),
-    }
-}
-
-async fn once_shared(
-    endpoint: &Rc<Endpoint>,
-    head: &Head,
-    body: &mut Body,
-    timeouts: &Timeouts,
-    in_flight: InFlight,
-) -> Result<Sent, Failed> {
-    let mut conn = match endpoint.shared() {
-        Some(conn) => conn,
-        None => {
-            let by = Instant::now() + timeouts.connect;
-            connected(until(by, endpoint.fresh_shared()).await, timeouts)?
+        if !self.whole {
+            return Err("body");
         }
-    };
-    endpoint.reached();
-    if head.authority.is_empty() {
-        let why = "an HTTP/2 instance needs to know the host, and the request names none";
-        return Err(Failed::Fault(Box::new(Fault::new(FaultKind::BadRequest, why))));
+        if self.left == 0 {
+            return Err("attempts");
+        }
+        if !cluster.budget.spend() {
+            return Err("budget");
+        }
+        self.left -= 1;
+        Ok(())
     }
-    let empty = body.is_empty();
-    match conn.send(head, body).await {
-        Ok((received, incoming)) => Ok(Sent::new(received, Over::Shared(incoming), endpoint, in_flight)),
-        Err(e) => Err(failed(endpoint, *e, |cause| {
-            let twice = matches!(cause, Cause::Ended) && idempotent(&head.method);
-            empty && (twice || matches!(cause, Cause::Refused))
-        })),
-    }
-}
 
-/// Whether the request is still whole, or can be sent again as it is.
-fn failed(endpoint: &Endpoint, error: SendError, again: impl Fn(&Cause) -> bool) -> Failed {
-    if error.unsent || again(&error.cause) {
-        Failed::Unsent
-    } else {
-        Failed::Fault(Box::new(fault_of(endpoint, error.cause)))
+    fn restore(&self, body: &mut Body) {
+        *body = self.copy.clone().map_or(Body::Empty, Body::from);
     }
 }
 
-fn connected<C>(result: Result<std::io::Result<C>, Elapsed>, timeouts: &Timeouts) -> Result<C, Failed> {
-    match result {
-        Ok(Ok(conn)) => Ok(conn),
-        Ok(Err(e)) if is_ours(&e) => Err(Failed::NoRoom(e.to_string())),
-        Ok(Err(e)) => Err(Failed::NotConnected(e.to_string())),
-        Err(Elapsed) => Err(Failed::NotConnected(no_time(timeouts))),
+/// Reads a body of known length that is not too long, so that it can be sent twice.
+async fn copied(body: &mut Body, most: usize, by: Instant) -> Result<Option<Bytes>, Failure> {
+    use http_body::Body as _;
+    let fits = body.size_hint().exact().is_some_and(|n| n <= most as u64);
+    if !fits {
+        return Ok(None);
     }
-}
-
-/// Out of descriptors, ports or memory.
-fn is_ours(error: &std::io::Error) -> bool {
-    use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL | ENOBUFS | ENOMEM))
-}
-
-fn no_time(timeouts: &Timeouts) -> String {
-    format!("no connection within {:?} (timeouts.connect)", timeouts.connect)
-}
-
-fn fault_of(endpoint: &Endpoint, cause: Cause) -> Fault {
-    let label = &endpoint.label;
-    match cause {
-        Cause::TooLarge(limit) => Fault::new(FaultKind::BodyTooLarge, format!("more than {limit} bytes (limits.body)")),
-        Cause::CallerGone => Fault::new(FaultKind::ClientGone, "the request's body broke off"),
-        Cause::BadBody(why) => Fault::new(FaultKind::BadRequest, format!("the request's body: {why}")),
-        Cause::Refused => Fault::new(FaultKind::Broken, format!("{label} refused the stream")).retry(Retry::Safe),
-        Cause::Nonsense(why) => Fault::new(FaultKind::BadAnswer, format!("{label}: {why}")),
-        Cause::Ended => Fault::new(FaultKind::Broken, format!("{label} closed the connection before its answer"))
-            .retry(Retry::IfIdempotent),
+    let mut all = BytesMut::new();
+    loop {
+        match until(by, body.frame()).await {
+            Err(Elapsed) => return Err(Failure::Late),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => {
+                return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off").into());
+            }
+            Ok(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    all.extend_from_slice(data);
+                }
+            }
+        }
     }
+    let all = all.freeze();
+    *body = Body::from(all.clone());
+    Ok(Some(all))
 }
 
 #[cfg(test)]

@@ -110,6 +110,8 @@ const TAG: Family =
 const REJECTED: Family =
     family("fourmi.rejected", "{command}", "Commands refused before an instance saw them, by reason.");
 const RETRIES: Family = family("fourmi.retries", "{attempt}", "Commands sent again, by reason.");
+const RETRIES_SKIPPED: Family =
+    family("fourmi.retries.skipped", "{attempt}", "Commands that would have been sent again, by what forbade it.");
 const RELOADS: Family = family("fourmi.reloads", "{reload}", "Reloads of the configuration, by result.");
 const WORKER_LINES: Family =
     family("fourmi.worker.lines", "{line}", "Lines that the worker wrote, by what became of them.");
@@ -234,6 +236,7 @@ impl<'a> Report<'a> {
             let (family, key) = match *of {
                 metric::REJECTED => (REJECTED, "reason"),
                 metric::RETRIES => (RETRIES, "reason"),
+                metric::RETRIES_SKIPPED => (RETRIES_SKIPPED, "reason"),
                 metric::WORKER_LINES => (WORKER_LINES, "result"),
                 // Every event has a family in `/metrics` too.
                 _ => continue,

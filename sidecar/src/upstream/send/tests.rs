@@ -3,7 +3,8 @@
 use super::*;
 use crate::command::testing::exchange;
 use crate::exchange::{ATTEMPTS_MAX, ConnectionSide, Direction};
-use crate::upstream::{Place, Scheme, Standing, Target};
+use crate::upstream::{Kept, Member, Place, Pool, Scheme, Standing, Target};
+use std::sync::Arc;
 use std::cell::Cell;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -20,6 +21,7 @@ impl Tell for Retries {
     fn retried(&self, _: &'static str) {
         self.0.set(self.0.get() + 1);
     }
+    fn retry_skipped(&self, _: &'static str) {}
     fn connection(&self, _: ConnectionSide, _: i64) {}
 }
 
@@ -41,16 +43,29 @@ fn sent_past(gone: usize) -> (Exchange, usize) {
         let tell = Rc::new(Retries::default());
         let folder = tempfile::tempdir().unwrap();
         let nobody = (0..gone).map(|n| Place::Unix(folder.path().join(format!("{n}.sock"))));
-        let endpoints = nobody
+        let members = nobody
             .chain([Place::Tcp("127.0.0.1".to_owned(), port)])
-            .map(|place| Endpoint::new(Target { scheme: Scheme::Http, place }, Standing::new(true), tell.clone()))
+            .map(|place| Member::new(Target { scheme: Scheme::Http, place }, Standing::new(true)))
             .collect();
         let mut ex = exchange("POST", "/", &[]);
         ex.request.authority = "test".to_owned();
         let timeouts = Timeouts::default();
-        let cluster = Cluster::new(endpoints, true);
-        let sent = send(&cluster, &mut Body::Empty, &mut ex, &timeouts, &Early::default(), &*tell).await;
-        let sent = sent.unwrap_or_else(|fault| panic!("{fault:?}"));
+        let kept = Kept::new("test".into(), Pool::new(members), tell.clone(), Rc::new([]));
+        let cluster = Cluster::new(kept, Arc::default(), true);
+        let task = Task {
+            body: &mut Body::Empty,
+            upload: None,
+            early: &Early::default(),
+            timeouts: &timeouts,
+            by: ex.timings.start + timeouts.answer,
+            tell: &*tell,
+            ex: &mut ex,
+        };
+        let sent = match send(&cluster, task).await {
+            Ok(sent) => sent,
+            Err(Failure::Fault(fault)) => panic!("{fault:?}"),
+            Err(Failure::Late) => panic!("late"),
+        };
         assert_eq!(sent.status, 204);
         (ex, tell.0.get())
     })
