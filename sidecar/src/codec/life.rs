@@ -22,6 +22,8 @@ pub struct Life {
     broken: RefCell<Option<Broken>>,
     waiting_for_head: Cell<bool>,
     since: Cell<Instant>,
+    /// When it was accepted, and its own share of the age that it may have.
+    born: (Instant, f64),
     end: Cell<End>,
     waker: RefCell<Option<Waker>>,
 }
@@ -29,6 +31,8 @@ pub struct Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     No,
+    /// Close behind the next answer: one that rests may have a request on its way.
+    Aged,
     /// Finish what runs, then close.
     Graceful,
     /// Close now.
@@ -44,6 +48,8 @@ impl Life {
             broken: RefCell::default(),
             waiting_for_head: Cell::new(true),
             since: Cell::new(Instant::now()),
+            // A tenth sooner or later, so that not all end at once.
+            born: (Instant::now(), 0.9 + 0.2 * fastrand::f64()),
             end: Cell::new(End::No),
             waker: RefCell::new(None),
         })
@@ -80,7 +86,7 @@ impl Life {
 
     /// Asks the connection to end when what runs has ended.
     pub fn drain(&self) {
-        if self.end.get() == End::No {
+        if matches!(self.end.get(), End::No | End::Aged) {
             self.finish_with(End::Graceful);
         }
     }
@@ -104,6 +110,11 @@ impl Life {
 
     /// Whether it is asked to end.
     pub(super) fn is_ending(&self) -> bool {
+        matches!(self.end.get(), End::Graceful | End::Now)
+    }
+
+    /// Whether the next answer is its last.
+    pub(super) fn is_last(&self) -> bool {
         self.end.get() != End::No
     }
 
@@ -140,9 +151,17 @@ impl Life {
     }
 
     /// Asked now and then: closes the connection when its caller takes too long for a head or for the next request.
-    pub fn check(&self, now: Instant, head: Duration, idle: Duration) {
+    pub fn check(&self, now: Instant, head: Duration, idle: Duration, age: Duration) {
         if self.end.get() == End::Now {
             return;
+        }
+        if now.saturating_duration_since(self.born.0) > age.mul_f64(self.born.1) {
+            match self.multiplexed.get() {
+                // What runs goes on; GOAWAY is said twice, so that no stream is lost on its way (RFC 9113, 6.8).
+                true => self.drain(),
+                false if self.end.get() == End::No => self.end.set(End::Aged),
+                false => {}
+            }
         }
         if self.in_flight.get() > 0 {
             if self.broken.borrow().as_ref().is_some_and(|broken| broken()) {

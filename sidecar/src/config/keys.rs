@@ -150,6 +150,8 @@ const TIMEOUTS: &[Key] = &[
     )
     .or("off"),
     key("upstream_idle", SOME_TIME, "A kept connection to an instance is closed after this long unused.").or("4s"),
+    key("upstream_age", SOME_TIME, "A connection to an instance takes no further command after this long.").or("1h"),
+    key("caller_age", SOME_TIME, "A caller's connection is asked to end after this long.").or("1h"),
     key("drain", ANY_TIME, "How long commands in flight may go on after the stop signal.").or("25s"),
     key("hold", SOME_TIME, "How long a command waits for a worker that is not ready, before 503.").or("2s"),
 ];

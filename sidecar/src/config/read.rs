@@ -165,6 +165,8 @@ fn timeouts(node: Option<&Node>) -> Timeouts {
         // `off` is no duration.
         whole: duration(node, "whole"),
         upstream_idle: duration(node, "upstream_idle").unwrap_or(standard.upstream_idle),
+        upstream_age: duration(node, "upstream_age").unwrap_or(standard.upstream_age),
+        caller_age: duration(node, "caller_age").unwrap_or(standard.caller_age),
         drain: duration(node, "drain").unwrap_or(standard.drain),
         hold: duration(node, "hold").unwrap_or(standard.hold),
     }

@@ -19,6 +19,10 @@ pub struct Timeouts {
     /// A kept connection to an instance is closed after this long unused: below the 5 s after which
     /// common workers (Node, PHP) close theirs, so that they do not close one as we write.
     pub upstream_idle: Duration,
+    /// A connection to an instance takes no further command after this long, a tenth more or less.
+    pub upstream_age: Duration,
+    /// A connection of a caller is asked to end after this long, a tenth more or less.
+    pub caller_age: Duration,
     /// How long exchanges in flight may go on after the stop signal.
     pub drain: Duration,
     /// How long a command waits for a worker that is not ready, before 503.
@@ -34,6 +38,8 @@ impl Default for Timeouts {
             answer: Duration::from_secs(60),
             whole: None,
             upstream_idle: Duration::from_secs(4),
+            upstream_age: Duration::from_secs(3600),
+            caller_age: Duration::from_secs(3600),
             drain: Duration::from_secs(25),
             hold: Duration::from_secs(2),
         }

@@ -18,7 +18,9 @@ pub trait Tell {
     /// A command is sent again.
     fn retried(&self, reason: &'static str);
     /// A command would have been sent again, but for this.
-    fn retry_skipped(&self, reason: &'static str);
+    fn retry_skipped(&self, reason: &'static str) {
+        let _ = reason;
+    }
     /// Connections of callers or to instances: opened (+1), closed (-1).
     fn connection(&self, side: ConnectionSide, delta: i64);
 }

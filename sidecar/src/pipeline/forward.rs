@@ -97,7 +97,7 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
     let road = told.road.clone();
     let Course { ex, early, upload, .. } = &mut **told;
     let limit = road.timeouts.whole.map_or(road.timeouts.answer, |whole| whole.min(road.timeouts.answer));
-    let task = Task {
+    let mut task = Task {
         ex,
         body,
         upload: upload.as_ref(),
@@ -106,7 +106,7 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
         by: start + limit,
         tell: &*lane.tell,
     };
-    match upstream::send(&way.cluster, task).await {
+    match upstream::send(&way.cluster, &mut task).await {
         Ok(sent) => Ok(sent),
         Err(Failure::Fault(fault)) => {
             if fault.retry == Retry::Safe {

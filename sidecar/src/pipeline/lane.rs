@@ -123,12 +123,12 @@ impl Lane {
 
     /// Closes connections to instances that were not used lately.
     pub fn sweep(&self, now: Instant) {
-        let idle = self.road().timeouts.upstream_idle;
+        let road = self.road();
         for kept in self.kept.borrow().values() {
-            kept.sweep(now, idle);
+            kept.sweep(now, &road.timeouts);
         }
         for named in self.named.borrow().values() {
-            named.cluster.kept().sweep(now, idle);
+            named.cluster.kept().sweep(now, &road.timeouts);
         }
     }
 

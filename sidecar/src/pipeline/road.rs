@@ -78,7 +78,11 @@ impl Road {
             service: served.name.clone(),
             route,
             explicit: false,
-            cluster: Cluster::new(kept(served), served.policy.clone(), true),
+            cluster: {
+                let kept = kept(served);
+                kept.renew_after(blueprint.timeouts.upstream_age);
+                Cluster::new(kept, served.policy.clone(), true)
+            },
         };
         let worker = blueprint.worker.as_ref().map(|served| way(served, "worker".into()));
         let services = blueprint.services.iter().map(|s| (s.name.clone(), way(s, s.name.clone()))).collect();

@@ -171,6 +171,7 @@ impl Service {
         json!({
             "service": &*self.name,
             "open_breakers": self.pool.open_breakers(),
+            "waiting": self.pool.waiting(),
             "instances": self.members().iter().map(one).collect::<Vec<_>>(),
         })
     }
@@ -220,6 +221,5 @@ impl Tell for Silent {
     fn count(&self, _: &Exchange) {}
     fn rejected(&self, _: &'static str) {}
     fn retried(&self, _: &'static str) {}
-    fn retry_skipped(&self, _: &'static str) {}
     fn connection(&self, _: ConnectionSide, _: i64) {}
 }

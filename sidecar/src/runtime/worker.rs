@@ -128,12 +128,12 @@ async fn sweep(worker: Rc<Worker>) {
             fourmi_trim::give_back();
         }
         let now = Instant::now();
-        let (head, idle) = {
+        let (head, idle, age) = {
             let road = worker.lane.road();
-            (road.timeouts.head, road.timeouts.idle)
+            (road.timeouts.head, road.timeouts.idle, road.timeouts.caller_age)
         };
         for (_, (_, life)) in worker.connections.borrow().iter() {
-            life.check(now, head, idle);
+            life.check(now, head, idle, age);
         }
         worker.lane.sweep(now);
     }

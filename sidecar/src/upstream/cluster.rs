@@ -4,8 +4,9 @@ use super::breaker::Breaker;
 use super::budget::Budget;
 use super::endpoint::Around;
 use super::pool::{Endpoints, Pool};
+use super::queue::Queue;
 use super::{Endpoint, Policy};
-use crate::exchange::Tell;
+use crate::exchange::{Tell, Timeouts};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -27,24 +28,31 @@ pub struct Kept {
 impl Kept {
     /// Nothing yet of the instances of a pool.
     pub fn new(name: Arc<str>, pool: Arc<Pool>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
+        let around = Around::new(Queue::new(pool.counter()), tell, own);
         Rc::new(Kept {
             name,
             pool,
             endpoints: RefCell::default(),
-            around: Around::new(tell, own),
+            around,
             breaker: Breaker::new(Instant::now()),
             budget: RefCell::default(),
         })
     }
 
     /// Closes connections that were not used lately, and puts aside what commands earned.
-    pub fn sweep(&self, now: Instant, idle: Duration) {
+    pub fn sweep(&self, now: Instant, timeouts: &Timeouts) {
+        self.renew_after(timeouts.upstream_age);
         for endpoint in self.endpoints.borrow().values() {
-            endpoint.sweep(now, idle);
+            endpoint.sweep(now, timeouts.upstream_idle);
         }
         if let Some((_, budget)) = &*self.budget.borrow() {
             budget.settle();
         }
+    }
+
+    /// Connections made from now on take no further command after this long.
+    pub fn renew_after(&self, age: Duration) {
+        self.around.age.set(age);
     }
 
     fn budget(&self, share: super::budget::Share) -> Rc<Budget> {
@@ -114,7 +122,7 @@ impl Cluster {
     }
 
     /// Commands that wait for room.
-    pub fn queue(&self) -> &Rc<super::queue::Queue> {
+    pub fn queue(&self) -> &Rc<Queue> {
         &self.kept.around.queue
     }
 

@@ -6,7 +6,7 @@ use super::queue::Queue;
 use super::target::{Place, Scheme, Target};
 use crate::codec::Socket;
 use crate::codec::client::{Home, Http1, Http2};
-use crate::exchange::{ConnectionSide, Counted, Tell};
+use crate::exchange::{ConnectionSide, Counted, Tell, Timeouts};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
@@ -71,7 +71,7 @@ pub struct Endpoint {
     /// When it was last given a command; the age of free connections counts from there.
     used: Cell<Instant>,
     idle: RefCell<Vec<(Box<Http1>, Instant)>>,
-    two: RefCell<Option<Http2>>,
+    two: RefCell<Option<(Http2, Instant)>>,
     down: Cell<Option<Down>>,
     addresses: RefCell<Addresses>,
     around: Rc<Around>,
@@ -85,6 +85,8 @@ pub struct Around {
     pub queue: Rc<Queue>,
     /// Instances whose last connection failed.
     pub(super) suspects: Cell<u32>,
+    /// How old a connection may get.
+    pub(super) age: Cell<Duration>,
     /// Ports of this process, which a host that a caller merely names may not turn out to be.
     own: Rc<[u16]>,
     tell: Rc<dyn Tell>,
@@ -92,8 +94,8 @@ pub struct Around {
 
 impl Around {
     /// A service without instances.
-    pub fn new(tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
-        Rc::new(Around { queue: Rc::default(), suspects: Cell::new(0), own, tell })
+    pub fn new(queue: Rc<Queue>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
+        Rc::new(Around { queue, suspects: Cell::new(0), age: Cell::new(Timeouts::default().upstream_age), own, tell })
     }
 }
 
@@ -225,8 +227,16 @@ impl Endpoint {
     /// A free connection that still stands, the one used last first.
     pub fn free(&self) -> Option<Box<Http1>> {
         loop {
-            let (mut conn, since) = self.idle.borrow_mut().pop()?;
+            let (mut conn, since) = {
+                let mut idle = self.idle.borrow_mut();
+                let last = idle.pop()?;
+                self.count_idle(idle.len());
+                last
+            };
             let rested = self.used.get().saturating_duration_since(since) > RESTED;
+            if conn.is_over(self.used.get(), self.used.get().saturating_duration_since(since)) {
+                continue;
+            }
             if conn.is_usable() && (!rested || conn.is_silent()) {
                 return Some(conn);
             }
@@ -236,10 +246,11 @@ impl Endpoint {
     /// The shared HTTP/2 connection, if it stands.
     pub fn shared(&self) -> Option<Http2> {
         let mut two = self.two.borrow_mut();
-        if two.as_ref().is_some_and(Http2::is_closed) {
+        // What runs over one that is too old goes on: it ends with its last stream.
+        if two.as_ref().is_some_and(|(conn, expires)| conn.is_closed() || *expires <= self.used.get()) {
             *two = None;
         }
-        two.clone()
+        two.as_ref().map(|(conn, _)| conn.clone())
     }
 
     /// A new connection's bytes.
@@ -274,7 +285,9 @@ impl Endpoint {
 
     /// A new HTTP/1 connection.
     pub async fn fresh(&self) -> io::Result<Box<Http1>> {
-        Ok(Http1::new(self.open().await?, self.counted()))
+        let mut conn = Http1::new(self.open().await?, self.counted());
+        conn.expire(self.expiry());
+        Ok(conn)
     }
 
     /// A new HTTP/2 connection, shared from now on.
@@ -284,8 +297,13 @@ impl Endpoint {
             return Ok(conn);
         }
         let conn = Http2::handshake(self.open().await?, self.counted()).await?;
-        *self.two.borrow_mut() = Some(conn.clone());
+        *self.two.borrow_mut() = Some((conn.clone(), self.expiry()));
         Ok(conn)
+    }
+
+    /// When a connection made now is too old: a tenth sooner or later, so that not all end at once.
+    fn expiry(&self) -> Instant {
+        Instant::now() + self.around.age.get().mul_f64(0.9 + 0.2 * fastrand::f64())
     }
 
     fn counted(&self) -> Counted {
@@ -295,12 +313,18 @@ impl Endpoint {
     /// Closes connections unused for longer than `age`.
     pub fn sweep(&self, now: Instant, age: Duration) {
         let mut idle = self.idle.borrow_mut();
-        // The oldest are first, since the last used is taken first.
-        let stale = idle.iter().take_while(|(_, since)| now.saturating_duration_since(*since) > age).count();
-        idle.drain(..stale);
+        idle.retain(|(conn, since)| {
+            let rested = now.saturating_duration_since(*since);
+            rested <= age && !conn.is_over(now, rested)
+        });
         if idle.is_empty() && idle.capacity() > 8 {
             idle.shrink_to_fit();
         }
+        self.count_idle(idle.len());
+    }
+
+    fn count_idle(&self, n: usize) {
+        self.load.idle.store(u32::try_from(n).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     fn close_idle(&self) {
@@ -319,6 +343,7 @@ impl Home for Endpoint {
         if idle.len() < IDLE_MAX {
             idle.push((conn, self.used.get()));
         }
+        self.count_idle(idle.len());
     }
 }
 

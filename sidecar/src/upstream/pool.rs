@@ -65,6 +65,8 @@ pub struct Pool {
     members: Mutex<Arc<[Member]>>,
     /// Threads whose circuit breaker lets nothing pass.
     open: AtomicU32,
+    /// Commands that wait for room.
+    waiting: Arc<AtomicU32>,
 }
 
 impl Pool {
@@ -92,6 +94,16 @@ impl Pool {
         } else {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts commands that wait for room.
+    pub(super) fn counter(&self) -> Arc<AtomicU32> {
+        self.waiting.clone()
+    }
+
+    /// Commands that wait for room.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Threads that leave the service alone.

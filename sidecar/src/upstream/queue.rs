@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -25,7 +27,11 @@ struct Ticket {
 
 /// One thread's queue for one service: whichever instance has room first takes the first.
 #[derive(Default)]
-pub struct Queue(RefCell<VecDeque<Rc<Ticket>>>);
+pub struct Queue {
+    tickets: RefCell<VecDeque<Rc<Ticket>>>,
+    /// How many wait on all threads, for people.
+    waiting: Arc<AtomicU32>,
+}
 
 /// A place in the queue; who leaves before being called gives it up, who leaves after it calls the next one.
 pub struct Waiting {
@@ -34,20 +40,26 @@ pub struct Waiting {
 }
 
 impl Queue {
+    /// An empty one, whose length is added to `waiting`.
+    pub fn new(waiting: Arc<AtomicU32>) -> Rc<Self> {
+        Rc::new(Queue { tickets: RefCell::default(), waiting })
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.tickets.borrow().len()
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.tickets.borrow().is_empty()
     }
 
     /// Takes a place at the end, or at the front for one that was called and found the room taken.
     pub fn join(self: &Rc<Self>, front: bool) -> Waiting {
         let ticket = Rc::new(Ticket { called: Cell::new(false), waker: RefCell::default() });
-        let mut all = self.0.borrow_mut();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let mut all = self.tickets.borrow_mut();
         if front {
             all.push_front(ticket.clone());
         } else {
@@ -58,7 +70,7 @@ impl Queue {
 
     /// There is room for one: the first is called.
     pub fn call(&self) {
-        let Some(first) = self.0.borrow_mut().pop_front() else { return };
+        let Some(first) = self.tickets.borrow_mut().pop_front() else { return };
         first.called.set(true);
         let waker = first.waker.borrow_mut().take();
         if let Some(waker) = waker {
@@ -75,7 +87,7 @@ impl Waiting {
 
     /// Whether it may look for room: it was called, or nobody is before it.
     pub fn is_next(&self) -> bool {
-        self.is_called() || self.queue.0.borrow().front().is_some_and(|t| Rc::ptr_eq(t, &self.ticket))
+        self.is_called() || self.queue.tickets.borrow().front().is_some_and(|t| Rc::ptr_eq(t, &self.ticket))
     }
 
     /// Resolves when it is called.
@@ -98,10 +110,11 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
         if self.ticket.called.get() {
             self.queue.call();
         } else {
-            self.queue.0.borrow_mut().retain(|t| !Rc::ptr_eq(t, &self.ticket));
+            self.queue.tickets.borrow_mut().retain(|t| !Rc::ptr_eq(t, &self.ticket));
         }
     }
 }

@@ -7,7 +7,7 @@ mod attempt;
 mod find;
 mod hedge;
 
-use super::breaker::{Moved, Pass};
+use super::breaker::{self, Moved, Pass};
 use super::{Cluster, Endpoint, InFlight, Retries};
 use crate::codec::Stream;
 use crate::codec::client::{Http1, OwnBody, Received, ReceivedBody};
@@ -123,10 +123,15 @@ fn may_repeat(head: &Head, retries: &Retries) -> bool {
 }
 
 /// Sends one command; returns with the answer's head, or why there is none.
-pub async fn send(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
-    let Some(settings) = &cluster.policy.breaker else {
-        return attempts(cluster, task).await;
-    };
+pub async fn send(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failure> {
+    match &cluster.policy.breaker {
+        None => attempts(cluster, task).await,
+        Some(settings) => Box::pin(guarded(cluster, task, settings)).await,
+    }
+}
+
+/// Sends one command if the circuit breaker lets it, which learns how it ends.
+async fn guarded(cluster: &Cluster, task: &mut Task<'_>, settings: &breaker::Settings) -> Result<Sent, Failure> {
     let breaker = &cluster.kept().breaker;
     let pass = match breaker.admit(settings, Instant::now()) {
         Pass::No(left) => return Err(left_alone(left).into()),
@@ -163,8 +168,9 @@ fn left_alone(left: Duration) -> Fault {
     Fault::new(FaultKind::CircuitOpen, detail).retry(Retry::Safe).retry_after(seconds)
 }
 
-async fn attempts(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
-    let Task { ex, body, upload, early, timeouts, by, tell } = task;
+async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failure> {
+    let (upload, early, timeouts, by, tell) = (task.upload, task.early, task.timeouts, task.by, task.tell);
+    let Task { ex, body, .. } = task;
     let retries = &cluster.policy.retries;
     let most = cluster.most();
     cluster.budget.earn();
@@ -177,8 +183,8 @@ async fn attempts(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     let mut unsent = 0;
     // Why the last instance was left, and its answer, which is better than none.
-    let mut last: Option<Fault> = None;
-    let mut answer: Option<Sent> = None;
+    let mut last: Option<Box<Fault>> = None;
+    let mut answer: Option<Box<Sent>> = None;
     loop {
         let now = Instant::now();
         let found = match cluster.pick(now, &tried) {
@@ -188,17 +194,17 @@ async fn attempts(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
         let (endpoint, in_flight) = match found {
             Some(found) => found,
             None => {
-                let search = find::Search { start: ex.timings.start, by, hold: timeouts.hold, last: last.as_ref() };
+                let search = find::Search { start: ex.timings.start, by, hold: timeouts.hold, last: last.as_deref() };
                 match Box::pin(find::find(cluster, &mut tried, search)).await {
                     Ok(found) => found,
-                    Err(failure) => return answer.map_or(Err(failure), Ok),
+                    Err(failure) => return answer.map_or(Err(failure), |sent| Ok(*sent)),
                 }
             }
         };
         if last.is_some() {
             if !cluster.budget.spend() {
                 tell.retry_skipped("budget");
-                return answer.map_or_else(|| Err(last.take().map_or(Failure::Late, Failure::from)), Ok);
+                return answer.map_or_else(|| Err(last.take().map_or(Failure::Late, Failure::Fault)), |sent| Ok(*sent));
             }
             tell.retried("connect");
         }
@@ -233,7 +239,7 @@ async fn attempts(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
                             tell.retried("status");
                             tried.push(endpoint);
                             again.restore(body);
-                            answer = Some(sent);
+                            answer = Some(Box::new(sent));
                             continue;
                         }
                         Err(why) => tell.retry_skipped(why),
@@ -248,7 +254,7 @@ async fn attempts(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
                 endpoint.failed(now);
                 let detail = format!("{}: {error}", endpoint.label);
                 ex.attempt_failed(&endpoint.label, now, FaultKind::Unreachable, error);
-                last = Some(Fault::new(FaultKind::Unreachable, detail).retry(Retry::Safe));
+                last = Some(Box::new(Fault::new(FaultKind::Unreachable, detail).retry(Retry::Safe)));
                 tried.push(endpoint);
             }
             Err(Failed::NoRoom(error)) => {
@@ -271,14 +277,15 @@ async fn attempts(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
                     endpoint.silent(now);
                 }
                 if now >= by {
-                    return answer.map_or(Err(Failure::Late), Ok);
+                    return answer.map_or(Err(Failure::Late), |sent| Ok(*sent));
                 }
                 let took = retries.per_try.unwrap_or_default();
                 let why = format!("no answer within {took:?} (retries.per_try)");
                 if let Err(skipped) = again.may(cluster) {
                     tell.retry_skipped(skipped);
                     let detail = format!("{}: {why}", endpoint.label);
-                    return answer.map_or_else(|| Err(Fault::new(FaultKind::Timeout, detail).into()), Ok);
+                    let fault = || Err(Fault::new(FaultKind::Timeout, detail).into());
+                    return answer.map_or_else(fault, |sent| Ok(*sent));
                 }
                 ex.attempt_failed(&endpoint.label, now, FaultKind::Timeout, why);
                 tell.retried("timeout");
@@ -291,11 +298,11 @@ async fn attempts(cluster: &Cluster, task: Task<'_>) -> Result<Sent, Failure> {
                     endpoint.broke(now);
                 }
                 if fault.retry == Retry::No {
-                    return answer.map_or(Err(Failure::Fault(fault)), Ok);
+                    return answer.map_or(Err(Failure::Fault(fault)), |sent| Ok(*sent));
                 }
                 if let Err(skipped) = again.may(cluster) {
                     tell.retry_skipped(skipped);
-                    return answer.map_or(Err(Failure::Fault(fault)), Ok);
+                    return answer.map_or(Err(Failure::Fault(fault)), |sent| Ok(*sent));
                 }
                 ex.attempt_failed(&endpoint.label, now, fault.kind, fault.detail.into_owned());
                 tell.retried("broken");

@@ -16,6 +16,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
 /// The largest head of an answer, and its lines at most.
 const HEAD_MAX: usize = 256 << 10;
@@ -49,6 +50,10 @@ pub struct Http1 {
     large: bool,
     parsed: usize,
     informational: u32,
+    /// How long the instance says that it lets the connection rest.
+    rest: Option<Duration>,
+    /// When no further request is sent over it; never, unless set.
+    expires: Option<Instant>,
     counted: Counted,
 }
 
@@ -72,6 +77,8 @@ impl Http1 {
             large: false,
             parsed: 0,
             informational: 0,
+            rest: None,
+            expires: None,
             counted,
         })
     }
@@ -87,6 +94,16 @@ impl Http1 {
     /// and so is likely to have been closed.
     pub fn is_silent(&self) -> bool {
         self.io.socket.is_silent()
+    }
+
+    /// Sends no further request over it from then on.
+    pub fn expire(&mut self, at: Instant) {
+        self.expires = Some(at);
+    }
+
+    /// Whether it is too old, or has rested so long that the instance may be about to close it.
+    pub fn is_over(&self, now: Instant, rested: Duration) -> bool {
+        self.expires.is_some_and(|at| at <= now) || self.rest.is_some_and(|most| rested >= most)
     }
 
     /// Sends a request and waits for the answer's head; informational ones before it go to `early`. The body is taken,
@@ -277,6 +294,9 @@ impl Http1 {
             headers.set("content-length", itoa::Buffer::new().format(n));
         }
         self.keep = !framing.close && (one_one || framing.keep_alive) && length != Length::UntilClose;
+        if let Some(line) = headers.get("keep-alive") {
+            self.rest = rest(line);
+        }
         self.decoder = Decoder::new(length);
         self.large = self.decoder.is_large();
         if self.decoder.is_done() {
@@ -332,6 +352,15 @@ impl Http1 {
         let first = self.io.read.to_vec();
         (Stream::new(self.io.socket.take(), first), self.counted)
     }
+}
+
+/// How long a connection may rest before the instance closes it, by its `Keep-Alive: timeout=SECONDS` (RFC 2068,
+/// 19.7.1.1), less what a request may need to get there.
+fn rest(line: &str) -> Option<Duration> {
+    let named = line.split(',').filter_map(|part| part.trim().split_once('='));
+    let seconds = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout")).map(|(_, n)| n.trim());
+    let most = Duration::from_secs(seconds.last()?.parse::<u32>().ok()?.into());
+    Some(most.saturating_sub(Duration::from_secs(1)).max(most / 2))
 }
 
 fn nonsense(refusal: Refusal) -> Cause {

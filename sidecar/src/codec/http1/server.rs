@@ -257,7 +257,7 @@ impl Conn {
         };
         let told_close = headers.get_all("connection").any(|v| v.eq_ignore_ascii_case(b"close"));
         // Who thinks that the tunnel stands may send its bytes already: they are no requests.
-        let mut keep = how.keep && !how.connect && length != Length::UntilClose && !life.is_ending() && !told_close;
+        let mut keep = how.keep && !how.connect && length != Length::UntilClose && !life.is_last() && !told_close;
         if !tunnel {
             headers.remove("connection");
         }

@@ -21,7 +21,6 @@ impl Tell for Retries {
     fn retried(&self, _: &'static str) {
         self.0.set(self.0.get() + 1);
     }
-    fn retry_skipped(&self, _: &'static str) {}
     fn connection(&self, _: ConnectionSide, _: i64) {}
 }
 
@@ -52,7 +51,7 @@ fn sent_past(gone: usize) -> (Exchange, usize) {
         let timeouts = Timeouts::default();
         let kept = Kept::new("test".into(), Pool::new(members), tell.clone(), Rc::new([]));
         let cluster = Cluster::new(kept, Arc::default(), true);
-        let task = Task {
+        let mut task = Task {
             body: &mut Body::Empty,
             upload: None,
             early: &Early::default(),
@@ -61,7 +60,7 @@ fn sent_past(gone: usize) -> (Exchange, usize) {
             tell: &*tell,
             ex: &mut ex,
         };
-        let sent = match send(&cluster, task).await {
+        let sent = match send(&cluster, &mut task).await {
             Ok(sent) => sent,
             Err(Failure::Fault(fault)) => panic!("{fault:?}"),
             Err(Failure::Late) => panic!("late"),
