@@ -1,5 +1,6 @@
 //! Instances behind a route: which one, over which connection, and what may be tried again.
 
+pub mod balance;
 mod check;
 mod cluster;
 mod connect;
