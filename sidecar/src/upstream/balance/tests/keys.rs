@@ -53,6 +53,8 @@ fn each_input_gives_a_key_of_its_own_value() {
         let (a, b) = (key("a"), key("b"));
         assert_eq!(key("a"), a, "{values}");
         assert!(a != b && a != missing, "{values}");
+        let measured = allocation_counter::measure(|| assert!(hash.key(&ex).hash.is_some()));
+        assert_eq!(measured.count_total, 0, "{values}: on the road of a command");
     }
     assert_eq!(Hash::default().key(&ex), Key::default(), "nothing is hashed");
 }

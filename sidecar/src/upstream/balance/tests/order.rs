@@ -196,3 +196,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_pick_allocates_nothing() {
+    let peers = zones((300, 150), (300, 300));
+    let now = Instant::now();
+    for algorithm in Algorithm::ALL {
+        let b = balancer(algorithm, &peers);
+        let measured = allocation_counter::measure(|| {
+            for key in [None, Some(5)] {
+                assert!((0..100).all(|_| b.pick(&peers, up, key, now).is_some()));
+                assert!(b.pick(&peers, |_| false, key, now).is_none());
+            }
+        });
+        assert_eq!(measured.count_total, 0, "{algorithm}");
+    }
+}
