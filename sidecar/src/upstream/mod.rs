@@ -2,6 +2,7 @@
 
 mod breaker;
 mod budget;
+pub mod balance;
 mod check;
 mod cluster;
 mod connect;
