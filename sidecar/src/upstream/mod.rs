@@ -4,6 +4,7 @@ mod check;
 mod cluster;
 mod connect;
 mod endpoint;
+pub mod health;
 mod send;
 mod target;
 
