@@ -122,6 +122,8 @@ pub(crate) enum Kind {
     Count { min: u64, max: u64, word: Option<&'static [&'static str]> },
     /// A duration, or `off`.
     Duration { min: Duration, off: bool },
+    /// A duration, or a number, which is one of seconds as Kong writes it.
+    Seconds { max: Duration },
     /// A size.
     Bytes { min: u64, max: u64 },
     /// A number from 0 to 1.
@@ -197,6 +199,7 @@ impl Kind {
             Kind::Count { word: Some(words), .. } => format!("a whole number or `{}`", words.join("`, `")),
             Kind::Duration { off: false, .. } => "a duration such as 10s".into(),
             Kind::Duration { off: true, .. } => "a duration such as 10s, or `off`".into(),
+            Kind::Seconds { .. } => "a number of seconds, or a duration such as 500ms".into(),
             Kind::Bytes { .. } => "a size such as 64KiB".into(),
             Kind::Share => "a number from 0 to 1".into(),
             Kind::Word(words) => {

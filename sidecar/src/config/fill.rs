@@ -32,7 +32,7 @@ fn absent(node: &mut Node, key: &str, make: impl FnOnce() -> Node) {
     }
 }
 
-fn section(node: &mut Node, keys: &'static [Key], problems: &mut Problems) {
+pub(super) fn section(node: &mut Node, keys: &'static [Key], problems: &mut Problems) {
     for key in keys.iter().filter(|k| k.supported) {
         if node.get(key.name).is_none() {
             match (&key.fallback, key.kind.keys()) {

@@ -34,6 +34,10 @@ fn one(node: &Node, kind: &Kind) -> Json {
             Ok(d) => json!({ "secs": d.as_secs(), "nanos": d.subsec_nanos() }),
             Err(_) => Json::Null,
         },
+        Kind::Seconds { .. } => match value::seconds(text()) {
+            Ok(d) => json!({ "secs": d.as_secs(), "nanos": d.subsec_nanos() }),
+            Err(_) => Json::Null,
+        },
         Kind::Bytes { .. } => value::bytes(text()).map_or(Json::Null, Json::from),
         Kind::List(of) => node.items().iter().map(|n| one(n, of)).collect(),
         Kind::OneOrMany(of) => match &node.value {

@@ -47,7 +47,7 @@ fn property(key: &Key) -> Json {
     out
 }
 
-fn kind(kind: &Kind) -> Json {
+pub(super) fn kind(kind: &Kind) -> Json {
     match kind {
         Kind::Any => json!({}),
         Kind::Text(shape) => text(*shape),
@@ -64,6 +64,11 @@ fn kind(kind: &Kind) -> Json {
                 any.push(json!({ "enum": ["off", "false", false] }));
             }
             json!({ "anyOf": any })
+        }
+        Kind::Seconds { max } => {
+            let unit = r"^(([0-9.]+(us|µs|ms|s|m|h|d))+|[0-9.]+|.*\$\{.*)$";
+            let number = json!({ "type": "number", "minimum": 0, "maximum": max.as_secs() });
+            json!({ "anyOf": [number, { "type": "string", "pattern": unit }] })
         }
         Kind::Bytes { min, max } => {
             let unit = r"^([0-9]+ *([KMGTkmgt][iI]?)?[bB]?|.*\$\{.*)$";

@@ -6,6 +6,8 @@ use crate::sink::Dialect;
 use crate::upstream::{Place, Scheme};
 use std::time::Duration;
 
+mod healthchecks;
+
 fn good(text: &str) -> Loaded {
     match parse("fourmi.yaml", text, &[]) {
         Ok(loaded) => loaded,

@@ -121,6 +121,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
     }
 }
 
+/// A duration, or a number of seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, Wrong> {
+    let text = text.trim();
+    match text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        true => duration(&format!("{text}s")),
+        false => duration(text),
+    }
+}
+
 /// A duration as the configuration writes it.
 pub(crate) fn duration_text(d: Duration) -> String {
     let us = d.as_micros();

@@ -244,6 +244,14 @@ fn scalar(node: &mut Node, kind: &Kind, path: &str, problems: &mut Problems) {
             Ok(_) => None,
             Err(w) => Some((w.code, format!("`{path}`: {}", w.message), w.fix)),
         },
+        Kind::Seconds { max } => match value::seconds(&text) {
+            Ok(d) if d > *max => {
+                let most = max.as_secs();
+                bad(format!("`{path}` must be at most {most} seconds"), format!("write {most} or less"))
+            }
+            Ok(_) => None,
+            Err(w) => Some((w.code, format!("`{path}`: {}", w.message), w.fix)),
+        },
         Kind::Bytes { min, max } => match value::bytes(&text) {
             Ok(n) if n < *min => bad(format!("`{path}` must be at least {min} bytes"), format!("write {min} or more")),
             Ok(n) if n > *max => bad(format!("`{path}` must be at most {max} bytes"), format!("write {max} or less")),

@@ -11,6 +11,7 @@ mod policy;
 mod pool;
 mod queue;
 pub(crate) mod section;
+pub mod health;
 mod send;
 mod target;
 
