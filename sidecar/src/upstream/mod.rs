@@ -4,6 +4,7 @@ mod check;
 mod cluster;
 mod connect;
 mod endpoint;
+pub mod names;
 mod send;
 mod target;
 
