@@ -12,6 +12,7 @@ mod pool;
 mod queue;
 pub(crate) mod section;
 pub mod health;
+pub mod names;
 mod send;
 mod target;
 
