@@ -5,6 +5,7 @@ use crate::lines::KEYS as LINE_KEYS;
 use crate::names::port;
 use crate::section::{Key, Kind, Shape, Word, join, key, later, word};
 use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
+use crate::upstream::names::section::KEYS as DNS_KEYS;
 use crate::upstream::section::{ADDRESSES, POLICY};
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ pub(crate) const ROOT: &[Key] = &[
     )
     .or("[127.0.0.0/8, '::1/128']"),
     later("gateway", "A Kong declarative file, or its entities inline."),
+    key("dns", Kind::Section(DNS_KEYS), "Whom the names of services and workers are asked of."),
     key("commands", Kind::Section(COMMANDS), "How commands are identified and delivered."),
     key("timeouts", Kind::Section(TIMEOUTS), "How long each part of the road may take."),
     key("limits", Kind::Section(LIMITS), "How much of each thing there may be."),

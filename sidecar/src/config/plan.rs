@@ -5,7 +5,7 @@ use crate::exchange::{Direction, Identity};
 use crate::lines;
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
-use crate::upstream::{Policy, Target};
+use crate::upstream::{Policy, Target, names};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ pub struct Plan {
     pub origin: Option<PathBuf>,
     /// Who we are.
     pub identity: Arc<Identity>,
+    /// Whom the names of services and workers are asked of.
+    pub dns: names::Settings,
     /// The zone that we are in.
     pub zone: Option<Arc<str>>,
     /// Worker threads; `auto` is resolved already.

@@ -17,6 +17,8 @@ use crate::sink::{
     Dialect, LOG_KEYS, LogSettings, MetricSettings, OTLP_METRIC_KEYS, OtlpMetrics, Redactor, Show, StatsdPlace,
     StatsdSettings, TRACE_KEYS, TRACES,
 };
+use crate::upstream::balance::Algorithm;
+use crate::upstream::names;
 use crate::upstream::Policy;
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
@@ -39,10 +41,11 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
             other => other.and_then(|t| t.parse().ok()).unwrap_or(1),
         },
         listeners,
+        dns: root.get("dns").and_then(|n| dns(n).ok()).unwrap_or_else(|| names::Settings::default()),
         zone: root.get("zone").and_then(Node::text).map(|z| z.trim().into()),
         worker: root.get("worker").map(|w| Worker {
             addresses: addresses(w),
-            policy: Arc::new(policy(w, WORKER).unwrap_or_default()),
+            policy: Arc::new(policy(w, WORKER, Algorithm::LeastConnections).unwrap_or_default()),
             ready: ready(w.get("ready")),
         }),
         outbound: outbound(root),
@@ -101,9 +104,14 @@ fn addresses(node: &Node) -> Vec<Address> {
     items(node, "address").filter_map(one).collect()
 }
 
+/// Whom names are asked of, or why it can't be.
+pub(crate) fn dns(node: &Node) -> Result<names::Settings, Wrong> {
+    names::section::settings(&raw::section(node, names::section::KEYS))
+}
+
 /// How commands are sent to a worker or a service, or why it can't be so.
-pub(crate) fn policy(node: &Node, keys: &[Key]) -> Result<Policy, Wrong> {
-    Policy::new(&raw::section(node, keys))
+pub(crate) fn policy(node: &Node, keys: &[Key], usual: Algorithm) -> Result<Policy, Wrong> {
+    Policy::new(&raw::section(node, keys), usual)
 }
 
 fn listeners(root: &Node, key: &str, direction: Direction, port: u16) -> Vec<Listener> {
@@ -131,7 +139,7 @@ fn outbound(root: &Node) -> Vec<Service> {
         .map(|e| Service {
             name: e.key.to_ascii_lowercase().into(),
             addresses: addresses(&e.value),
-            policy: Arc::new(policy(&e.value, SERVICE).unwrap_or_default()),
+            policy: Arc::new(policy(&e.value, SERVICE, Algorithm::Latency).unwrap_or_default()),
         })
         .collect()
 }

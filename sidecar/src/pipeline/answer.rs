@@ -20,6 +20,9 @@ pub(super) fn answer(mut told: Told, sent: Sent) -> Answer {
     command::from_answer(&mut told.ex, &mut headers);
     hop::hop_by_hop(&mut headers, false);
     headers.append("via", "1.1 fourmi");
+    if let Some(cookie) = told.cookie.take() {
+        headers.append("set-cookie", &cookie.set_cookie);
+    }
     let timings = &told.ex.timings;
     let took = timings.answered.map_or(Duration::ZERO, |at| at.saturating_duration_since(timings.start));
     date::add(&mut headers, timings.wall + took);

@@ -95,12 +95,15 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
 pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Body) -> Result<Sent, Fault> {
     let start = told.ex.timings.start;
     let road = told.road.clone();
+    let key = way.cluster.policy.balance.hash.key(&told.ex);
+    told.cookie = key.cookie;
     let Course { ex, early, upload, .. } = &mut **told;
     let limit = road.timeouts.whole.map_or(road.timeouts.answer, |whole| whole.min(road.timeouts.answer));
     let mut task = Task {
         ex,
         body,
         upload: upload.as_ref(),
+        key: key.hash,
         early,
         timeouts: &road.timeouts,
         by: start + limit,

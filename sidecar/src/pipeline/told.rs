@@ -7,6 +7,7 @@ use super::road::Road;
 use crate::command;
 use crate::exchange::{Body, Direction, Early, Exchange, Fault, FaultKind, Head, Outcome, Protocol, Source};
 use crate::route::Way;
+use crate::upstream::balance::NewCookie;
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
@@ -55,6 +56,8 @@ pub(super) struct Course {
     pub(super) upload: Option<Rc<dyn Source>>,
     /// Takes informational answers before the final one.
     pub(super) early: Early,
+    /// What lets the caller find the same instance again.
+    pub(super) cookie: Option<NewCookie>,
     pub(super) ending: Ending,
     finished: bool,
 }
@@ -82,6 +85,7 @@ impl Told {
             tunnel_out: None,
             upload: None,
             early: Early::default(),
+            cookie: None,
             ending: Ending::default(),
             finished: false,
         });

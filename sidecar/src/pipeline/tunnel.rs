@@ -8,7 +8,7 @@ use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
 use crate::exchange::{Answer, Body, Counted, Fault, FaultKind, Head, Headers, Protocol};
 use crate::route::Way;
-use crate::upstream::{InFlight, Pick, Sent};
+use crate::upstream::{Choice, InFlight, Pick, Sent};
 use std::time::Instant;
 
 /// Whether a request asks for another protocol (RFC 9110, 7.8).
@@ -44,8 +44,8 @@ pub(super) async fn connect(mut told: Told, way: Way, upgrade: Option<Upgrade>, 
     let Some(near) = upgrade else {
         return refuse::refuse(told, Fault::new(FaultKind::BadRequest, "CONNECT is for HTTP/1.1 here"), body);
     };
-    let picked = match way.cluster.pick(Instant::now(), &[]) {
-        Pick::One(endpoint) => endpoint.enter(way.cluster.most()).map(|in_flight| (endpoint, in_flight)),
+    let picked = match way.cluster.pick(Instant::now(), &Choice::default(), &[]) {
+        Pick::One(endpoint) => endpoint.enter(way.cluster.most()).filter(|_| endpoint.admit()).map(|in_flight| (endpoint, in_flight)),
         Pick::Full | Pick::None => None,
     };
     let Some((endpoint, in_flight)) = picked else {

@@ -4,6 +4,7 @@ use super::blueprint;
 use super::limits;
 use super::listen;
 use super::services::{Changed, Services};
+use super::upstreams;
 use super::worker::{Order, Shared};
 use crate::admin::{Control, Part, Reloaded};
 use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
@@ -91,7 +92,9 @@ impl Keeper {
     /// Checks every instance of the plan, and no other.
     pub(super) fn check(self: &Rc<Self>) {
         let keeper = self.clone();
-        let changed: Changed = Rc::new(move |service, instance, up, first| {
+        let changed: Changed = Rc::new(move |service, what| {
+            keeper.count_instances();
+            let Some((instance, up, first)) = what else { return };
             if up {
                 tracing::info!(service, instance, "an instance is ready");
             } else if first {
@@ -107,9 +110,8 @@ impl Keeper {
                 let key = format!("{service} {instance}");
                 keeper.event(format!("{service}: the instance {instance} {what}"), String::new(), kind, Some(key));
             }
-            keeper.count_instances();
         });
-        self.services.check(&changed);
+        self.services.begin(&self.plan().dns, &changed);
         self.count_instances();
     }
 
@@ -368,7 +370,7 @@ impl Control for Rc<Keeper> {
     }
 
     fn upstreams(&self) -> Value {
-        self.services.all().iter().map(|s| s.shown()).collect()
+        upstreams::shown(&self.services)
     }
 
     fn status(&self) -> Value {

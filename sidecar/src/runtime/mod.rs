@@ -12,6 +12,7 @@ mod quiet;
 mod services;
 mod signals;
 mod teller;
+mod upstreams;
 mod worker;
 
 pub(crate) use limits::possible as possible_connections;

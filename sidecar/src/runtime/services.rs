@@ -3,22 +3,38 @@
 use crate::config::{Address, Plan, Ready};
 use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Tell};
 use crate::pipeline::Served;
-use crate::upstream::{Check, Endpoints, Member, Policy, Pool, Standing, keep_checking};
-use serde_json::{Value, json};
+use crate::upstream::health::{Check, Instance, Opener, keep_checking};
+use crate::upstream::names::{self, Found, Name, Resolver, Update, follow};
+use crate::upstream::{Endpoints, Member, Place, Policy, Pool, Standing, Target, connect};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// Who hears that an instance is up or down: service, instance, whether it is up, whether that is the first word of it.
-pub(super) type Changed = Rc<dyn Fn(&str, &str, bool, bool)>;
+/// Who hears that a service's instances changed: its name, and when one of them is up or down, which, whether it is up,
+/// and whether that is the first word of it.
+pub(super) type Changed = Rc<dyn Fn(&str, Option<(&str, bool, bool)>)>;
 
 /// Every service of the plan.
-#[derive(Default)]
 pub(super) struct Services {
     worker: RefCell<Option<Rc<Service>>>,
     outbound: RefCell<Vec<Rc<Service>>>,
+    dns: RefCell<Option<names::Settings>>,
+    resolver: RefCell<Rc<Resolver>>,
+}
+
+impl Default for Services {
+    fn default() -> Services {
+        let resolver = Rc::new(Resolver::new(names::Settings::default()));
+        Services {
+            worker: RefCell::default(),
+            outbound: RefCell::default(),
+            dns: RefCell::default(),
+            resolver: RefCell::new(resolver),
+        }
+    }
 }
 
 /// One service. It is the same one over changes of plan, as long as it has its name.
@@ -26,6 +42,11 @@ pub(super) struct Service {
     pub(super) name: Arc<str>,
     pub(super) pool: Arc<Pool>,
     wanted: RefCell<Wanted>,
+    /// What names stand for now; none before the first answer.
+    found: RefCell<HashMap<Name, Vec<Found>>>,
+    /// What is wrong with the answers.
+    trouble: RefCell<HashMap<Name, String>>,
+    follows: RefCell<HashMap<Name, JoinHandle<()>>>,
     checks: RefCell<HashMap<Arc<str>, JoinHandle<()>>>,
 }
 
@@ -46,12 +67,16 @@ impl Services {
             check,
             zone: plan.zone.clone(),
         };
+        let checked = |policy: &Policy| match policy.health.active.is_off() {
+            true => Check::Connect,
+            false => Check::Active(Box::new(policy.health.active.clone())),
+        };
         let mut worker = self.worker.borrow_mut();
         let old = worker.take();
         *worker = plan.worker.as_ref().map(|w| {
             let check = match &w.ready {
-                Ready::Connect => Check::Connect,
-                Ready::Http { path, interval } => Check::Http { path: path.clone(), interval: *interval },
+                Ready::Connect => checked(&w.policy),
+                Ready::Http { path, interval } => Check::Ready { path: path.clone(), interval: *interval },
             };
             let old = old.filter(|s| s.name == plan.identity.service);
             Service::renewed(old, &plan.identity.service, wanted(&w.addresses, &w.policy, check))
@@ -63,16 +88,28 @@ impl Services {
             .iter()
             .map(|s| {
                 let old = old.iter().find(|o| o.name == s.name).cloned();
-                Service::renewed(old, &s.name, wanted(&s.addresses, &s.policy, Check::Connect))
+                Service::renewed(old, &s.name, wanted(&s.addresses, &s.policy, checked(&s.policy)))
             })
             .collect();
     }
 
-    /// Checks every instance, and no other.
-    pub(super) fn check(&self, changed: &Changed) {
+    /// Looks up every name, and checks every instance; nothing else is looked up or checked from now on.
+    pub(super) fn begin(&self, dns: &names::Settings, changed: &Changed) {
+        if self.dns.borrow().as_ref() != Some(dns) {
+            *self.dns.borrow_mut() = Some(dns.clone());
+            *self.resolver.borrow_mut() = Rc::new(Resolver::new(dns.clone()));
+            self.all().iter().for_each(|s| s.stop(&s.follows));
+        }
+        let resolver = self.resolver.borrow().clone();
         for service in self.all() {
+            service.look_up(&resolver, changed);
             service.check(changed);
         }
+    }
+
+    /// The service of this name.
+    pub(super) fn named(&self, name: &str) -> Option<Rc<Service>> {
+        self.all().into_iter().find(|s| *s.name == *name)
     }
 
     /// The worker and every outbound service.
@@ -98,51 +135,113 @@ impl Services {
 
 impl Service {
     fn renewed(old: Option<Rc<Service>>, name: &Arc<str>, wanted: Wanted) -> Rc<Service> {
-        match old {
+        let service = match old {
             Some(service) => {
-                // Another way of asking begins anew.
-                if service.wanted.borrow().check != wanted.check {
-                    service.pool.replace(Vec::new());
-                    service.stop_checks();
-                }
+                let other = service.wanted.borrow().check != wanted.check;
                 *service.wanted.borrow_mut() = wanted;
-                service.renew();
+                if other {
+                    service.stop(&service.checks);
+                    let gated = service.wanted.borrow().is_gated();
+                    service.members().iter().for_each(|m| m.standing.forget_checks(gated));
+                }
                 service
             }
-            None => {
-                let service = Rc::new(Service {
-                    name: name.clone(),
-                    pool: Pool::new(Vec::new()),
-                    wanted: RefCell::new(wanted),
-                    checks: RefCell::default(),
-                });
-                service.renew();
-                service
-            }
-        }
+            None => Rc::new(Service {
+                name: name.clone(),
+                pool: Pool::new(Vec::new()),
+                wanted: RefCell::new(wanted),
+                found: RefCell::default(),
+                trouble: RefCell::default(),
+                follows: RefCell::default(),
+                checks: RefCell::default(),
+            }),
+        };
+        service.renew();
+        service
     }
 
     /// Puts the instances of now into the pool, if they are others than before.
     fn renew(&self) {
         let wanted = self.wanted.borrow();
         let known = self.members();
+        let found = self.found.borrow();
         let mut members: Vec<Member> = Vec::new();
         for address in &wanted.addresses {
-            let mut member = Member::new(address.target.clone(), Standing::new(wanted.check == Check::Connect));
-            if members.iter().any(|m| m.label == member.label) {
-                continue;
+            let places = match name(&address.target) {
+                None => vec![Member::new(address.target.clone(), Standing::new(wanted.is_gated()))],
+                Some(name) => {
+                    let found = found.get(&name).map(Vec::as_slice).unwrap_or_default();
+                    found.iter().map(|f| member(&address.target, &name, f, wanted.is_gated())).collect()
+                }
+            };
+            for mut member in places {
+                if members.iter().any(|m| m.label == member.label) {
+                    continue;
+                }
+                member.weight = member.weight.saturating_mul(address.weight);
+                member.near = address.zone.is_none() || wanted.zone.is_none() || address.zone == wanted.zone;
+                if let Some(known) = known.iter().find(|k| k.label == member.label) {
+                    member.standing = known.standing.clone();
+                    member.load = known.load.clone();
+                }
+                members.push(member);
             }
-            member.weight = address.weight;
-            member.near = address.zone.is_none() || wanted.zone.is_none() || address.zone == wanted.zone;
-            if let Some(known) = known.iter().find(|k| k.label == member.label) {
-                member.standing = known.standing.clone();
-                member.load = known.load.clone();
-            }
-            members.push(member);
         }
         let same = members.len() == known.len() && members.iter().zip(known.iter()).all(|(a, b)| a.is_same(b));
         if !same {
             self.pool.replace(members);
+        }
+    }
+
+    /// Follows the names of its addresses.
+    fn look_up(self: &Rc<Self>, resolver: &Rc<Resolver>, changed: &Changed) {
+        let names: Vec<Name> = self.wanted.borrow().addresses.iter().filter_map(|a| name(&a.target)).collect();
+        self.follows.borrow_mut().retain(|name, task| {
+            let stays = names.contains(name);
+            if !stays {
+                task.abort();
+                self.found.borrow_mut().remove(name);
+                self.trouble.borrow_mut().remove(name);
+            }
+            stays
+        });
+        for name in names {
+            if self.follows.borrow().contains_key(&name) {
+                continue;
+            }
+            let (service, changed, of) = (Rc::downgrade(self), changed.clone(), name.clone());
+            let publish = move |update| {
+                if let Some(service) = service.upgrade() {
+                    service.updated(&of, update, &changed);
+                }
+            };
+            let task = tokio::task::spawn_local(follow(name.clone(), resolver.clone(), publish));
+            self.follows.borrow_mut().insert(name, task);
+        }
+    }
+
+    fn updated(&self, name: &Name, update: Update, changed: &Changed) {
+        match update {
+            Update::Instances(found) => {
+                let n = found.len();
+                let had = self.found.borrow_mut().insert(name.clone(), found).is_some();
+                match n {
+                    0 => tracing::warn!(service = &*self.name, name = name.host, "the name has no instance now"),
+                    _ if had => tracing::info!(service = &*self.name, name = name.host, "the name has {n} instances"),
+                    _ => tracing::debug!(service = &*self.name, name = name.host, "the name has {n} instances"),
+                }
+                self.renew();
+                self.check(changed);
+                changed(&self.name, None);
+            }
+            Update::Trouble(Some(why)) => {
+                tracing::warn!(service = &*self.name, name = name.host, "the name cannot be looked up: {why}");
+                self.trouble.borrow_mut().insert(name.clone(), why);
+            }
+            Update::Trouble(None) => {
+                tracing::info!(service = &*self.name, name = name.host, "the name can be looked up again");
+                self.trouble.borrow_mut().remove(name);
+            }
         }
     }
 
@@ -154,31 +253,20 @@ impl Service {
         Served { name: self.name.clone(), pool: self.pool.clone(), policy: self.wanted.borrow().policy.clone() }
     }
 
-    /// Its instances and how they are, for people.
-    pub(super) fn shown(&self) -> Value {
-        let one = |m: &Member| {
-            let load = m.load.total();
-            json!({
-                "address": &*m.label,
-                "ready": m.standing.up(),
-                "weight": m.weight,
-                "in_flight": load.in_flight,
-                "latency_ms": f64::from(load.latency) / 1000.0,
-                "idle_connections": load.idle,
-                "commands": load.commands,
-            })
-        };
-        json!({
-            "service": &*self.name,
-            "open_breakers": self.pool.open_breakers(),
-            "waiting": self.pool.waiting(),
-            "instances": self.members().iter().map(one).collect::<Vec<_>>(),
-        })
+    /// The names that cannot be looked up, and why.
+    pub(super) fn troubles(&self) -> Vec<(String, String)> {
+        self.trouble.borrow().iter().map(|(name, why)| (name.host.clone(), why.clone())).collect()
+    }
+
+    /// How its commands are sent.
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        self.wanted.borrow().policy.clone()
     }
 
     fn check(&self, changed: &Changed) {
         let members = self.members();
-        let check = self.wanted.borrow().check.clone();
+        let wanted = self.wanted.borrow();
+        let permits = wanted.policy.health.active.permits();
         let mut checks = self.checks.borrow_mut();
         checks.retain(|label, task| {
             let stays = members.iter().any(|m| m.label == *label);
@@ -187,27 +275,93 @@ impl Service {
             }
             stays
         });
-        for member in members.iter().filter(|m| !checks.contains_key(&m.label)).cloned().collect::<Vec<_>>() {
+        for member in members.iter() {
+            if checks.contains_key(&member.label) {
+                continue;
+            }
             let (service, label) = (self.name.clone(), member.label.clone());
             let changed = changed.clone();
             let first = std::cell::Cell::new(true);
-            let tell = move |up: bool| changed(&service, &label, up, first.replace(false));
+            let tell = move |up: bool| changed(&service, Some((&label, up, first.replace(false))));
+            let instance = Instance {
+                standing: member.standing.clone(),
+                floor: self.pool.floor().clone(),
+                ejection: wanted.policy.health.passive.ejection,
+                open: opener(member),
+                authority: authority(&member.target),
+                two: member.target.scheme.is_two(),
+                permits: permits.clone(),
+            };
             let counted = || Counted::new(Rc::new(Silent), ConnectionSide::Upstream);
-            let task = keep_checking(member.target.clone(), check.clone(), member.standing.clone(), counted, tell);
+            let task = keep_checking(instance, wanted.check.clone(), counted, tell);
             checks.insert(member.label.clone(), tokio::task::spawn_local(task));
         }
     }
 
-    fn stop_checks(&self) {
-        for (_, task) in self.checks.borrow_mut().drain() {
+    fn stop<K>(&self, tasks: &RefCell<HashMap<K, JoinHandle<()>>>) {
+        for (_, task) in tasks.borrow_mut().drain() {
             task.abort();
         }
     }
 }
 
+impl Wanted {
+    /// Whether an instance gets no command before its check has succeeded.
+    fn is_gated(&self) -> bool {
+        matches!(self.check, Check::Ready { .. })
+    }
+}
+
 impl Drop for Service {
     fn drop(&mut self) {
-        self.stop_checks();
+        self.stop(&self.follows);
+        self.stop(&self.checks);
+    }
+}
+
+/// What has to be looked up to know where a target is.
+fn name(target: &Target) -> Option<Name> {
+    match &target.place {
+        Place::Tcp(host, port) if host.parse::<IpAddr>().is_err() => {
+            Some(Name { host: host.clone(), port: Some(*port) })
+        }
+        _ => None,
+    }
+}
+
+/// An instance that a name stands for.
+fn member(target: &Target, name: &Name, found: &Found, gated: bool) -> Member {
+    let port = found.addresses.first().map_or(0, SocketAddr::port);
+    // The host that is spoken to is the one whose certificate is wanted, so its name stays.
+    let host = found.name.clone().unwrap_or_else(|| name.host.clone());
+    let mut member =
+        Member::new(Target { scheme: target.scheme, place: Place::Tcp(host, port) }, Standing::new(gated));
+    let local = name.host == "localhost" || name.host.ends_with(".localhost");
+    if let (Some(first), false) = (found.addresses.first(), local) {
+        let place = Place::Tcp(first.ip().to_string(), first.port());
+        member.label = Target { scheme: target.scheme, place }.to_string().into();
+    }
+    member.addresses = found.addresses.as_slice().into();
+    member.priority = found.priority;
+    member.weight = if name.is_service() { found.weight } else { 1 };
+    member
+}
+
+/// Connects for a check.
+fn opener(member: &Member) -> Opener {
+    let (place, addresses) = (member.target.place.clone(), member.addresses.clone());
+    Box::new(move || {
+        let (place, addresses) = (place.clone(), addresses.clone());
+        Box::pin(async move { connect(&place, &addresses).await })
+    })
+}
+
+/// What an instance is called in `Host`.
+fn authority(target: &Target) -> String {
+    match &target.place {
+        Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+        Place::Tcp(host, port) => format!("{host}:{port}"),
+        Place::Unix(_) => "localhost".to_owned(),
     }
 }
 

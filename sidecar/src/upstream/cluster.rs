@@ -1,13 +1,15 @@
 //! The instances of one service as one thread sees them, and the choice among them.
 
+use super::balance::{Balancer, Explained, Peer};
 use super::breaker::Breaker;
 use super::budget::Budget;
 use super::endpoint::Around;
+use super::health::below_threshold;
 use super::pool::{Endpoints, Pool};
 use super::queue::Queue;
 use super::{Endpoint, Policy};
 use crate::exchange::{Tell, Timeouts};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ pub struct Kept {
 impl Kept {
     /// Nothing yet of the instances of a pool.
     pub fn new(name: Arc<str>, pool: Arc<Pool>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
-        let around = Around::new(Queue::new(pool.counter()), tell, own);
+        let around = Around::new(pool.clone(), tell, own);
         Rc::new(Kept {
             name,
             pool,
@@ -73,6 +75,7 @@ pub struct Set {
     version: u64,
     /// Every instance.
     pub endpoints: Vec<Rc<Endpoint>>,
+    balancer: Balancer,
 }
 
 /// A service as a plan wants it.
@@ -85,7 +88,15 @@ pub struct Cluster {
     /// Whether a command waits for an instance to come up; not so for hosts that a caller merely names.
     pub holds: bool,
     set: RefCell<Rc<Set>>,
-    turn: Cell<usize>,
+}
+
+/// What a choice looks at beside the instances.
+#[derive(Default)]
+pub struct Choice {
+    /// For consistent hashing.
+    pub key: Option<u64>,
+    /// Whether the command may run twice, and so may find out whether an instance is well again.
+    pub repeats: bool,
 }
 
 /// What there is to choose.
@@ -102,8 +113,10 @@ impl Cluster {
     /// A cluster of the pool's instances.
     pub fn new(kept: Rc<Kept>, policy: Arc<Policy>, holds: bool) -> Rc<Self> {
         let budget = kept.budget(policy.retries.budget);
-        let none = Rc::new(Set { version: u64::MAX, endpoints: Vec::new() });
-        Rc::new(Cluster { kept, policy, budget, holds, set: RefCell::new(none), turn: Cell::new(0) })
+        kept.around.slow_start.set(policy.balance.slow_start);
+        let balancer = Balancer::new::<Rc<Endpoint>>(policy.balance.algorithm, &[]);
+        let none = Rc::new(Set { version: u64::MAX, endpoints: Vec::new(), balancer });
+        Rc::new(Cluster { kept, policy, budget, holds, set: RefCell::new(none) })
     }
 
     /// What outlives the plan.
@@ -152,8 +165,10 @@ impl Cluster {
                     endpoint
                 }
             })
-            .collect();
-        *self.set.borrow_mut() = Rc::new(Set { version, endpoints });
+            .collect::<Vec<_>>();
+        let balance = &self.policy.balance;
+        let balancer = Balancer::with(balance.algorithm, balance.slots, fastrand::u64(..), &endpoints);
+        *self.set.borrow_mut() = Rc::new(Set { version, endpoints, balancer });
     }
 
     /// The most commands that an instance may hold.
@@ -163,35 +178,39 @@ impl Cluster {
 
     /// The instance that the next command goes to, not one of those `tried`. A suspect one whose time has come is given
     /// it to prove itself, one command at a time (see [`Endpoint::reserve`]).
-    pub fn pick(&self, now: Instant, tried: &[Rc<Endpoint>]) -> Pick {
+    pub fn pick(&self, now: Instant, choice: &Choice, tried: &[Rc<Endpoint>]) -> Pick {
         let set = self.set();
         let most = self.most();
-        let n = set.endpoints.len();
-        let start = self.turn.get();
-        self.turn.set(start.wrapping_add(1));
-        let mut best: Option<&Rc<Endpoint>> = None;
-        let mut full = false;
-        for i in 0..n {
-            let e = &set.endpoints[start.wrapping_add(i) % n];
-            if !e.available(now) || tried.iter().any(|t| Rc::ptr_eq(t, e)) {
-                continue;
-            }
-            if !e.has_room(most) {
-                full = true;
-                continue;
-            }
-            if e.suspect() {
-                return Pick::One(e.clone());
-            }
-            if best.is_none_or(|b| e.in_flight() < b.in_flight()) {
-                best = Some(e);
-            }
+        let free = |e: &Rc<Endpoint>| {
+            e.available(now) && (tried.is_empty() || !tried.iter().any(|t| Rc::ptr_eq(t, e))) && e.has_room(most)
+        };
+        if self.kept.around.suspects.get() > 0
+            && let Some(suspect) = set.endpoints.iter().find(|e| e.suspect() && e.weight() > 0 && free(e))
+        {
+            return Pick::One(suspect.clone());
         }
-        match best {
+        let threshold = self.policy.health.threshold;
+        if threshold > 0 && below_threshold(threshold, set.endpoints.iter().map(|e| (e.weight(), e.available(now)))) {
+            return Pick::None;
+        }
+        let pick = |usable: &dyn Fn(&Rc<Endpoint>) -> bool| set.balancer.pick(&set.endpoints, usable, choice.key, now);
+        let picked = match choice.repeats {
+            true => pick(&free),
+            // Others first, where one may have to be proved.
+            false => pick(&|e| free(e) && !e.is_trial(now)).or_else(|| pick(&free)),
+        };
+        match picked.and_then(|at| set.endpoints.get(at)) {
             Some(e) => Pick::One(e.clone()),
-            None if full => Pick::Full,
+            None if most.is_some() && set.endpoints.iter().any(|e| e.available(now) && !e.has_room(most)) => Pick::Full,
             None => Pick::None,
         }
+    }
+
+    /// What the next pick would do, and why.
+    pub fn explain(&self, now: Instant, key: Option<u64>) -> Explained {
+        let set = self.set();
+        let most = self.most();
+        set.balancer.explain(&set.endpoints, |e| e.available(now) && e.has_room(most), key, now)
     }
 
     /// When the first of them may be tried again.

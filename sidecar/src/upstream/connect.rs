@@ -1,14 +1,15 @@
 //! From a target to a connected socket.
 
+use super::names::connect_any;
 use super::target::Place;
 use crate::codec::Socket;
 use socket2::SockRef;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 /// Addresses of a name; an address is its own.
-pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
@@ -23,20 +24,15 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 pub async fn connect(place: &Place, addresses: &[SocketAddr]) -> io::Result<Socket> {
     match place {
         Place::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
-        Place::Tcp(host, _) => {
-            let mut last = None;
-            for address in addresses {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => {
-                        stream.set_nodelay(true)?;
-                        // A worker that vanishes without a word is noticed in minutes, not hours.
-                        let _ = SockRef::from(&stream).set_keepalive(true);
-                        return Ok(Socket::Tcp(stream));
-                    }
-                    Err(e) => last = Some(e),
-                }
-            }
-            Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"))))
+        Place::Tcp(host, _) if addresses.is_empty() => {
+            Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address")))
+        }
+        Place::Tcp(..) => {
+            let stream = connect_any(addresses).await?;
+            stream.set_nodelay(true)?;
+            // A worker that vanishes without a word is noticed in minutes, not hours.
+            let _ = SockRef::from(&stream).set_keepalive(true);
+            Ok(Socket::Tcp(stream))
         }
     }
 }

@@ -1,7 +1,9 @@
 //! One instance as one worker thread sees it: its free connections, its load, whether it answers.
 
 use super::connect;
-use super::pool::{Load, Loads, Member};
+use super::balance::{Ewma, Peer, SlowStart};
+use super::health::{Change, Passive, Report, Standing};
+use super::pool::{Load, Loads, Member, Pool};
 use super::queue::Queue;
 use super::target::{Place, Scheme, Target};
 use crate::codec::Socket;
@@ -12,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Free connections kept to one instance by one thread.
@@ -25,37 +27,13 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 const DOWN_FIRST: Duration = Duration::from_millis(50);
 const DOWN_LAST: Duration = Duration::from_secs(2);
 
+/// How long an instance that may prove itself again is only given commands that may run twice.
+const TRIALS_OF_ALL: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Clone, Copy)]
 struct Down {
     until: Instant,
     fails: u32,
-}
-
-/// What all threads know of an instance. Written when it changes, not per command.
-#[derive(Debug)]
-pub struct Standing {
-    /// Whether its check lets commands through; always so without a check.
-    pub ready: AtomicBool,
-    /// Whether the last connection to it succeeded.
-    pub reached: AtomicBool,
-}
-
-impl Standing {
-    /// An instance that nobody has reached yet; `ready` is false when a check decides.
-    pub fn new(ready: bool) -> Arc<Self> {
-        Arc::new(Standing { ready: AtomicBool::new(ready), reached: AtomicBool::new(false) })
-    }
-
-    fn reached(&self, now: bool) {
-        if self.reached.load(Ordering::Relaxed) != now {
-            self.reached.store(now, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether commands may go to it.
-    pub fn up(&self) -> bool {
-        self.ready.load(Ordering::Relaxed) && self.reached.load(Ordering::Relaxed)
-    }
 }
 
 /// One instance.
@@ -65,6 +43,14 @@ pub struct Endpoint {
     /// The same as text, for records.
     pub label: Arc<str>,
     standing: Arc<Standing>,
+    /// What a balancer weighs: share, priority, and whether it is near.
+    weight: Cell<u32>,
+    rank: Cell<u32>,
+    near: Cell<bool>,
+    ewma: Ewma,
+    /// Commands whose answer has not begun, and since when none of them has had one.
+    awaited: Cell<u32>,
+    asked: Cell<Option<Instant>>,
     loads: Arc<Loads>,
     /// This thread's part of them.
     load: Arc<Load>,
@@ -83,6 +69,9 @@ pub struct Endpoint {
 pub struct Around {
     /// Commands that wait for room.
     pub queue: Rc<Queue>,
+    pool: Arc<Pool>,
+    /// How an instance that has just come is spared.
+    pub(super) slow_start: Cell<SlowStart>,
     /// Instances whose last connection failed.
     pub(super) suspects: Cell<u32>,
     /// How old a connection may get.
@@ -94,8 +83,16 @@ pub struct Around {
 
 impl Around {
     /// A service without instances.
-    pub fn new(queue: Rc<Queue>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
-        Rc::new(Around { queue, suspects: Cell::new(0), age: Cell::new(Timeouts::default().upstream_age), own, tell })
+    pub fn new(pool: Arc<Pool>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
+        Rc::new(Around {
+            queue: Queue::new(pool.counter()),
+            pool,
+            slow_start: Cell::default(),
+            suspects: Cell::new(0),
+            age: Cell::new(Timeouts::default().upstream_age),
+            own,
+            tell,
+        })
     }
 }
 
@@ -115,6 +112,12 @@ impl Endpoint {
             target: member.target.clone(),
             label: member.label.clone(),
             standing: member.standing.clone(),
+            weight: Cell::default(),
+            rank: Cell::default(),
+            near: Cell::default(),
+            ewma: Ewma::new(),
+            awaited: Cell::default(),
+            asked: Cell::default(),
             loads: member.load.clone(),
             load: member.load.join(),
             used: Cell::new(Instant::now()),
@@ -131,6 +134,9 @@ impl Endpoint {
 
     /// Takes over what a new set says of it.
     pub(super) fn moved(&self, member: &Member) {
+        self.weight.set(member.weight);
+        self.rank.set(member.priority.into());
+        self.near.set(member.near);
         if !member.addresses.is_empty() {
             *self.addresses.borrow_mut() =
                 Addresses { known: member.addresses.clone(), looked_up: None, given: true };
@@ -162,7 +168,18 @@ impl Endpoint {
 
     /// Whether it may be given a command now.
     pub fn available(&self, now: Instant) -> bool {
-        self.standing.ready.load(Ordering::Relaxed) && self.down.get().is_none_or(|d| d.until <= now)
+        self.standing.usable() && self.down.get().is_none_or(|d| d.until <= now)
+    }
+
+    /// Whether a command that is given to it now would have to prove it; those that may run twice do that, and after a
+    /// while any.
+    pub(super) fn is_trial(&self, now: Instant) -> bool {
+        self.standing.next_try().is_some_and(|since| now < since + TRIALS_OF_ALL)
+    }
+
+    /// Lets a command in that is sent at once: one at a time into an instance that has to prove itself.
+    pub fn admit(&self) -> bool {
+        self.standing.admit()
     }
 
     /// Whether its last connection failed.
@@ -172,7 +189,10 @@ impl Endpoint {
 
     /// When it may be tried next; none when it may not be before its check succeeds.
     pub fn next_try(&self) -> Option<Instant> {
-        if self.standing.ready.load(Ordering::Relaxed) { self.down.get().map(|d| d.until) } else { None }
+        match self.down.get() {
+            Some(down) => Some(down.until),
+            None => self.standing.next_try(),
+        }
     }
 
     /// It was reached.
@@ -180,7 +200,7 @@ impl Endpoint {
         if self.down.take().is_some() {
             self.around.suspects.set(self.around.suspects.get().saturating_sub(1));
         }
-        self.standing.reached(true);
+        self.standing.set_reached(true);
     }
 
     /// A connection to it failed.
@@ -190,30 +210,51 @@ impl Endpoint {
         if self.down.replace(Some(Down { until: now + pause, fails: fails.saturating_add(1) })).is_none() {
             self.around.suspects.set(self.around.suspects.get().saturating_add(1));
         }
-        self.standing.reached(false);
+        self.standing.set_reached(false);
         // What was connected before belongs to the process that is gone.
         self.close_idle();
         self.addresses.borrow_mut().looked_up = None;
     }
 
     /// It answered with this status.
-    pub fn answered(&self, status: u16, sent: Instant, now: Instant) {
-        let _ = (status, sent, now);
+    pub fn answered(&self, passive: &Passive, status: u16, sent: Instant, now: Instant) {
+        self.asked.set((self.awaited.get() > 0).then_some(now));
+        let took = now.saturating_duration_since(sent);
+        // One that fails fast must not look fast.
+        if status < 500 || self.ewma.get(now).is_none_or(|usual| took.as_secs_f64() > usual) {
+            self.observe(took, now);
+        }
+        self.report(passive, Report::Status(status));
     }
 
     /// It took longer than this, and was not waited for.
     pub fn slower_than(&self, took: Duration, now: Instant) {
-        let _ = (took, now);
+        if self.ewma.get(now).is_none_or(|usual| took.as_secs_f64() > usual) {
+            self.observe(took, now);
+        }
     }
 
-    /// It did not answer in time.
-    pub fn silent(&self, now: Instant) {
-        let _ = now;
+    fn observe(&self, took: Duration, now: Instant) {
+        self.ewma.observe(took, now);
+        let us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        let shown = self.ewma.get(now).map_or(us, |seconds| (seconds * 1e6) as u32);
+        self.load.latency.store(shown.max(1), Ordering::Relaxed);
     }
 
-    /// It closed a connection with a command in its hands.
-    pub fn broke(&self, now: Instant) {
-        let _ = now;
+    /// Tells all threads what came of a command.
+    pub fn report(&self, passive: &Passive, report: Report) {
+        match self.standing.report(passive, report, self.around.pool.floor()) {
+            Change::Ejected(time) => {
+                tracing::warn!(instance = &*self.label, "ejected for {time:?}: {report}");
+                // Its connections may be as sick as it is.
+                self.close_idle();
+            }
+            Change::Spared => {
+                tracing::warn!(instance = &*self.label, "not ejected, too few would be left: {report}");
+            }
+            Change::Back => tracing::info!(instance = &*self.label, "proved itself and is back"),
+            Change::None | Change::Down => {}
+        }
     }
 
     /// It is given a command; lets one exchange try a suspect instance while the others keep away.
@@ -344,6 +385,67 @@ impl Home for Endpoint {
             idle.push((conn, self.used.get()));
         }
         self.count_idle(idle.len());
+    }
+}
+
+impl Peer for Endpoint {
+    fn name(&self) -> &str {
+        &self.label
+    }
+    fn in_flight(&self) -> u32 {
+        Endpoint::in_flight(self)
+    }
+    /// An instance that says nothing is at least as slow as its silence is long.
+    fn cost(&self, now: Instant) -> Option<f64> {
+        let usual = self.ewma.get(now);
+        match self.asked.get() {
+            Some(since) => {
+                let silent = now.saturating_duration_since(since).as_secs_f64();
+                Some(usual.map_or(silent, |usual| usual.max(silent)))
+            }
+            None => usual,
+        }
+    }
+    fn weight(&self) -> u32 {
+        self.weight.get()
+    }
+    fn ramp(&self, now: Instant) -> f64 {
+        let slow_start = self.around.slow_start.get();
+        if slow_start.window.is_zero() {
+            return 1.0;
+        }
+        let since = self.standing.usable_for().and_then(|age| now.checked_sub(age));
+        slow_start.factor(since.unwrap_or(now), now)
+    }
+    fn rank(&self) -> u32 {
+        self.rank.get()
+    }
+    fn near(&self) -> bool {
+        self.near.get()
+    }
+}
+
+/// A command whose answer is awaited.
+pub(super) struct Awaited<'a>(&'a Endpoint);
+
+impl<'a> Awaited<'a> {
+    /// It is being sent.
+    pub(super) fn new(endpoint: &'a Endpoint, now: Instant) -> Self {
+        endpoint.awaited.set(endpoint.awaited.get() + 1);
+        if endpoint.asked.get().is_none() {
+            endpoint.asked.set(Some(now));
+        }
+        Awaited(endpoint)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let left = self.0.awaited.get().saturating_sub(1);
+        self.0.awaited.set(left);
+        if left == 0 {
+            self.0.asked.set(None);
+        }
     }
 }
 

@@ -1,25 +1,24 @@
 //! Instances behind a route: which one, over which connection, and what may be tried again.
 
+pub mod balance;
 mod breaker;
 mod budget;
-pub mod balance;
-mod check;
 mod cluster;
 mod connect;
 mod endpoint;
+pub mod health;
+pub mod names;
 mod policy;
 mod pool;
 mod queue;
 pub(crate) mod section;
-pub mod health;
-pub mod names;
 mod send;
 mod target;
 
-pub use check::{Check, keep_checking};
-pub use cluster::{Cluster, Kept, Pick};
-pub use connect::{connect, resolve};
-pub use endpoint::{Endpoint, InFlight, Standing};
+pub use cluster::{Choice, Cluster, Kept, Pick};
+pub use connect::connect;
+pub use endpoint::{Endpoint, InFlight};
+pub use health::Standing;
 pub use policy::{Policy, Retries};
 pub use pool::{Endpoints, Load, Loads, Member, Pool, Total};
 pub use send::{Failure, Sent, Task, send};

@@ -2,6 +2,8 @@
 
 use super::budget::Share;
 use super::queue::Concurrency;
+use super::balance::{self, Algorithm};
+use super::health::Health;
 use super::{breaker, section};
 use crate::section::Wrong;
 use serde_json::Value;
@@ -41,8 +43,12 @@ impl Default for Retries {
 }
 
 /// How a service's commands are sent.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
+    /// How an instance is chosen.
+    pub balance: balance::Settings,
+    /// What is found out about their health, and what comes of it.
+    pub health: Health,
     /// What is sent again.
     pub retries: Retries,
     /// When a read that has no answer yet is asked of a second instance, too.
@@ -53,9 +59,22 @@ pub struct Policy {
     pub concurrency: Option<Concurrency>,
 }
 
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            balance: balance::Settings::of(Algorithm::Latency),
+            health: Health::default(),
+            retries: Retries::default(),
+            hedge: None,
+            breaker: None,
+            concurrency: None,
+        }
+    }
+}
+
 impl Policy {
-    /// What a section says, or why it can't be.
-    pub(crate) fn new(values: &Value) -> Result<Policy, Wrong> {
-        section::policy(values)
+    /// What a section says, or why it can't be; `usual` is the algorithm when it names none.
+    pub(crate) fn new(values: &Value, usual: Algorithm) -> Result<Policy, Wrong> {
+        section::policy(values, usual)
     }
 }

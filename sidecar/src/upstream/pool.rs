@@ -1,5 +1,6 @@
 //! The instances of one service as all threads know them: a current set, and a counter of its changes.
 
+use super::health::Floor;
 use super::{Place, Standing, Target};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -38,7 +39,7 @@ impl Member {
             Place::Tcp(host, port) => host.parse().map(|ip| SocketAddr::new(ip, *port)).into_iter().collect(),
             Place::Unix(_) => Arc::default(),
         };
-        Member { target, addresses, label, weight: 100, priority: 0, near: true, standing, load: Arc::default() }
+        Member { target, addresses, label, weight: 1, priority: 0, near: true, standing, load: Arc::default() }
     }
 
     /// Whether a set that has this one instead is the same.
@@ -63,6 +64,8 @@ pub trait Endpoints: Send + Sync {
 pub struct Pool {
     version: AtomicU64,
     members: Mutex<Arc<[Member]>>,
+    /// How many of them may be ejected at once.
+    floor: Arc<Floor>,
     /// Threads whose circuit breaker lets nothing pass.
     open: AtomicU32,
     /// Commands that wait for room.
@@ -80,6 +83,7 @@ impl Pool {
     /// Puts another set in its place.
     pub fn replace(&self, mut members: Vec<Member>) {
         members.truncate(INSTANCES_MAX);
+        self.floor.set(members.iter().map(|m| m.standing.clone()).collect());
         let mut current = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         *current = members.into();
         self.version.fetch_add(1, Ordering::Release);
@@ -94,6 +98,11 @@ impl Pool {
         } else {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many of them may be ejected at once.
+    pub fn floor(&self) -> &Arc<Floor> {
+        &self.floor
     }
 
     /// Counts commands that wait for room.

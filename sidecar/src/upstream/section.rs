@@ -3,8 +3,10 @@
 use super::budget::Share;
 use super::policy::{Policy, Retries};
 use super::queue::Concurrency;
+use super::balance::{Algorithm, section as balance};
 use super::breaker;
-use crate::section::{Key, Kind, Shape, Wrong, key};
+use super::health::{Health, section as health};
+use crate::section::{Key, Kind, Shape, Wrong, join, key};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -24,7 +26,10 @@ pub(crate) const ADDRESS: &[Key] = &[
 pub(crate) const ADDRESSES: Kind = Kind::OneOrMany(&Kind::Short("url", ADDRESS));
 
 /// How commands are sent to a service.
-pub(crate) const POLICY: &[Key] = &[
+pub(crate) const POLICY: &[Key] = &join::<{ balance::KEYS.len() + SENDING.len() }>(&[balance::KEYS, SENDING]);
+
+const SENDING: &[Key] = &[
+    key("healthchecks", Kind::Section(health::KEYS), "What is found out about the instances, and what comes of it."),
     key("retries", Kind::Short("attempts", RETRIES), "What is sent again, and how often."),
     key("hedge", TIME_OR_OFF, "A read without an answer after this long is asked of a second instance, too.").or("off"),
     key("circuit_breaker", Kind::Section(BREAKER), "When the service is left alone because it mostly fails."),
@@ -76,6 +81,9 @@ const CONCURRENCY: &[Key] = &[
 
 #[derive(Deserialize)]
 struct Values {
+    #[serde(flatten)]
+    balance: balance::Values,
+    healthchecks: Value,
     retries: RetryValues,
     hedge: Option<Duration>,
     circuit_breaker: Option<BreakerValues>,
@@ -115,8 +123,17 @@ struct ConcurrencyValues {
     wait: Duration,
 }
 
+/// What is wrong in a section of the section.
+fn inside(key: &'static str, wrong: Wrong) -> Wrong {
+    let message = match wrong.key {
+        Some(inner) => format!("{inner}: {}", wrong.message),
+        None => wrong.message,
+    };
+    Wrong { message, key: Some(key), ..wrong }
+}
+
 /// What the section says.
-pub(super) fn policy(values: &Value) -> Result<Policy, Wrong> {
+pub(super) fn policy(values: &Value, usual: Algorithm) -> Result<Policy, Wrong> {
     let v = Values::deserialize(values).map_err(|e| Wrong::new(e.to_string(), "correct the section"))?;
     let r = v.retries;
     let budget = Share { ratio: r.budget.share, least: r.budget.least, window: r.budget.window };
@@ -132,6 +149,8 @@ pub(super) fn policy(values: &Value) -> Result<Policy, Wrong> {
         return Err(Wrong::new(message, "write a share such as 0.5").of("circuit_breaker"));
     }
     Ok(Policy {
+        balance: v.balance.check(usual)?,
+        health: Health::new(&v.healthchecks).map_err(|wrong| inside("healthchecks", wrong))?,
         retries: Retries {
             attempts: r.attempts,
             statuses: r.statuses,

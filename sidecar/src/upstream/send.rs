@@ -8,7 +8,8 @@ mod find;
 mod hedge;
 
 use super::breaker::{self, Moved, Pass};
-use super::{Cluster, Endpoint, InFlight, Retries};
+use super::health::Report;
+use super::{Choice, Cluster, Endpoint, InFlight, Retries};
 use crate::codec::Stream;
 use crate::codec::client::{Http1, OwnBody, Received, ReceivedBody};
 use crate::exchange::deadline::{Elapsed, until};
@@ -86,6 +87,8 @@ pub struct Task<'a> {
     pub body: &'a mut Body,
     /// Where the body comes from, as long as that is the caller's connection.
     pub upload: Option<&'a Rc<dyn Source>>,
+    /// For consistent hashing.
+    pub key: Option<u64>,
     /// Takes informational answers.
     pub early: &'a Early,
     /// How long each part may take.
@@ -175,6 +178,8 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
     let most = cluster.most();
     cluster.budget.earn();
     let repeat = may_repeat(&ex.request, retries);
+    let choice = Choice { key: task.key, repeats: repeat && retries.attempts > 0 };
+    let passive = &cluster.policy.health.passive;
     let mut again = Again { repeat, left: retries.attempts, copy: None, whole: body.is_empty() };
     if repeat && retries.attempts > 0 && !body.is_empty() {
         again.copy = Box::pin(copied(body, retries.body, by)).await?;
@@ -187,14 +192,14 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
     let mut answer: Option<Box<Sent>> = None;
     loop {
         let now = Instant::now();
-        let found = match cluster.pick(now, &tried) {
-            super::Pick::One(e) if cluster.queue().is_empty() => e.enter(most).map(|in_flight| (e, in_flight)),
+        let found = match cluster.pick(now, &choice, &tried) {
+            super::Pick::One(e) if cluster.queue().is_empty() => e.enter(most).filter(|_| e.admit()).map(|in_flight| (e, in_flight)),
             _ => None,
         };
         let (endpoint, in_flight) = match found {
             Some(found) => found,
             None => {
-                let search = find::Search { start: ex.timings.start, by, hold: timeouts.hold, last: last.as_deref() };
+                let search = find::Search { choice: &choice, start: ex.timings.start, by, hold: timeouts.hold, last: last.as_deref() };
                 match Box::pin(find::find(cluster, &mut tried, search)).await {
                     Ok(found) => found,
                     Err(failure) => return answer.map_or(Err(failure), |sent| Ok(*sent)),
@@ -219,7 +224,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         let going = attempt::Going { timeouts, limit, early, now };
         let (endpoint, result) = match cluster.policy.hedge {
             Some(after) if again.whole && hedge::is_read(&ex.request.method) => {
-                Box::pin(hedge::once(cluster, endpoint, in_flight, &ex.request, going, after, tell)).await
+                Box::pin(hedge::once(cluster, &choice, endpoint, in_flight, &ex.request, going, after, tell)).await
             }
             _ => {
                 let result = once(&endpoint, in_flight, &ex.request, body, &going).await;
@@ -230,7 +235,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         match result {
             Ok(sent) => {
                 let answered = Instant::now();
-                endpoint.answered(sent.status, now, answered);
+                endpoint.answered(passive, sent.status, now, answered);
                 if retries.statuses.contains(&sent.status) {
                     match again.may(cluster) {
                         Ok(()) => {
@@ -252,6 +257,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             Err(Failed::NotConnected(error)) => {
                 let now = Instant::now();
                 endpoint.failed(now);
+                endpoint.report(passive, Report::TcpFailure);
                 let detail = format!("{}: {error}", endpoint.label);
                 ex.attempt_failed(&endpoint.label, now, FaultKind::Unreachable, error);
                 last = Some(Box::new(Fault::new(FaultKind::Unreachable, detail).retry(Retry::Safe)));
@@ -273,8 +279,9 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             }
             Err(Failed::Late) => {
                 let now = Instant::now();
+                // A caller that does not finish its request says nothing of the instance.
                 if upload.is_none_or(|u| !u.is_awaited()) {
-                    endpoint.silent(now);
+                    endpoint.report(passive, Report::Timeout);
                 }
                 if now >= by {
                     return answer.map_or(Err(Failure::Late), |sent| Ok(*sent));
@@ -295,7 +302,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             Err(Failed::Fault(fault)) => {
                 let now = Instant::now();
                 if fault.kind == FaultKind::Broken {
-                    endpoint.broke(now);
+                    endpoint.report(passive, Report::TcpFailure);
                 }
                 if fault.retry == Retry::No {
                     return answer.map_or(Err(Failure::Fault(fault)), |sent| Ok(*sent));

@@ -20,6 +20,13 @@ pub enum Scheme {
     H2c,
 }
 
+impl Scheme {
+    /// Whether it is HTTP/2.
+    pub fn is_two(self) -> bool {
+        self == Scheme::H2c
+    }
+}
+
 /// Where an instance listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Place {

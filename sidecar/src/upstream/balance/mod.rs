@@ -12,8 +12,6 @@ mod hash;
 mod load;
 mod peer;
 mod ring;
-// Until the configuration has these keys; then the compiler asks for this line to go.
-#[cfg_attr(not(test), expect(dead_code))]
 pub(crate) mod section;
 mod set;
 mod slow_start;

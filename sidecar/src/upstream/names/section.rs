@@ -8,7 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Its keys.
-#[expect(dead_code, reason = "the configuration does not have the section yet")]
 pub(crate) const KEYS: &[Key] = &[
     key("nameservers", Kind::OneOrMany(&Kind::Text(Shape::Free)), "The DNS servers to ask, in their order.")
         .or_words("those of /etc/resolv.conf"),
@@ -58,6 +57,11 @@ impl TryFrom<Values> for Settings {
         }
         Ok(Settings { nameservers, search, timeout, attempts, hosts })
     }
+}
+
+/// What the section says, or why it can't be.
+pub(crate) fn settings(values: &serde_json::Value) -> Result<Settings, Wrong> {
+    Values::deserialize(values).map_err(|e| Wrong::new(e.to_string(), "correct the section"))?.try_into()
 }
 
 fn at_most(max: usize, n: usize, key: &'static str) -> Result<(), Wrong> {

@@ -4,6 +4,7 @@ use super::{Sent, idempotent};
 use crate::codec::client::{Cause, SendError};
 use crate::exchange::deadline::{Elapsed, until};
 use crate::exchange::{Body, Early, Fault, FaultKind, Head, Retry, Timeouts};
+use crate::upstream::endpoint::Awaited;
 use crate::upstream::{Endpoint, InFlight};
 use std::rc::Rc;
 use std::time::Instant;
@@ -42,6 +43,7 @@ pub(super) async fn once(
     let Going { timeouts, limit, early, now } = *going;
     let connect = limit.min(now + timeouts.connect);
     endpoint.reserve(now, now + timeouts.connect);
+    let _awaited = Awaited::new(endpoint, now);
     if endpoint.speaks_two() {
         return Box::pin(once_shared(endpoint, in_flight, head, body, going)).await;
     }

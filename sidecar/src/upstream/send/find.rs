@@ -4,12 +4,14 @@ use super::{Failure, LOOK_AGAIN};
 use crate::exchange::deadline::until;
 use crate::exchange::{Fault, FaultKind, Retry};
 use crate::upstream::queue::Waiting;
-use crate::upstream::{Cluster, Endpoint, InFlight, Pick};
+use crate::upstream::{Choice, Cluster, Endpoint, InFlight, Pick};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// What bounds the search.
 pub(super) struct Search<'a> {
+    /// What the choice looks at.
+    pub(super) choice: &'a Choice,
     /// When the command came.
     pub(super) start: Instant,
     /// When its answer must be there.
@@ -39,10 +41,10 @@ pub(super) async fn find(
             Some(waiting) => waiting.is_next(),
             None => cluster.queue().is_empty(),
         };
-        let pick = if turn { cluster.pick(now, tried) } else { Pick::Full };
+        let pick = if turn { cluster.pick(now, search.choice, tried) } else { Pick::Full };
         match pick {
             Pick::One(endpoint) => {
-                if let Some(in_flight) = endpoint.enter(most) {
+                if let Some(in_flight) = endpoint.enter(most).filter(|_| endpoint.admit()) {
                     if let Some(waiting) = waiting.take() {
                         waiting.served();
                     }

@@ -3,7 +3,7 @@
 use super::attempt::{self, Failed, Going};
 use super::Sent;
 use crate::exchange::{Body, Early, Head, Tell};
-use crate::upstream::{Cluster, Endpoint, InFlight, Pick};
+use crate::upstream::{Choice, Cluster, Endpoint, InFlight, Pick};
 use http::Method;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -21,6 +21,7 @@ type Outcome = (Rc<Endpoint>, Result<Sent, Failed>);
 /// Sends once, or twice if the first takes longer than `after`. The command has no body.
 pub(super) async fn once(
     cluster: &Cluster,
+    choice: &Choice,
     endpoint: Rc<Endpoint>,
     in_flight: InFlight,
     head: &Head,
@@ -34,11 +35,11 @@ pub(super) async fn once(
         return (endpoint.clone(), result);
     }
     let now = Instant::now();
-    let other = match cluster.pick(now, std::slice::from_ref(&endpoint)) {
+    let other = match cluster.pick(now, choice, std::slice::from_ref(&endpoint)) {
         Pick::One(other) if cluster.queue().is_empty() => other,
         _ => return (endpoint.clone(), first.await),
     };
-    let Some(in_flight) = other.enter(cluster.most()) else { return (endpoint.clone(), first.await) };
+    let Some(in_flight) = other.enter(cluster.most()).filter(|_| other.admit()) else { return (endpoint.clone(), first.await) };
     if !cluster.budget.spend() {
         tell.retry_skipped("budget");
         drop(in_flight);

@@ -54,6 +54,7 @@ fn sent_past(gone: usize) -> (Exchange, usize) {
         let mut task = Task {
             body: &mut Body::Empty,
             upload: None,
+            key: None,
             early: &Early::default(),
             timeouts: &timeouts,
             by: ex.timings.start + timeouts.answer,
