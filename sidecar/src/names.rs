@@ -9,6 +9,8 @@ pub mod header {
     pub const ID: &str = "fourmi-id";
     pub const TAGS: &str = "fourmi-tags";
     pub const ATTEMPT: &str = "fourmi-attempt";
+    pub const DEADLINE: &str = "fourmi-deadline";
+    pub const GRPC_TIMEOUT: &str = "grpc-timeout";
     pub const PREFIX: &str = "fourmi-";
     pub const TRACEPARENT: &str = "traceparent";
     pub const TRACESTATE: &str = "tracestate";

@@ -46,10 +46,9 @@ pub fn shed() {
     KEPT.with_borrow_mut(|kept| *kept = Kept::default());
 }
 
-/// Gives a buffer back.
-pub(crate) fn give(mut buffer: BytesMut) {
+/// Gives a buffer back as the kind that it was taken as: its room says nothing while some of its bytes are held.
+pub(crate) fn give(mut buffer: BytesMut, large: bool) {
     buffer.clear();
-    let large = buffer.try_reclaim(LARGE);
     let _ = KEPT.try_with(|kept| {
         let Ok(mut kept) = kept.try_borrow_mut() else { return };
         if large {
@@ -92,7 +91,7 @@ mod tests {
         first.extend_from_slice(b"held");
         let held = first.split_to(4).freeze();
         let (at, room) = (first.as_ptr(), first.capacity());
-        give(first);
+        give(first, false);
         let other = take(false);
         assert!(other.capacity() >= SMALL && other.as_ptr() != at && room < SMALL);
         drop(held);
@@ -100,5 +99,22 @@ mod tests {
         assert!(again.is_empty() && again.capacity() >= SMALL);
         assert_eq!(again.as_ptr().wrapping_add(4), at);
         assert!(take(true).capacity() >= LARGE);
+    }
+
+    #[test]
+    fn a_large_buffer_comes_back_as_a_large_one_however_much_of_it_is_held() {
+        for held in [1, LARGE] {
+            shed();
+            let mut large = take(true);
+            large.resize(LARGE, b'x');
+            let at = large.as_ptr();
+            let piece = large.split_to(held).freeze();
+            give(large, true);
+            let kept = KEPT.with_borrow(|kept| (kept.small.len(), kept.large.len()));
+            assert_eq!(kept, (0, 1));
+            drop(piece);
+            let again = take(true);
+            assert!(again.as_ptr() == at && again.capacity() >= LARGE);
+        }
     }
 }

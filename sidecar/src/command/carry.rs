@@ -1,11 +1,11 @@
 //! What the worker is told of its command, and what it adds in its answer.
 
-use super::{tags, trace};
+use super::{deadline, tags, trace};
 use crate::exchange::{Exchange, Headers};
 use crate::names::header as word;
 
-/// Tells the next hop which command this is: name, id, own tags, the attempt when it is not the first, and our span
-/// as the parent of its own, also in B3 when the command came with it.
+/// Tells the next hop which command this is: name, id, own tags, the attempt when it is not the first, how long it may
+/// take if that is limited, and our span as the parent of its own, also in B3 when the command came with it.
 pub fn give(ex: &mut Exchange) {
     let headers = &mut ex.request.headers;
     let command = &ex.command;
@@ -21,6 +21,7 @@ pub fn give(ex: &mut Exchange) {
     if ex.b3.any() {
         trace::give_b3(&ex.trace, ex.b3, headers);
     }
+    deadline::give(ex);
 }
 
 /// Takes the worker's `Fourmi-Tags` out of its answer and into the record; its values win.

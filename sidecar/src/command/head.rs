@@ -1,8 +1,8 @@
 //! What the head says: one pass over the header lines, then the rules in their order.
 
 use super::trace::{self, Found, Sampler};
-use super::{Codec, Rules, Step, cloudevents, id, name, tags};
-use crate::exchange::{Exchange, Head, Headers};
+use super::{Codec, Rules, Step, cloudevents, deadline, id, name, tags};
+use crate::exchange::{Exchange, Head, Headers, Protocol};
 use crate::names::header as word;
 use std::str::from_utf8;
 
@@ -14,6 +14,8 @@ struct Seen<'a> {
     fourmi_command: Option<&'a [u8]>,
     fourmi_id: Option<&'a [u8]>,
     fourmi_tags: bool,
+    fourmi_deadline: Option<&'a [u8]>,
+    grpc_timeout: Option<&'a [u8]>,
     ce_type: Option<&'a [u8]>,
     ce_source: Option<&'a [u8]>,
     ce_id: Option<&'a [u8]>,
@@ -37,6 +39,7 @@ impl<'a> Seen<'a> {
                 "transfer-encoding" => seen.chunked = true,
                 "type" => seen.symfony_type = seen.symfony_type.or(Some(value)),
                 word::IDEMPOTENCY_KEY => seen.idempotency_key = seen.idempotency_key.or(Some(value)),
+                word::GRPC_TIMEOUT => seen.grpc_timeout = seen.grpc_timeout.or(Some(value)),
                 word::TRACEPARENT => {
                     seen.claims = true;
                     seen.trace.traceparents += 1;
@@ -57,6 +60,7 @@ impl<'a> Seen<'a> {
                         word::COMMAND => seen.fourmi_command = seen.fourmi_command.or(Some(value)),
                         word::ID => seen.fourmi_id = seen.fourmi_id.or(Some(value)),
                         word::TAGS => seen.fourmi_tags = true,
+                        word::DEADLINE => seen.fourmi_deadline = seen.fourmi_deadline.or(Some(value)),
                         _ => {}
                     }
                 }
@@ -95,6 +99,11 @@ pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
 
     let found = seen.trace;
     (ex.trace, ex.b3) = trace::read(found, &ex.request.headers, sampler);
+
+    // Everybody may say of a gRPC call how long it may take.
+    let timeout = seen.grpc_timeout.filter(|_| ex.protocol == Protocol::Grpc);
+    ex.deadline = deadline::of(ex.timings.start, seen.fourmi_deadline, timeout);
+    let unread = seen.fourmi_deadline.is_some() && ex.deadline.is_none();
 
     let media = Media::of(&seen);
     let event = media == Media::Event && may_read_body(&ex.request, &seen);
@@ -146,6 +155,9 @@ pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
     };
     let (tracestate, baggage) = (found.tracestate, found.baggage);
     let continued = found.traceparents == 1 && ex.trace.parent_span != 0;
+    if unread {
+        ex.request.headers.remove(word::DEADLINE);
+    }
     if tracestate {
         trace::fit_tracestate(&mut ex.request.headers, continued);
     }

@@ -10,6 +10,7 @@ mod batch;
 mod body;
 mod carry;
 mod cloudevents;
+mod deadline;
 mod head;
 mod id;
 mod name;

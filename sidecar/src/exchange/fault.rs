@@ -61,6 +61,8 @@ pub enum FaultKind {
     BadAnswer,
     /// The whole deadline passed.
     Timeout,
+    /// The time that the caller left the command was over before it was sent.
+    Deadline,
     /// The caller did not finish its request in time.
     SlowCaller,
     /// The caller left.
@@ -88,6 +90,7 @@ impl FaultKind {
             FaultKind::Broken => "broken",
             FaultKind::BadAnswer => "bad-answer",
             FaultKind::Timeout => "timeout",
+            FaultKind::Deadline => "deadline",
             FaultKind::SlowCaller => "slow-caller",
             FaultKind::ClientGone => "client-gone",
             FaultKind::Overloaded => "overloaded",
@@ -103,6 +106,7 @@ impl FaultKind {
             | FaultKind::BadPath
             | FaultKind::BodyTooLarge
             | FaultKind::HeadTooLarge
+            | FaultKind::Deadline
             | FaultKind::SlowCaller
             | FaultKind::ClientGone => Side::Client,
             FaultKind::NoRoute | FaultKind::Overloaded | FaultKind::NotConfigured | FaultKind::Internal => Side::Fourmi,
@@ -124,7 +128,7 @@ impl FaultKind {
             FaultKind::HeadTooLarge => 431,
             FaultKind::NotReady | FaultKind::CircuitOpen | FaultKind::Overloaded => 503,
             FaultKind::Unreachable | FaultKind::Broken | FaultKind::BadAnswer => 502,
-            FaultKind::Timeout => 504,
+            FaultKind::Timeout | FaultKind::Deadline => 504,
             FaultKind::SlowCaller => 408,
             FaultKind::ClientGone => 499,
             FaultKind::NotConfigured | FaultKind::Internal => 500,
@@ -138,7 +142,7 @@ impl FaultKind {
             FaultKind::NoRoute => 12,
             FaultKind::BodyTooLarge | FaultKind::HeadTooLarge | FaultKind::Overloaded => 8,
             FaultKind::NotReady | FaultKind::CircuitOpen | FaultKind::Unreachable | FaultKind::Broken => 14,
-            FaultKind::Timeout | FaultKind::SlowCaller => 4,
+            FaultKind::Timeout | FaultKind::Deadline | FaultKind::SlowCaller => 4,
             FaultKind::ClientGone => 1,
             FaultKind::BadAnswer | FaultKind::NotConfigured | FaultKind::Internal => 13,
         }
@@ -147,7 +151,7 @@ impl FaultKind {
     /// The outcome it counts as.
     pub fn outcome(self) -> Outcome {
         match self {
-            FaultKind::Timeout | FaultKind::SlowCaller => Outcome::Timeout,
+            FaultKind::Timeout | FaultKind::Deadline | FaultKind::SlowCaller => Outcome::Timeout,
             FaultKind::NotReady | FaultKind::Unreachable | FaultKind::Broken => Outcome::Unreachable,
             FaultKind::BadAnswer | FaultKind::Internal | FaultKind::NotConfigured => Outcome::ServerError,
             FaultKind::ClientGone => Outcome::Cancelled,
@@ -175,6 +179,7 @@ impl FaultKind {
             FaultKind::Broken => "The instance went away before it answered",
             FaultKind::BadAnswer => "The instance's answer cannot be understood",
             FaultKind::Timeout => "The instance did not answer in time",
+            FaultKind::Deadline => "The command's time was over before it was sent",
             FaultKind::SlowCaller => "The request did not come in time",
             FaultKind::ClientGone => "The caller left before the answer",
             FaultKind::Overloaded => "Too much at once",

@@ -282,6 +282,8 @@ pub struct Exchange {
     pub baggage_dropped: u32,
     /// The clock readings.
     pub timings: Timings,
+    /// When its whole answer must have come, if whoever sent it said so.
+    pub deadline: Option<Instant>,
     /// Counts from 1.
     pub attempt: u32,
     /// The tries of this hop that failed and were followed by another, the first [`ATTEMPTS_MAX`] of them; nearly
@@ -331,6 +333,7 @@ impl Exchange {
             b3: B3::default(),
             baggage_dropped: 0,
             timings: Timings { wall: SystemTime::now(), start: Instant::now(), sent: None, answered: None, end: None },
+            deadline: None,
             attempt: 1,
             attempts: Vec::new(),
             status: 0,

@@ -8,6 +8,7 @@ use crate::exchange::deadline::Deadline;
 use crate::exchange::{Answer, Body, BodyError, Fault, FaultKind, Protocol, Stage};
 use crate::upstream::{InFlight, Sent};
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -30,11 +31,13 @@ pub(super) fn answer(mut told: Told, sent: Sent) -> Answer {
         // Trailers-only: the status is in the head (gRPC over HTTP/2, "Responses").
         told.ex.grpc_status = headers.get("grpc-status").and_then(|v| v.parse().ok());
     }
-    let deadline = told.road.timeouts.whole.and_then(|whole| {
+    let whole = told.road.timeouts.whole.and_then(|whole| {
         let streams = told.ex.protocol == Protocol::Grpc
             || headers.get("content-type").is_some_and(|t| t.starts_with("text/event-stream"));
-        (!streams).then(|| Deadline::new(told.ex.timings.start + whole))
+        (!streams).then(|| told.ex.timings.start + whole)
     });
+    // What the command says of itself holds for streams, too.
+    let deadline = whole.into_iter().chain(told.ex.deadline).min().map(Deadline::new);
     // A body that is none needs no end: over HTTP/2 that may come later.
     let bodiless = told.ex.request.method == http::Method::HEAD || matches!(status, 204 | 304);
     let complete = bodiless || body.is_end_stream();
@@ -120,18 +123,32 @@ impl Course {
             }
             Poll::Pending => {
                 if self.is_late(cx) {
-                    return Poll::Ready(Some(Err(BodyError::Timeout)));
+                    return Poll::Ready(Some(self.late()));
                 }
             }
         }
         polled
     }
 
+    /// How an answer ends that is late: a gRPC caller reads the reason in the trailers.
+    fn late(&self) -> Result<Frame<Bytes>, BodyError> {
+        if self.ex.protocol != Protocol::Grpc {
+            return Err(BodyError::Timeout);
+        }
+        let status = HeaderValue::from(FaultKind::Timeout.grpc_status());
+        Ok(Frame::trailers([(HeaderName::from_static("grpc-status"), status)].into_iter().collect()))
+    }
+
     /// Whether the whole has taken too long; then it has ended.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let late = self.ending.deadline.as_mut().is_some_and(|d| d.poll_passed(cx));
         if late {
-            let fault = Fault::new(FaultKind::Timeout, "the answer was not complete in time (timeouts.whole)");
+            let own = self.ex.deadline.is_some_and(|deadline| deadline <= Instant::now());
+            let says = if own { "the command's deadline" } else { "timeouts.whole" };
+            if self.ex.protocol == Protocol::Grpc {
+                self.ex.grpc_status = Some(FaultKind::Timeout.grpc_status());
+            }
+            let fault = Fault::new(FaultKind::Timeout, format!("the answer was not complete in time ({says})"));
             self.end(Some(fault));
             self.ending.body = None;
         }

@@ -43,6 +43,8 @@ async fn one(lane: &Rc<Lane>, whole: &Told, way: &Way, event: Bytes) -> Value {
     let mut told = whole.sibling(head);
     let road = told.road.clone();
     command::from_head(&road.rules, road.sampler, &mut told.ex);
+    // Its time began with the batch's.
+    told.ex.deadline = whole.ex.deadline;
     if let Batch::Many(_) = command::from_body(&road.rules, &mut told.ex, &event) {
         told.forget();
         return json!({"status": 400, "error": "a batch inside a batch"});

@@ -5,7 +5,7 @@ use super::told::{Course, Told};
 use crate::codec::{forwarded, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, BodyError, Fault, FaultKind, Protocol, Retry, Stage};
+use crate::exchange::{Body, BodyError, Exchange, Fault, FaultKind, Protocol, Retry, Stage, Timeouts};
 use crate::route::Way;
 use crate::upstream::{self, Failure, Sent, Task};
 use bytes::{Bytes, BytesMut};
@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 /// Counts a body whose length nobody announced, and breaks it off at the limit.
 struct Counting {
@@ -91,14 +92,51 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
     }
 }
 
+/// How long it may take from the request's head to the answer's, and what says so. Reckoned anew when it has passed, not
+/// carried along by every command.
+struct Limit {
+    time: Duration,
+    says: &'static str,
+}
+
+impl Limit {
+    /// The shortest of all.
+    fn of(ex: &Exchange, timeouts: &Timeouts) -> Self {
+        let answer = Limit { time: timeouts.answer, says: "timeouts.answer" };
+        let limit = match timeouts.whole {
+            Some(time) if time < answer.time => Limit { time, says: "timeouts.whole" },
+            _ => answer,
+        };
+        match ex.deadline.map(|deadline| deadline.saturating_duration_since(ex.timings.start)) {
+            Some(time) if time < limit.time => Limit { time, says: "the command's deadline" },
+            _ => limit,
+        }
+    }
+
+    fn passed(&self, kind: FaultKind, what: &str) -> Fault {
+        Fault::new(kind, format!("{what} within {:?} ({})", self.time, self.says))
+    }
+}
+
+/// A command whose deadline is over is not begun.
+fn in_time(ex: &Exchange) -> Result<(), Fault> {
+    match ex.deadline {
+        Some(deadline) if deadline <= Instant::now() => {
+            Err(Fault::new(FaultKind::Deadline, "the command's deadline was over before it could be sent"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Picks an instance and sends, within the time an answer may take.
 pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Body) -> Result<Sent, Fault> {
     let start = told.ex.timings.start;
     let road = told.road.clone();
+    in_time(&told.ex)?;
+    let by = start + Limit::of(&told.ex, &road.timeouts).time;
     let key = way.cluster.policy.balance.hash.key(&told.ex);
     told.cookie = key.cookie;
     let Course { ex, early, upload, .. } = &mut **told;
-    let limit = road.timeouts.whole.map_or(road.timeouts.answer, |whole| whole.min(road.timeouts.answer));
     let mut task = Task {
         ex,
         body,
@@ -106,7 +144,7 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
         key: key.hash,
         early,
         timeouts: &road.timeouts,
-        by: start + limit,
+        by,
         tell: &*lane.tell,
     };
     match upstream::send(&way.cluster, &mut task).await {
@@ -119,12 +157,11 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
             Err(*fault)
         }
         Err(Failure::Late) => {
-            let key = if limit == road.timeouts.answer { "answer" } else { "whole" };
+            let limit = Limit::of(&told.ex, &road.timeouts);
             if told.upload.as_ref().is_some_and(|upload| upload.is_awaited()) {
-                let detail = format!("no end of the request's body within {limit:?} (timeouts.{key})");
-                return Err(Fault::new(FaultKind::SlowCaller, detail));
+                return Err(limit.passed(FaultKind::SlowCaller, "no end of the request's body"));
             }
-            Err(Fault::new(FaultKind::Timeout, format!("no answer within {limit:?} (timeouts.{key})")))
+            Err(limit.passed(FaultKind::Timeout, "no answer"))
         }
     }
 }
@@ -141,11 +178,11 @@ pub(super) enum Collected {
 pub(super) async fn read(body: Body, told: &Told) -> Result<Collected, Fault> {
     let road = &told.road;
     let most = command::BODY_MAX.min(usize::try_from(road.limits.body).unwrap_or(usize::MAX));
-    let by = told.ex.timings.start + road.timeouts.answer;
-    until(by, collect(body, most)).await.unwrap_or_else(|Elapsed| {
-        let limit = road.timeouts.answer;
-        Err(Fault::new(FaultKind::SlowCaller, format!("no end of the body within {limit:?} (timeouts.answer)")))
-    })
+    in_time(&told.ex)?;
+    let limit = Limit::of(&told.ex, &road.timeouts);
+    let by = told.ex.timings.start + limit.time;
+    let read = until(by, collect(body, most)).await;
+    read.unwrap_or_else(|Elapsed| Err(limit.passed(FaultKind::SlowCaller, "no end of the body")))
 }
 
 /// Reads a body, up to a limit; a longer one is handed back whole.

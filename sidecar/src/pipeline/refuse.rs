@@ -28,7 +28,7 @@ pub(super) fn refuse(mut told: Told, fault: Fault, body: Body) -> Answer {
     if answer.status == 200 {
         told.ex.grpc_status = Some(fault.kind.grpc_status());
     }
-    if fault.kind.outcome() == Outcome::Rejected {
+    if fault.kind.outcome() == Outcome::Rejected || fault.kind == FaultKind::Deadline {
         told.rejected(fault.kind.code());
     }
     told.ex.fault = Some(fault);

@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// How often one command may meet a connection that died before a byte of it was written.
 const UNSENT_MAX: u32 = 8;
+/// A deadline of the caller's own that leaves an instance less than this is not held against the instance.
+const HURRIED: Duration = Duration::from_secs(1);
 /// How often to look again for an instance, when nothing says when there will be one.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
@@ -213,15 +215,15 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             }
             tell.retried("connect");
         }
-        let now = Instant::now();
+        let begun = Instant::now();
         ex.upstream = Some(endpoint.label.clone());
-        ex.timings.sent = Some(now);
+        ex.timings.sent = Some(begun);
         // Only an attempt that another one can follow is cut short.
         let limit = match retries.per_try {
-            Some(most) if again.is_possible() => by.min(now + most),
+            Some(most) if again.is_possible() => by.min(begun + most),
             _ => by,
         };
-        let going = attempt::Going { timeouts, limit, early, now };
+        let going = attempt::Going { timeouts, limit, early, now: begun };
         let (endpoint, result) = match cluster.policy.hedge {
             Some(after) if again.whole && hedge::is_read(&ex.request.method) => {
                 Box::pin(hedge::once(cluster, &choice, endpoint, in_flight, &ex.request, going, after, tell)).await
@@ -235,7 +237,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         match result {
             Ok(sent) => {
                 let answered = Instant::now();
-                endpoint.answered(passive, sent.status, now, answered);
+                endpoint.answered(passive, sent.status, begun, answered);
                 if retries.statuses.contains(&sent.status) {
                     match again.may(cluster) {
                         Ok(()) => {
@@ -279,8 +281,9 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             }
             Err(Failed::Late) => {
                 let now = Instant::now();
-                // A caller that does not finish its request says nothing of the instance.
-                if upload.is_none_or(|u| !u.is_awaited()) {
+                // A caller that does not finish its request, or has no patience, says nothing of the instance.
+                let hurried = limit == by && ex.deadline == Some(by) && limit.duration_since(begun) < HURRIED;
+                if !hurried && upload.is_none_or(|u| !u.is_awaited()) {
                     endpoint.report(passive, Report::Timeout);
                 }
                 if now >= by {

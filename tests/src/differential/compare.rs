@@ -58,7 +58,7 @@ pub(super) fn compare(
             None => return difference(format!("item {number} differs, and no rule allows it")),
             Some(rule) => {
                 used.push(rule.name);
-                if rule.then == Then::Stop || broken(our) {
+                if rule.then == Then::Stop || broken(our) || broken(their) {
                     return Ok(used);
                 }
             }

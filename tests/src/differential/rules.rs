@@ -61,6 +61,19 @@ impl<'a> Case<'a> {
         self.side == Side::AnswerToHead || (self.side == Side::Answer && matches!(status, b"101" | b"204" | b"304"))
     }
 
+    /// How many lines the trailers have, the blank one included, and how many bytes.
+    fn trailers(&self) -> (usize, usize) {
+        let lines = self.at.chunk_lines().trailers;
+        (lines.len(), lines.iter().map(|l| l.len()).sum())
+    }
+
+    /// Whether the trailers are over hyper's limits, and hyper sees that.
+    fn hyper_breaks_trailers(&self) -> bool {
+        let (Item::Message(theirs), (lines, len)) = (self.theirs, self.trailers()) else { return false };
+        let over = (HEAD_MAX..=16 << 10).contains(&len) || lines > LINES_MAX;
+        self.at.chunked && theirs.body == Body::Broken && over
+    }
+
     fn target(&self) -> &'a [u8] {
         self.at.words().get(1).copied().unwrap_or_default()
     }
@@ -231,22 +244,20 @@ pub const RULES: &[Rule] = &[
         then: Then::Stop,
         holds: |c| {
             let (Item::Message(ours), Item::Message(theirs)) = (c.ours, c.theirs) else { return false };
-            let lines = c.at.chunk_lines().trailers;
-            let len = lines.iter().map(|l| l.len()).sum::<usize>();
-            c.at.chunked
-                && ours.start == theirs.start
-                && ((theirs.body == Body::Broken && ((HEAD_MAX..=16 << 10).contains(&len) || lines.len() > LINES_MAX))
-                    || (ours.body == Body::Broken && (len > 16 << 10 || lines.len() > 64)))
+            let (lines, len) = c.trailers();
+            let ours_breaks = c.at.chunked && ours.body == Body::Broken && (len > 16 << 10 || lines > 64);
+            ours.start == theirs.start && (c.hyper_breaks_trailers() || ours_breaks)
         },
     },
     Rule {
         name: "fragment",
-        reason: "a fragment is never sent (RFC 9112, 3.2); hyper cuts it off, a worker may not: refused",
+        reason: "a fragment is never sent (RFC 9112, 3.2); hyper cuts it off, a worker may not: refused, whatever \
+                 becomes of the trailers (trailers-limit)",
         then: Then::Go,
         holds: |c| {
-            matches!((c.ours, c.theirs), (Item::Message(a), Item::Message(b)) if a.start.is_none() && (a.body == b.body || a.body == Body::Broken))
-                && c.side == Side::Requests
-                && c.target().contains(&b'#')
+            let (Item::Message(ours), Item::Message(theirs)) = (c.ours, c.theirs) else { return false };
+            let bodies = ours.body == theirs.body || ours.body == Body::Broken || c.hyper_breaks_trailers();
+            c.side == Side::Requests && ours.start.is_none() && bodies && c.target().contains(&b'#')
         },
     },
     Rule {

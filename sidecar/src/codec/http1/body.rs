@@ -1,9 +1,13 @@
 //! A body as its framing says it comes.
 
 use super::chunked::{Chunked, Found};
+use super::io::Io;
 use super::{Length, Refusal};
 use crate::codec::buffer::LARGE;
-use bytes::BytesMut;
+use crate::exchange::BodyError;
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use std::task::{Context, Poll, ready};
 
 /// Reads one body out of a connection's buffer.
 #[derive(Debug)]
@@ -50,6 +54,37 @@ impl Decoder {
             Decoder::Known(left) => *left > super::super::buffer::SMALL as u64,
             Decoder::Chunked(chunked) => chunked.expected() > super::super::buffer::SMALL as u64,
             Decoder::UntilClose => true,
+        }
+    }
+
+    /// Takes the next piece, reading more where it has not come yet. Behind the last one no buffer is kept.
+    pub(super) fn poll_frame(
+        &mut self,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let found = self.decode(&mut io.read);
+            if self.is_done() {
+                io.release();
+            }
+            match found {
+                Ok(Found::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Found::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Ok(Found::End) => return Poll::Ready(None),
+                Ok(Found::More) => {}
+                Err(Refusal::Malformed(why)) => return Poll::Ready(Some(Err(BodyError::Malformed(why)))),
+                Err(Refusal::TooLarge) => return Poll::Ready(Some(Err(BodyError::Malformed("too large")))),
+            }
+            match ready!(io.poll_fill(cx, self.is_large())) {
+                Ok(0) if matches!(self, Decoder::UntilClose) => {
+                    *self = Decoder::NONE;
+                    return Poll::Ready(None);
+                }
+                Ok(0) => return Poll::Ready(Some(Err(BodyError::Closed))),
+                Ok(_) => {}
+                Err(e) => return Poll::Ready(Some(Err(BodyError::Io(e)))),
+            }
         }
     }
 

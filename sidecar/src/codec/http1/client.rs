@@ -1,7 +1,6 @@
 //! One connection to an instance: a request out and its answer in, both in the task of the exchange.
 
 use super::body::Decoder;
-use super::chunked::Found;
 use super::io::Io;
 use super::parse::{self, First, Kind};
 use super::write::Writer;
@@ -308,30 +307,7 @@ impl Http1 {
     /// The next piece of the answer's body; goes on with what is left of the request meanwhile.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.poll_upload(cx);
-        loop {
-            match self.decoder.decode(&mut self.io.read) {
-                Ok(Found::Data(data)) => {
-                    if self.io.read.is_empty() && self.decoder.is_done() {
-                        self.io.release();
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Ok(Found::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                Ok(Found::End) => return Poll::Ready(None),
-                Ok(Found::More) => {}
-                Err(Refusal::Malformed(why)) => return Poll::Ready(Some(Err(BodyError::Malformed(why)))),
-                Err(Refusal::TooLarge) => return Poll::Ready(Some(Err(BodyError::Malformed("too large")))),
-            }
-            match ready!(self.io.poll_fill(cx, self.decoder.is_large())) {
-                Ok(0) if matches!(self.decoder, Decoder::UntilClose) => {
-                    self.decoder = Decoder::NONE;
-                    return Poll::Ready(None);
-                }
-                Ok(0) => return Poll::Ready(Some(Err(BodyError::Closed))),
-                Ok(_) => {}
-                Err(e) => return Poll::Ready(Some(Err(BodyError::Io(e)))),
-            }
-        }
+        self.decoder.poll_frame(&mut self.io, cx)
     }
 
     /// Goes on with what is left of the request.
@@ -349,8 +325,7 @@ impl Http1 {
 
     /// The bytes of a connection that has changed its protocol, those included that came with the answer.
     pub fn into_stream(mut self: Box<Self>) -> (Stream, Counted) {
-        let first = self.io.read.to_vec();
-        (Stream::new(self.io.socket.take(), first), self.counted)
+        (self.io.stream(), self.counted)
     }
 }
 

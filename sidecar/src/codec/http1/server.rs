@@ -295,8 +295,7 @@ impl Conn {
                 return After::Close;
             }
             if let Some(way) = how.upgrade.filter(|_| tunnel) {
-                let first = std::mem::take(&mut parts.io.read).to_vec();
-                let _ = way.send(Stream::new(parts.io.socket.take(), first));
+                let _ = way.send(parts.io.stream());
                 return After::Gone;
             }
             !parts.decoder.is_done()
@@ -418,27 +417,11 @@ impl Source for Conn {
             parts.writer.stage().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             let _ = parts.writer.poll_flush(&mut parts.io.socket, cx);
         }
-        loop {
-            match parts.decoder.decode(&mut parts.io.read) {
-                Ok(Found::Data(data)) => {
-                    parts.io.release();
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Ok(Found::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                Ok(Found::End) => return Poll::Ready(None),
-                Ok(Found::More) => {}
-                Err(Refusal::Malformed(why)) => return Poll::Ready(Some(Err(BodyError::Malformed(why)))),
-                Err(Refusal::TooLarge) => return Poll::Ready(Some(Err(BodyError::Malformed("too large")))),
-            }
-            parts.awaited = true;
-            let filled = ready!(parts.io.poll_fill(cx, parts.decoder.is_large()));
-            parts.awaited = false;
-            match filled {
-                Ok(0) => return Poll::Ready(Some(Err(BodyError::Closed))),
-                Ok(_) => {}
-                Err(e) => return Poll::Ready(Some(Err(BodyError::Io(e)))),
-            }
-        }
+        let polled = parts.decoder.poll_frame(&mut parts.io, cx);
+        parts.awaited = polled.is_pending();
+        // The instance may be long in taking this piece.
+        parts.io.release();
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

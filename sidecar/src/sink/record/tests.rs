@@ -47,6 +47,7 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
             end: at(12_340),
         },
         attempt: 1,
+        deadline: None,
         status: 200,
         grpc_status: None,
         outcome: Some(Outcome::Success),
