@@ -37,10 +37,11 @@ pub(super) async fn answer(head: &Parts, peer: IpAddr, control: &dyn Control, ma
 
 async fn route(head: &Parts, peer: IpAddr, control: &dyn Control) -> Answer {
     let path = head.uri.path();
-    let change = matches!(path, "/api/v1/reload" | "/api/v1/drain" | "/api/v1/stop");
+    let change = matches!(path, "/api/v1/reload" | "/api/v1/drain" | "/api/v1/stop" | "/api/v1/upstreams/health");
     let known = change
         || matches!(path, "/" | "/page.css" | "/livez" | "/readyz" | "/healthz" | "/metrics")
-        || matches!(path, "/api/v1/config" | "/api/v1/status" | "/api/v1/sinks" | "/api/v1/upstreams");
+        || matches!(path, "/api/v1/config" | "/api/v1/status" | "/api/v1/sinks" | "/api/v1/upstreams")
+        || path == "/api/v1/upstreams/explain";
     if !known {
         return problem(404, "there is no such path; the page at / links all of them");
     }
@@ -68,6 +69,8 @@ async fn route(head: &Parts, peer: IpAddr, control: &dyn Control) -> Answer {
         "/api/v1/status" => json_answer(200, &control.status()),
         "/api/v1/sinks" => json_answer(200, &control.sinks()),
         "/api/v1/upstreams" => json_answer(200, &control.upstreams()),
+        "/api/v1/upstreams/explain" => explain(head, control),
+        "/api/v1/upstreams/health" => health(head, control),
         "/api/v1/reload" => reload(head, control).await,
         "/api/v1/drain" => {
             control.drain();
@@ -102,6 +105,33 @@ fn ready(head: &Parts, control: &dyn Control) -> Answer {
         });
     }
     make(status, TEXT, text)
+}
+
+/// Which instance would be picked, and why.
+fn explain(head: &Parts, control: &dyn Control) -> Answer {
+    let Some(service) = argument(head, "service") else {
+        return problem(400, "name the service: /api/v1/upstreams/explain?service=NAME");
+    };
+    match control.explain(&service) {
+        Some(explained) => json_answer(200, &explained),
+        None => problem(404, &format!("no service is called {service}; /api/v1/upstreams lists all of them")),
+    }
+}
+
+/// Takes an instance in or out by hand.
+fn health(head: &Parts, control: &dyn Control) -> Answer {
+    const HOW: &str = "write ?service=NAME&state=up, down or auto, and &instance=ADDRESS unless all of them are meant";
+    let hand = match argument(head, "state").as_deref() {
+        Some("up") => Hand::Up,
+        Some("down") => Hand::Down,
+        Some("auto") => Hand::Auto,
+        _ => return problem(400, HOW),
+    };
+    let Some(service) = argument(head, "service") else { return problem(400, HOW) };
+    match control.set_health(&service, argument(head, "instance").as_deref(), hand) {
+        Ok(now) => json_answer(200, &now),
+        Err(why) => problem(404, &why),
+    }
 }
 
 async fn reload(head: &Parts, control: &dyn Control) -> Answer {
@@ -151,6 +181,27 @@ fn make(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Answer {
 /// A query key's value; empty for a bare key.
 fn asked<'a>(head: &'a Parts, key: &str) -> Option<&'a str> {
     head.uri.query()?.split('&').map(|p| p.split_once('=').unwrap_or((p, ""))).find(|(k, _)| *k == key).map(|(_, v)| v)
+}
+
+/// A query key's value without percent-encoding; none when it is empty or no text.
+fn argument(head: &Parts, key: &str) -> Option<String> {
+    let raw = asked(head, key)?.as_bytes();
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let [first, tail @ ..] = rest {
+        let escaped = || Some(u8::from_str_radix(std::str::from_utf8(tail.get(..2)?).ok()?, 16).ok()?);
+        match (first, escaped()) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(out).ok().filter(|text| !text.is_empty())
 }
 
 /// By `?format=json`, or an `Accept` that names JSON.

@@ -31,6 +31,18 @@ pub struct Part {
 /// How a reload ended: a line that says what changed, or every problem of the file as `validate` prints it.
 pub type Reloaded = Result<String, String>;
 
+/// What is done to an instance by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hand {
+    /// In, whatever is found out.
+    Up,
+    /// Out.
+    Down,
+    /// As it is found out; what was counted before is forgotten.
+    Auto,
+}
+
+
 /// What the admin listener shows and asks for.
 pub trait Control {
     /// Who this Fourmi stands beside.
@@ -45,6 +57,10 @@ pub trait Control {
     fn sinks(&self) -> Value;
     /// Services and instances as the outbound and inbound sides see them.
     fn upstreams(&self) -> Value;
+    /// Which instance of a service a command would be given now, and why; none when there is no such service.
+    fn explain(&self, service: &str) -> Option<Value>;
+    /// Takes an instance in or out by hand, or all of a service; what is wrong, if it can't be.
+    fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String>;
     /// An object; `fourmi drain --wait` reads `in_flight` (a number: commands that have not ended) from it.
     fn status(&self) -> Value;
     /// Reads the configuration again and puts it in place, or keeps the old one.

@@ -1,5 +1,8 @@
 //! What only shows when several keys are looked at together.
 
+mod tls;
+mod upstreams;
+
 use super::plan::Bind;
 use super::problem::Problems;
 use super::read;
@@ -29,6 +32,8 @@ pub(crate) fn cross(root: &Node, problems: &mut Problems) {
     loops(root, &listeners, problems);
     directories(&listeners, problems);
     services(root, problems);
+    tls::check(root, problems);
+    upstreams::check(root, problems);
     let inbound = root.entry("inbound");
     if let Some(entry) = inbound
         && !entry.value.items().is_empty()
@@ -230,12 +235,15 @@ fn secrets(root: &Node, problems: &mut Problems) {
     }
 }
 
-/// What a part itself finds wrong with its section, at the place of the key.
+/// What a part itself finds wrong with its section, at the place of the key, which may be in a section of its own.
 fn misfit(entry: &Entry, at: &str, wrong: Wrong, problems: &mut Problems) {
-    let place = wrong.key.and_then(|k| entry.value.get(k)).map_or(entry.key_span, |n| n.span);
+    let find = |key: &str| key.split('.').try_fold(&entry.value, |node, k| node.get(k));
+    let written = |n: &&Node| problems.sources.place(n.span).is_some();
+    let place = wrong.key.and_then(find).filter(written).map_or(entry.key_span, |n| n.span);
+    let at = if at.is_empty() { entry.key.clone() } else { format!("{at}.{}", entry.key) };
     let path = match wrong.key {
-        Some(key) => format!("{at}.{}.{key}", entry.key),
-        None => format!("{at}.{}", entry.key),
+        Some(key) => format!("{at}.{key}"),
+        None => at,
     };
     problems.error(place, wrong.code, &path, format!("`{path}`: {}", wrong.message), wrong.fix);
 }

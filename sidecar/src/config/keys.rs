@@ -5,9 +5,20 @@ use crate::lines::KEYS as LINE_KEYS;
 use crate::names::port;
 use crate::section::{Key, Kind, Shape, Word, join, key, later, word};
 use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
+use crate::tls::section::{KEYS as TLS_KEYS, LISTENER_KEYS};
 use crate::upstream::names::section::KEYS as DNS_KEYS;
 use crate::upstream::section::{ADDRESSES, POLICY};
 use std::time::Duration;
+
+/// What connections without a section `tls` do.
+const SYSTEM: &str = "the system's authorities";
+const LISTENER_TLS: Key = key(
+    "tls",
+    Kind::Section(LISTENER_KEYS),
+    "The certificates of an `https` listener, and whom it \
+     lets in.",
+)
+.or_words("needed by `https`");
 
 const TEXT: Kind = Kind::Text(Shape::Free);
 const POINTER: Kind = Kind::Text(Shape::Pointer);
@@ -75,7 +86,7 @@ pub(crate) const WORKER: &[Key] = &join::<{ OF_WORKER.len() + POLICY.len() }>(&[
 const OF_WORKER: &[Key] = &[
     key("address", ADDRESSES, "Where it listens; several that do the same are balanced.").required(),
     key("ready", Kind::Section(READY), "How its readiness is asked; without it, by connecting."),
-    later("tls", "How the worker is spoken to over TLS."),
+    key("tls", Kind::Section(TLS_KEYS), "How an `https` or `h2` worker is spoken to.").or_words(SYSTEM),
 ];
 
 const READY: &[Key] = &[
@@ -84,10 +95,14 @@ const READY: &[Key] = &[
 ];
 
 const INBOUND: &[Key] = &[
-    key("listen", Kind::Text(Shape::Listen(port::INBOUND)), "HTTP/1 and HTTP/2 on one port, or a unix socket.")
-        .required(),
+    key(
+        "listen",
+        Kind::Text(Shape::Listen(port::INBOUND)),
+        "HTTP/1 and HTTP/2 on one port: `http://`, `https://` with `tls`, or a unix socket.",
+    )
+    .required(),
     key("proxy_protocol", Kind::Flag, "Trusted peers begin with a PROXY protocol header, v1 or v2.").or("false"),
-    later("tls", "Certificate and key of an https listener."),
+    LISTENER_TLS,
 ];
 
 const OUTBOUND: &[Key] = &[
@@ -102,7 +117,7 @@ const OUTBOUND: &[Key] = &[
         Kind::Named(Shape::ServiceName, &Kind::Section(SERVICE)),
         "Services by name. Those of all outbound listeners are one list.",
     ),
-    later("tls", "Certificate and key of an https listener."),
+    LISTENER_TLS,
 ];
 
 pub(crate) const SERVICE: &[Key] = &join::<{ OF_SERVICE.len() + POLICY.len() }>(&[OF_SERVICE, POLICY]);
@@ -113,7 +128,7 @@ const OF_SERVICE: &[Key] = &[
     later("bind", "The local address to send from."),
     later("allow", "Hosts that may be reached."),
     later("plugins", "Middlewares."),
-    later("tls", "How the service is spoken to over TLS."),
+    key("tls", Kind::Section(TLS_KEYS), "How its `https` and `h2` instances are spoken to.").or_words(SYSTEM),
 ];
 
 const COMMANDS: &[Key] = &[

@@ -17,9 +17,9 @@ use crate::sink::{
     Dialect, LOG_KEYS, LogSettings, MetricSettings, OTLP_METRIC_KEYS, OtlpMetrics, Redactor, Show, StatsdPlace,
     StatsdSettings, TRACE_KEYS, TRACES,
 };
+use crate::tls::{ClientTls, ServerTls, section};
 use crate::upstream::balance::Algorithm;
-use crate::upstream::names;
-use crate::upstream::Policy;
+use crate::upstream::{Policy, names};
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,10 +41,11 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
             other => other.and_then(|t| t.parse().ok()).unwrap_or(1),
         },
         listeners,
-        dns: root.get("dns").and_then(|n| dns(n).ok()).unwrap_or_else(|| names::Settings::default()),
+        dns: root.get("dns").and_then(|n| dns(n).ok()).unwrap_or_default(),
         zone: root.get("zone").and_then(Node::text).map(|z| z.trim().into()),
         worker: root.get("worker").map(|w| Worker {
             addresses: addresses(w),
+            tls: client_tls(w).unwrap_or_default(),
             policy: Arc::new(policy(w, WORKER, Algorithm::LeastConnections).unwrap_or_default()),
             ready: ready(w.get("ready")),
         }),
@@ -117,10 +118,26 @@ pub(crate) fn policy(node: &Node, keys: &[Key], usual: Algorithm) -> Result<Poli
 fn listeners(root: &Node, key: &str, direction: Direction, port: u16) -> Vec<Listener> {
     items(root, key)
         .filter_map(|n| {
-            let bind = value::listen(n.get("listen")?.text()?, port).ok()?;
-            Some(Listener { direction, bind, proxy_protocol: text(n, "proxy_protocol") == "true" })
+            let address = n.get("listen")?.text()?;
+            let bind = value::listen(address, port).ok()?;
+            let tls = value::is_https(address).then(|| server_tls(n).ok()).flatten();
+            Some(Listener { direction, bind, proxy_protocol: text(n, "proxy_protocol") == "true", tls })
         })
         .collect()
+}
+
+/// The section `tls` of a listener, or why it can't be.
+pub(crate) fn server_tls(node: &Node) -> Result<ServerTls, Wrong> {
+    let values = node.get("tls").map_or_else(|| Json::Object(Map::new()), |n| raw::section(n, section::LISTENER_KEYS));
+    ServerTls::of_section(values)
+}
+
+/// The section `tls` of a worker or service, or why it can't be.
+pub(crate) fn client_tls(node: &Node) -> Result<ClientTls, Wrong> {
+    match node.get("tls") {
+        None => Ok(ClientTls::default()),
+        Some(tls) => ClientTls::of_section(raw::section(tls, section::KEYS)),
+    }
 }
 
 fn ready(node: Option<&Node>) -> Ready {
@@ -139,6 +156,7 @@ fn outbound(root: &Node) -> Vec<Service> {
         .map(|e| Service {
             name: e.key.to_ascii_lowercase().into(),
             addresses: addresses(&e.value),
+            tls: client_tls(&e.value).unwrap_or_default(),
             policy: Arc::new(policy(&e.value, SERVICE, Algorithm::Latency).unwrap_or_default()),
         })
         .collect()

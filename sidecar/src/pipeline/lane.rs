@@ -26,6 +26,10 @@ pub struct Door {
     pub peer: Option<SocketAddr>,
     /// Whether its forwarded and Fourmi headers are believed.
     pub trusted: bool,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
+    /// Who the other end has proved to be, by its certificate.
+    pub identity: Option<Arc<str>>,
     /// The connection's keeper.
     pub life: Rc<Life>,
     /// Counts the connection as long as it or a tunnel out of it stands.

@@ -1,12 +1,13 @@
 //! What the control thread knows and can do: the running plan, reload, drain, readiness.
 
 use super::blueprint;
+use super::certificates::Certificates;
 use super::limits;
 use super::listen;
 use super::services::{Changed, Services};
 use super::upstreams;
 use super::worker::{Order, Shared};
-use crate::admin::{Control, Part, Reloaded};
+use crate::admin::{Control, Hand, Part, Reloaded};
 use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
 use crate::exchange::{Direction, Identity};
 use crate::lines::Lines;
@@ -34,6 +35,8 @@ pub(super) struct Keeper {
     /// Takes the worker's own lines.
     pub(super) lines: Rc<Lines>,
     services: Services,
+    /// Of listeners and of connections to instances.
+    pub(super) certificates: Certificates,
     orders: RefCell<Vec<mpsc::Sender<Order>>>,
     draining: Cell<bool>,
     stopping: Cell<bool>,
@@ -54,6 +57,7 @@ impl Keeper {
             hub,
             lines,
             services: Services::default(),
+            certificates: Certificates::default(),
             orders: RefCell::default(),
             draining: Cell::new(false),
             stopping: Cell::new(false),
@@ -69,8 +73,13 @@ impl Keeper {
     }
 
     pub(super) fn draw(&self, plan: &Plan) -> Blueprint {
-        self.services.follow(plan);
+        self.services.follow(plan, &self.certificates);
         blueprint::draw(plan, &self.services)
+    }
+
+    /// Looks at the files of certificates.
+    pub(super) async fn look_at_certificates(&self) {
+        self.certificates.look(&self.hub).await;
     }
 
     /// Sets how many connections there may be.
@@ -231,13 +240,14 @@ impl Keeper {
         }
         // New places first: when one is taken, nothing has changed yet.
         let mut opened = Vec::new();
-        for listener in new.listeners.iter().filter(|l| !old.listeners.contains(l)) {
+        for listener in new.listeners.iter().filter(|l| !old.listeners.iter().any(|o| o.is_at(l))) {
             if old.listeners.iter().any(|l| l.bind == listener.bind) {
                 return Err(format!("{}: a listener cannot change its kind without a restart", place(listener)));
             }
             let sockets = listen::bind(&listener.bind, old.threads).map_err(|e| listen::explain(&listener.bind, &e))?;
-            opened.push((listener.clone(), sockets));
+            opened.push((listener.clone(), sockets, self.certificates.open(listener)?));
         }
+        let certificates = self.certificates.prepare(&new)?;
         let taking =
             self.lines.follow(&new.worker_logs, &new.logs, &new.show.redactor).map_err(|(message, _)| message)?;
         notes.extend(taking.iter().map(|place| format!("taking lines at {place}")));
@@ -245,6 +255,7 @@ impl Keeper {
             notes.push("`worker_logs.capture` needs a restart".into());
         }
         self.allow_connections(&new);
+        self.certificates.follow(&new, certificates);
         let blueprint = Arc::new(self.draw(&new));
         let tellers = self.hub.reload(&new.identity, &new.told(), &new.metrics);
         *self.loaded.borrow_mut() = loaded;
@@ -259,15 +270,15 @@ impl Keeper {
         for wait in waits {
             let _ = wait.await;
         }
-        for (listener, mut sockets) in opened {
+        for (listener, mut sockets, acceptor) in opened {
             notes.push(format!("listening on {}", place(&listener)));
             for to in &orders {
                 if let Some(socket) = sockets.pop() {
-                    let _ = to.send(Order::Listen(listener.clone(), socket)).await;
+                    let _ = to.send(Order::Listen(listener.clone(), socket, acceptor.clone())).await;
                 }
             }
         }
-        for listener in old.listeners.iter().filter(|l| !new.listeners.contains(l)) {
+        for listener in old.listeners.iter().filter(|l| !new.listeners.iter().any(|n| n.is_at(l))) {
             notes.push(format!("no longer listening on {}", place(listener)));
             for to in &orders {
                 let (done, wait) = oneshot::channel();
@@ -277,6 +288,8 @@ impl Keeper {
             }
         }
         self.check();
+        self.certificates.retain(&self.services.all().iter().map(|s| s.name.clone()).collect::<Vec<_>>());
+        self.look_at_certificates().await;
         notes.insert(0, "the new configuration is in place".into());
         Ok(notes.join("; "))
     }
@@ -371,6 +384,16 @@ impl Control for Rc<Keeper> {
 
     fn upstreams(&self) -> Value {
         upstreams::shown(&self.services)
+    }
+
+    fn explain(&self, service: &str) -> Option<Value> {
+        upstreams::explained(&self.services, service, None)
+    }
+
+    fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String> {
+        let set = upstreams::set(&self.services, service, instance, hand);
+        self.count_instances();
+        set
     }
 
     fn status(&self) -> Value {

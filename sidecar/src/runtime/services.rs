@@ -1,11 +1,13 @@
 //! The services of the plan on the control thread: their instances, and what checks them.
 
+use super::certificates::Certificates;
 use crate::config::{Address, Plan, Ready};
 use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Tell};
 use crate::pipeline::Served;
-use crate::upstream::health::{Check, Instance, Opener, keep_checking};
+use crate::tls::{ClientTls, Connector};
+use crate::upstream::health::{Check, Instance, Opener, Speak, keep_checking};
 use crate::upstream::names::{self, Found, Name, Resolver, Update, follow};
-use crate::upstream::{Endpoints, Member, Place, Policy, Pool, Standing, Target, connect};
+use crate::upstream::{Endpoints, Member, Place, Policy, Pool, Scheme, Standing, Target, connect, secure};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -55,16 +57,61 @@ struct Wanted {
     addresses: Vec<Address>,
     policy: Arc<Policy>,
     check: Check,
+    tls: Connectors,
     zone: Option<Arc<str>>,
+}
+
+/// How sessions with its instances are made.
+#[derive(PartialEq)]
+struct Connectors {
+    one: Option<Connector>,
+    two: Option<Connector>,
+    /// For checks that want a session whatever the address says.
+    check: Option<Connector>,
+}
+
+impl Connectors {
+    fn of(&self, scheme: Scheme) -> Option<Connector> {
+        match (scheme.is_secure(), scheme.is_two()) {
+            (false, _) => None,
+            (true, false) => self.one.clone(),
+            (true, true) => self.two.clone(),
+        }
+    }
+}
+
+/// A scheme that one of the addresses has.
+fn over(addresses: &[Address], scheme: Scheme) -> Option<Scheme> {
+    addresses.iter().any(|a| a.target.scheme == scheme).then_some(scheme)
+}
+
+/// The sessions of `healthchecks.active` of the types https and grpcs.
+fn checked_over(policy: &Policy, tls: &ClientTls) -> Option<Connector> {
+    let active = &policy.health.active;
+    if active.is_off() || !active.speak.is_tls() {
+        return None;
+    }
+    let tls = ClientTls {
+        server_name: active.sni.clone().or_else(|| tls.server_name.clone()),
+        verify: tls.verify && active.verify,
+        ..tls.clone()
+    };
+    let scheme = if active.speak == Speak::Grpcs { Scheme::H2 } else { Scheme::Https };
+    Some(tls.lasting(scheme.alpn()))
 }
 
 impl Services {
     /// Takes over a plan. Services that stay keep their instances, and those what is known of them.
-    pub(super) fn follow(&self, plan: &Plan) {
-        let wanted = |addresses: &[Address], policy: &Arc<Policy>, check| Wanted {
+    pub(super) fn follow(&self, plan: &Plan, certificates: &Certificates) {
+        let wanted = |name: &Arc<str>, addresses: &[Address], tls: &ClientTls, policy: &Arc<Policy>, check| Wanted {
             addresses: addresses.to_vec(),
             policy: policy.clone(),
             check,
+            tls: Connectors {
+                one: over(addresses, Scheme::Https).and_then(|scheme| certificates.connector(name, scheme, tls)),
+                two: over(addresses, Scheme::H2).and_then(|scheme| certificates.connector(name, scheme, tls)),
+                check: checked_over(policy, tls),
+            },
             zone: plan.zone.clone(),
         };
         let checked = |policy: &Policy| match policy.health.active.is_off() {
@@ -79,7 +126,7 @@ impl Services {
                 Ready::Http { path, interval } => Check::Ready { path: path.clone(), interval: *interval },
             };
             let old = old.filter(|s| s.name == plan.identity.service);
-            Service::renewed(old, &plan.identity.service, wanted(&w.addresses, &w.policy, check))
+            Service::renewed(old, &plan.identity.service, wanted(&plan.identity.service, &w.addresses, &w.tls, &w.policy, check))
         });
         let mut outbound = self.outbound.borrow_mut();
         let old = std::mem::take(&mut *outbound);
@@ -88,7 +135,7 @@ impl Services {
             .iter()
             .map(|s| {
                 let old = old.iter().find(|o| o.name == s.name).cloned();
-                Service::renewed(old, &s.name, wanted(&s.addresses, &s.policy, checked(&s.policy)))
+                Service::renewed(old, &s.name, wanted(&s.name, &s.addresses, &s.tls, &s.policy, checked(&s.policy)))
             })
             .collect();
     }
@@ -137,7 +184,10 @@ impl Service {
     fn renewed(old: Option<Rc<Service>>, name: &Arc<str>, wanted: Wanted) -> Rc<Service> {
         let service = match old {
             Some(service) => {
-                let other = service.wanted.borrow().check != wanted.check;
+                let other = {
+                    let now = service.wanted.borrow();
+                    now.check != wanted.check || now.tls != wanted.tls
+                };
                 *service.wanted.borrow_mut() = wanted;
                 if other {
                     service.stop(&service.checks);
@@ -179,6 +229,7 @@ impl Service {
                     continue;
                 }
                 member.weight = member.weight.saturating_mul(address.weight);
+                member.tls = wanted.tls.of(member.target.scheme);
                 member.near = address.zone.is_none() || wanted.zone.is_none() || address.zone == wanted.zone;
                 if let Some(known) = known.iter().find(|k| k.label == member.label) {
                     member.standing = known.standing.clone();
@@ -287,7 +338,7 @@ impl Service {
                 standing: member.standing.clone(),
                 floor: self.pool.floor().clone(),
                 ejection: wanted.policy.health.passive.ejection,
-                open: opener(member),
+                open: opener(member, wanted.tls.check.clone()),
                 authority: authority(&member.target),
                 two: member.target.scheme.is_two(),
                 permits: permits.clone(),
@@ -348,11 +399,18 @@ fn member(target: &Target, name: &Name, found: &Found, gated: bool) -> Member {
 }
 
 /// Connects for a check.
-fn opener(member: &Member) -> Opener {
-    let (place, addresses) = (member.target.place.clone(), member.addresses.clone());
+fn opener(member: &Member, over: Option<Connector>) -> Opener {
+    let (target, addresses) = (member.target.clone(), member.addresses.clone());
+    let tls = over.or_else(|| member.tls.clone());
     Box::new(move || {
-        let (place, addresses) = (place.clone(), addresses.clone());
-        Box::pin(async move { connect(&place, &addresses).await })
+        let (target, addresses, tls) = (target.clone(), addresses.clone(), tls.clone());
+        Box::pin(async move {
+            let socket = connect(&target.place, &addresses).await?;
+            match tls {
+                None => Ok(socket),
+                Some(connector) => secure(socket, &target, &connector).await,
+            }
+        })
     })
 }
 

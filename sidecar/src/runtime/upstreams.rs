@@ -1,6 +1,7 @@
 //! Services and their instances for people: what the admin API shows, explains and changes.
 
 use super::services::{Service, Services};
+use crate::admin::Hand;
 use crate::upstream::balance::{Account, Balancer, Peer, Why};
 use crate::upstream::health::State;
 use crate::upstream::{Member, Total};
@@ -128,17 +129,6 @@ fn why(account: &Account, state: State) -> String {
         Why::Rank(lower) => format!("instances of priority {lower} come first"),
         Why::Zone => "it is in another zone, and ours is enough".into(),
     }
-}
-
-/// What is done to an instance by hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hand {
-    /// In, whatever is found out.
-    Up,
-    /// Out.
-    Down,
-    /// As it is found out; what was counted before is forgotten.
-    Auto,
 }
 
 /// Does it to one instance of a service, or to all of them when none is named. Says what is wrong if there is none.

@@ -155,11 +155,12 @@ impl Cluster {
         let endpoints = members
             .iter()
             .map(|member| match known.get(&member.label) {
-                Some(endpoint) => {
+                // Who trusts others now does not use connections of before.
+                Some(endpoint) if endpoint.tls == member.tls => {
                     endpoint.moved(member);
                     endpoint.clone()
                 }
-                None => {
+                _ => {
                     let endpoint = Endpoint::new(member, self.kept.around.clone());
                     known.insert(member.label.clone(), endpoint.clone());
                     endpoint

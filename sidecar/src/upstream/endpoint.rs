@@ -1,14 +1,15 @@
 //! One instance as one worker thread sees it: its free connections, its load, whether it answers.
 
-use super::connect;
 use super::balance::{Ewma, Peer, SlowStart};
+use super::connect::{self, secure};
 use super::health::{Change, Passive, Report, Standing};
 use super::pool::{Load, Loads, Member, Pool};
 use super::queue::Queue;
-use super::target::{Place, Scheme, Target};
+use super::target::{Place, Target};
 use crate::codec::Socket;
 use crate::codec::client::{Home, Http1, Http2};
 use crate::exchange::{ConnectionSide, Counted, Tell, Timeouts};
+use crate::tls::Connector;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
@@ -43,6 +44,8 @@ pub struct Endpoint {
     /// The same as text, for records.
     pub label: Arc<str>,
     standing: Arc<Standing>,
+    /// How its sessions are made, when its scheme wants them.
+    pub(super) tls: Option<Connector>,
     /// What a balancer weighs: share, priority, and whether it is near.
     weight: Cell<u32>,
     rank: Cell<u32>,
@@ -112,6 +115,7 @@ impl Endpoint {
             target: member.target.clone(),
             label: member.label.clone(),
             standing: member.standing.clone(),
+            tls: member.tls.clone(),
             weight: Cell::default(),
             rank: Cell::default(),
             near: Cell::default(),
@@ -294,7 +298,17 @@ impl Endpoint {
         two.as_ref().map(|(conn, _)| conn.clone())
     }
 
-    /// A new connection's bytes.
+    /// A new connection as its scheme says: its bytes, or those of a session over it.
+    async fn connected(&self) -> io::Result<Socket> {
+        let socket = self.open().await?;
+        match &self.tls {
+            None => Ok(socket),
+            // Rare beside reuse, and large.
+            Some(connector) => Box::pin(secure(socket, &self.target, connector)).await,
+        }
+    }
+
+    /// A new connection's bytes, whatever its scheme is.
     pub async fn open(&self) -> io::Result<Socket> {
         let place = &self.target.place;
         if let Place::Tcp(host, port) = place {
@@ -326,7 +340,7 @@ impl Endpoint {
 
     /// A new HTTP/1 connection.
     pub async fn fresh(&self) -> io::Result<Box<Http1>> {
-        let mut conn = Http1::new(self.open().await?, self.counted());
+        let mut conn = Http1::new(self.connected().await?, self.counted());
         conn.expire(self.expiry());
         Ok(conn)
     }
@@ -337,7 +351,7 @@ impl Endpoint {
         if let Some(conn) = self.shared() {
             return Ok(conn);
         }
-        let conn = Http2::handshake(self.open().await?, self.counted()).await?;
+        let conn = Http2::handshake(self.connected().await?, self.counted()).await?;
         *self.two.borrow_mut() = Some((conn.clone(), self.expiry()));
         Ok(conn)
     }
@@ -374,7 +388,7 @@ impl Endpoint {
 
     /// Whether it is spoken to in HTTP/2.
     pub fn speaks_two(&self) -> bool {
-        self.target.scheme == Scheme::H2c
+        self.target.scheme.is_two()
     }
 }
 

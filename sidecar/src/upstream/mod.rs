@@ -16,7 +16,7 @@ mod send;
 mod target;
 
 pub use cluster::{Choice, Cluster, Kept, Pick};
-pub use connect::connect;
+pub use connect::{connect, secure};
 pub use endpoint::{Endpoint, InFlight};
 pub use health::Standing;
 pub use policy::{Policy, Retries};

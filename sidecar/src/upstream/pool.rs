@@ -2,6 +2,7 @@
 
 use super::health::Floor;
 use super::{Place, Standing, Target};
+use crate::tls::Connector;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,8 @@ pub struct Member {
     pub priority: u16,
     /// Whether it is in our zone.
     pub near: bool,
+    /// How sessions with it are made, when its scheme wants them.
+    pub tls: Option<Connector>,
     /// What is known of its health.
     pub standing: Arc<Standing>,
     /// What the threads tell of their use of it, one entry a thread.
@@ -39,7 +42,7 @@ impl Member {
             Place::Tcp(host, port) => host.parse().map(|ip| SocketAddr::new(ip, *port)).into_iter().collect(),
             Place::Unix(_) => Arc::default(),
         };
-        Member { target, addresses, label, weight: 1, priority: 0, near: true, standing, load: Arc::default() }
+        Member { target, addresses, label, weight: 1, priority: 0, near: true, tls: None, standing, load: Arc::default() }
     }
 
     /// Whether a set that has this one instead is the same.
@@ -47,6 +50,7 @@ impl Member {
         self.label == other.label
             && self.addresses == other.addresses
             && (self.weight, self.priority, self.near) == (other.weight, other.priority, other.near)
+            && self.tls == other.tls
             && Arc::ptr_eq(&self.standing, &other.standing)
     }
 }

@@ -1,0 +1,36 @@
+//! How commands are sent to the worker and to services: what the parts find wrong with their keys.
+
+use super::misfit;
+use crate::config::keys::{SERVICE, WORKER};
+use crate::config::problem::Problems;
+use crate::config::read;
+use crate::config::tree::{Entry, Node};
+use crate::section::Key;
+use crate::upstream::balance::Algorithm;
+
+pub(super) fn check(root: &Node, problems: &mut Problems) {
+    if let Some(entry) = root.entry("worker") {
+        policy(entry, "", WORKER, problems);
+    }
+    for (i, outbound) in root.get("outbound").map(Node::items).unwrap_or_default().iter().enumerate() {
+        for entry in outbound.get("services").map(Node::entries).unwrap_or_default() {
+            policy(entry, &format!("outbound[{i}].services"), SERVICE, problems);
+        }
+    }
+    if let Some(entry) = root.entry("dns")
+        && !problems.mentions("dns")
+        && let Err(wrong) = read::dns(&entry.value)
+    {
+        misfit(entry, "", wrong, problems);
+    }
+}
+
+fn policy(entry: &Entry, at: &str, keys: &[Key], problems: &mut Problems) {
+    let path = if at.is_empty() { entry.key.clone() } else { format!("{at}.{}", entry.key) };
+    // What is bad in it has been reported.
+    if !problems.mentions(&path)
+        && let Err(wrong) = read::policy(&entry.value, keys, Algorithm::Latency)
+    {
+        misfit(entry, at, wrong, problems);
+    }
+}
