@@ -133,7 +133,8 @@ fn the_resolver_understands_a_real_server() {
     let name = Name { host: "stock.test".into(), port: Some(80) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
-    local.spawn_local(follow(name, std::rc::Rc::new(Ours::new(settings)), publish));
+    let ours = std::rc::Rc::new(Ours::new(settings));
+    local.spawn_local(follow(name, ours.clone(), publish));
     let becomes = |instances: &[&str], trouble: Option<&str>| {
         until(&format!("{} instances, {trouble:?}", instances.len()), || {
             local.block_on(&runtime, async { tokio::time::sleep(std::time::Duration::from_millis(20)).await });
@@ -158,4 +159,14 @@ fn the_resolver_understands_a_real_server() {
     dns.has("alias.test", 1, &["A 127.0.0.9"]);
     dns.has("stock.test", 1, &["CNAME alias.test."]);
     becomes(&["127.0.0.9"], None);
+    // A service: hosts, ports and weights.
+    dns.has("two.test", 1, &["A 127.0.0.2", "AAAA ::1"]);
+    dns.has("_stock._tcp.test", 1, &["SRV 1 30 8001 two.test.", "SRV 2 0 8002 Alias.test."]);
+    let service = Name { host: "_stock._tcp.test".into(), port: None };
+    let found = local.block_on(&runtime, ours.resolve(&service)).unwrap();
+    let shown: Vec<String> = found
+        .iter()
+        .map(|f| format!("{:?} {} {} {:?}", f.addresses, f.priority, f.weight, f.name.as_deref().unwrap_or_default()))
+        .collect();
+    assert_eq!(shown, ["[127.0.0.9:8002] 2 1 \"alias.test\"", "[[::1]:8001, 127.0.0.2:8001] 1 30 \"two.test\""]);
 }
