@@ -4,7 +4,7 @@ use crate::net::{Stream, free_port};
 use crate::wire::{Framing, Kind, Message, Wire};
 use serde_json::json;
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -85,7 +85,12 @@ impl Worker {
 
     /// The same on a given port.
     pub fn scripted_on(port: u16, script: impl Fn(Conn) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap_or_else(|e| panic!("port {port}: {e}"));
+        Self::scripted_bound((Ipv4Addr::LOCALHOST, port).into(), script)
+    }
+
+    /// The same on a given address of this machine, such as 127.0.0.2 or ::1.
+    pub fn scripted_bound(address: SocketAddr, script: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{address}: {e}"));
         let accept = move || {
             listener.accept().map(|(s, _)| {
                 let _ = s.set_nodelay(true);
@@ -93,7 +98,7 @@ impl Worker {
             })
         };
         let seen = Self::serve(accept, script);
-        Worker { address: format!("http://127.0.0.1:{port}"), port, seen }
+        Worker { address: format!("http://{address}"), port: address.port(), seen }
     }
 
     /// The same on a unix socket.
@@ -163,6 +168,11 @@ impl Worker {
     /// The same on a given port.
     pub fn echo_on(port: u16) -> Self {
         Self::replying_on(port, echo)
+    }
+
+    /// The same on a given address of this machine.
+    pub fn echo_bound(address: SocketAddr) -> Self {
+        Self::scripted_bound(address, |conn| reply_loop(conn, &echo))
     }
 
     /// A worker that sends every body back while it comes.
@@ -235,7 +245,7 @@ impl Drop for Worker {
         // Wakes the accept loop, so that the port is free again.
         match self.address.strip_prefix("unix:") {
             Some(path) => drop(std::os::unix::net::UnixStream::connect(path)),
-            None => drop(std::net::TcpStream::connect(("127.0.0.1", self.port))),
+            None => drop(std::net::TcpStream::connect(self.address.trim_start_matches("http://"))),
         }
     }
 }

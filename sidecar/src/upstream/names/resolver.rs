@@ -1,10 +1,11 @@
 //! From a name as it is written to the names that are asked for: hosts file, search domains, servers.
 
-use super::all;
-use super::look::Addresses;
+use super::look::{Addresses, Memory, look};
 use super::question::{NoReply, Reply, Servers};
 use super::system::{self, System};
+use super::{Found, all};
 use hickory_proto::rr::{Name, RecordType};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +78,16 @@ impl Resolver {
 
     pub(super) fn with_files(settings: Settings, hosts: PathBuf, resolv: PathBuf) -> Resolver {
         Resolver { settings, servers: Servers::default(), hosts, resolv }
+    }
+
+    /// Looks a name up once, for who has no use for following it.
+    pub async fn resolve(&self, name: &super::Name) -> io::Result<Vec<Found>> {
+        let look = Box::pin(look(name, self, &Memory::default())).await;
+        if !look.found.is_empty() {
+            return Ok(look.found);
+        }
+        let kind = if look.failed { io::ErrorKind::Other } else { io::ErrorKind::NotFound };
+        Err(io::Error::new(kind, look.trouble.unwrap_or_default()))
     }
 
     /// Whom to ask now.

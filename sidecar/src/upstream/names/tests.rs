@@ -303,4 +303,7 @@ async fn without_any_server() {
     let found = once(&resolver, "stock.test", 80).await;
     assert!(found.failed && found.found.is_empty() && !found.is_gone());
     assert!(found.trouble.unwrap().contains(&closed.to_string()));
+    let error = resolver.resolve(&name("stock.test", 80)).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::Other);
+    assert_eq!(shown(&resolver.resolve(&name("127.0.0.9", 80)).await.unwrap()), "127.0.0.9:80");
 }
