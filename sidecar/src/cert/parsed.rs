@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// One certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,8 +36,8 @@ impl Parsed {
         }
         let odd = |what: &str| format!("its {what} cannot be read");
         let mut parsed = Parsed {
-            subject: plain(&x509.subject().to_string()),
-            issuer: plain(&x509.issuer().to_string()),
+            subject: distinguished(x509.subject()),
+            issuer: distinguished(x509.issuer()),
             serial: x509.raw_serial().iter().map(|b| format!("{b:02x}")).collect(),
             not_before: x509.validity().not_before.timestamp(),
             not_after: x509.validity().not_after.timestamp(),
@@ -59,7 +60,9 @@ impl Parsed {
                     Some(ip) => parsed.ips.push(ip.to_string()),
                     None => parsed.others.push(format!("IP:{bytes:02x?}")),
                 },
-                other => parsed.others.push(plain(&other.to_string())),
+                GeneralName::RFC822Name(name) => parsed.others.push(plain(name)),
+                GeneralName::DirectoryName(name) => parsed.others.push(distinguished(name)),
+                other => parsed.others.push(kind(other).to_owned()),
             }
         }
         Ok(parsed)
@@ -79,6 +82,28 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
         _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
     }
+}
+
+/// Names that hardly anybody uses are only mentioned.
+fn kind(name: &GeneralName<'_>) -> &'static str {
+    match name {
+        GeneralName::RegisteredID(_) => "(registered id)",
+        GeneralName::Invalid(..) => "(invalid)",
+        _ => "(other name)",
+    }
+}
+
+/// The attributes that stand in nearly every name. The crate's own table of all of them would be larger than the rest.
+const ATTRIBUTES: [(&str, &str); 6] =
+    [("2.5.4.3", "CN"), ("2.5.4.6", "C"), ("2.5.4.7", "L"), ("2.5.4.8", "ST"), ("2.5.4.10", "O"), ("2.5.4.11", "OU")];
+
+fn distinguished(name: &X509Name<'_>) -> String {
+    let part = |attribute: &AttributeTypeAndValue<'_>| {
+        let oid = attribute.attr_type().to_id_string();
+        let known = ATTRIBUTES.iter().find(|(id, _)| *id == oid).map_or(oid.as_str(), |(_, short)| short);
+        format!("{known}={}", plain(attribute.as_str().unwrap_or("(not text)")))
+    };
+    name.iter_attributes().map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// A certificate is somebody else's text: it may not write control characters to a terminal.

@@ -121,9 +121,9 @@ fn object(shown: &Shown) -> Value {
     })
 }
 
-/// One line a certificate, each with its file; no cell has a blank in it but the last.
+/// One line a certificate, each with its file. Of what a certificate says only the last cell can have blanks.
 fn table(all: &[Shown]) -> String {
-    let head = ["FILE", "STATE", "LEFT", "EXPIRES", "KEY", "USE", "IDENTITY", "SUBJECT", "NAMES"].map(str::to_owned);
+    let head = ["FILE", "STATE", "LEFT", "EXPIRES", "KEY", "USE", "IDENTITY", "NAMES", "SUBJECT"].map(str::to_owned);
     let mut lines = vec![head];
     lines.extend(all.iter().map(cells));
     let mut widths = [0; 9];
@@ -164,8 +164,8 @@ fn cells(shown: &Shown) -> [String; 9] {
         key.to_owned(),
         usage.to_owned(),
         shown.identity.clone().unwrap_or_else(|| "-".to_owned()),
-        shown.subject.replace(", ", ","),
-        if names.is_empty() { "-".to_owned() } else { names.join(",") },
+        if names.is_empty() { "-".to_owned() } else { names.join(",").replace(' ', "_") },
+        shown.subject.clone(),
     ]
 }
 
