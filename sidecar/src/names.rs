@@ -40,6 +40,7 @@ pub mod metric {
     pub const REJECTED: &str = "fourmi_rejected_total";
     pub const RETRIES: &str = "fourmi_retries_total";
     pub const INSTANCES: &str = "fourmi_instances";
+    pub const CERTIFICATE_EXPIRES: &str = "fourmi_certificate_expires_timestamp_seconds";
     pub const SINK_RECORDS: &str = "fourmi_sink_records_total";
     pub const SINK_TROUBLES: &str = "fourmi_sink_troubles_total";
     pub const WORKER_LINES: &str = "fourmi_worker_lines_total";

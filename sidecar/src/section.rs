@@ -57,6 +57,8 @@ pub(crate) enum Fallback {
     Yaml(&'static str),
     /// Something found out at start, in words.
     Words(&'static str),
+    /// The key does not belong here: what to do instead.
+    Elsewhere(&'static str),
 }
 
 pub(crate) const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
@@ -65,6 +67,12 @@ pub(crate) const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Ke
 
 pub(crate) const fn later(name: &'static str, doc: &'static str) -> Key {
     Key { name, kind: Kind::Any, fallback: Fallback::None, required: false, doc, supported: false }
+}
+
+/// A key of the same section elsewhere, which is a mistake here; `fix` says what to do.
+pub(crate) const fn elsewhere(name: &'static str, fix: &'static str) -> Key {
+    let fallback = Fallback::Elsewhere(fix);
+    Key { name, kind: Kind::Any, fallback, required: false, doc: "", supported: false }
 }
 
 impl Key {
@@ -153,8 +161,8 @@ impl Shape {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Shape::Free => "text",
-            Shape::Target => "an address such as http://127.0.0.1:8080, h2c://…, unix:/run/w.sock",
-            Shape::Listen(_) => "where to listen, such as http://0.0.0.0:25001 or unix:/run/f.sock",
+            Shape::Target => "an address such as http://127.0.0.1:8080, https://…, h2c://…, unix:/run/w.sock",
+            Shape::Listen(_) => "where to listen, such as http://0.0.0.0:25001, https://… or unix:/run/f.sock",
             Shape::Socket => "an address and port such as 127.0.0.1:9901",
             Shape::Receiver(..) => "a receiver such as udp://host:port",
             Shape::File => "a file's path",

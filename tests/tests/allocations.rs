@@ -110,6 +110,8 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
             local: None,
             peer: "10.1.2.3:999".parse().ok(),
             trusted: true,
+            secure: false,
+            identity: None,
             life: life.clone(),
             _present: Box::new(()),
         });
@@ -135,7 +137,7 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
 }
 
 fn place(target: &fourmi::upstream::Target) -> Place {
-    Place { target: target.clone(), standing: Standing::new(true) }
+    Place { target: target.clone(), standing: Standing::new(true), tls: None }
 }
 
 #[test]

@@ -38,7 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // Compiles each part's own raw section by calling that part.
     ("config", &["command", "exchange", "lines", "middleware", "pipeline", "route", "sink", "tls", "upstream"]),
-    ("pipeline", &["command", "exchange", "middleware", "route", "sink", "upstream"]),
+    ("pipeline", &["command", "exchange", "middleware", "route", "sink", "tls", "upstream"]),
     ("codec", &["exchange", "tls"]),
     ("middleware", &["command", "exchange", "sink"]),
     ("command", &["exchange"]),

@@ -167,9 +167,8 @@ impl Explained {
     }
 
     fn listener(&self) -> String {
-        match self.listener.as_ref().map(|l| &l.bind) {
-            Some(Bind::Tcp(address)) => format!("http://{address}"),
-            Some(Bind::Unix(path)) => format!("unix:{}", path.display()),
+        match self.listener.as_ref() {
+            Some(listener) => listener.url(),
             None => "none".into(),
         }
     }

@@ -38,6 +38,9 @@ pub enum Cause {
     BadBody(String),
     /// The instance says that it has not touched it (HTTP/2 REFUSED_STREAM; RFC 9113, 8.7).
     Refused,
+    /// The session failed: often the instance's word on our client certificate, which TLS 1.3 brings after the
+    /// handshake.
+    Tls(std::io::Error),
     /// The connection ended.
     Ended,
 }

@@ -11,6 +11,7 @@ mod life;
 pub mod normalize;
 pub mod problem;
 pub mod proxy_protocol;
+mod secured;
 pub mod server;
 mod stream;
 

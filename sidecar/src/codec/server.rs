@@ -1,4 +1,5 @@
-//! Connections of callers: HTTP/1 and HTTP/2 on one port, told apart by their first bytes.
+//! Connections of callers: HTTP/1 and HTTP/2 on one port, told apart by what was agreed on in the TLS handshake, or by
+//! their first bytes.
 
 pub use super::life::Life;
 
@@ -72,7 +73,7 @@ where
     H: Fn(Incoming) -> F + 'static,
     F: Future<Output = Answer> + 'static,
 {
-    let ended = if first.starts_with(PREFACE) {
+    let ended = if socket.speaks_two() || first.starts_with(PREFACE) {
         // Rare beside HTTP/1, and large.
         let mut serving = Box::pin(http2::server::serve(socket, first, limits, &life, handle));
         life.rule(serving.as_mut()).await

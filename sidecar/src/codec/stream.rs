@@ -1,12 +1,14 @@
 //! A byte stream over TCP or a unix socket, with the bytes already read for telling protocols apart put back.
 
+use super::secured::Secured;
+use crate::tls::{Acceptor, Connector, Peer};
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -18,6 +20,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
+    /// Encrypted, over one of these.
+    Tls(Box<Secured>),
     /// Taken: its bytes go elsewhere.
     Taken,
 }
@@ -32,11 +36,12 @@ impl Socket {
         std::mem::replace(self, Socket::Taken)
     }
 
-    /// Ready when there is something to read, or its end; costs no system call.
-    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when there is something to read, or its end; costs no system call unless it is encrypted.
+    pub(super) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Socket::Tcp(s) => s.poll_read_ready(cx),
             Socket::Unix(s) => s.poll_read_ready(cx),
+            Socket::Tls(s) => s.poll_read_ready(cx),
             Socket::Taken => taken(),
         }
     }
@@ -46,16 +51,18 @@ impl Socket {
         match self {
             Socket::Tcp(s) => !matches!(SockRef::from(s).take_error(), Ok(None)),
             Socket::Unix(s) => !matches!(SockRef::from(s).take_error(), Ok(None)),
+            Socket::Tls(s) => s.socket().is_broken(),
             Socket::Taken => false,
         }
     }
 
-    /// Whether nothing can be read and its end has not come, by a look that takes nothing.
-    pub(super) fn is_silent(&self) -> bool {
+    /// Whether nothing can be read and its end has not come, by a look that takes nothing of what the other end says.
+    pub(super) fn is_silent(&mut self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let looked = match self {
-            Socket::Tcp(s) => SockRef::from(s).peek(&mut byte),
-            Socket::Unix(s) => SockRef::from(s).peek(&mut byte),
+            Socket::Tcp(s) => SockRef::from(&*s).peek(&mut byte),
+            Socket::Unix(s) => SockRef::from(&*s).peek(&mut byte),
+            Socket::Tls(s) => return s.is_silent(),
             Socket::Taken => return false,
         };
         looked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
@@ -63,15 +70,56 @@ impl Socket {
 
     /// Its end will be a reset, which nobody takes for the end of a message.
     pub(super) fn reset_on_close(&self) {
-        if let Socket::Tcp(s) = self {
-            let _ = SockRef::from(s).set_linger(Some(Duration::ZERO));
+        match self {
+            Socket::Tcp(s) => drop(SockRef::from(s).set_linger(Some(Duration::ZERO))),
+            Socket::Tls(s) => s.socket().reset_on_close(),
+            Socket::Unix(_) | Socket::Taken => {}
         }
+    }
+
+    /// Takes leave in the same moment or not at all: an encrypted connection that just ends looks like one that was cut.
+    pub(super) fn take_leave(&mut self) {
+        if let Socket::Tls(s) = self {
+            let _ = Pin::new(&mut **s).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
+    /// Bytes that have left, as they stand on the wire; only an encrypted one knows. What it takes may lie in it for a
+    /// while, and what it did not take may have left in part.
+    pub(super) fn left(&self) -> u64 {
+        if let Socket::Tls(s) = self { s.left() } else { 0 }
+    }
+
+    /// Who the other side is, if it is encrypted and the other side has shown a certificate.
+    pub fn peer(&self) -> Option<Peer> {
+        if let Socket::Tls(s) = self { s.peer() } else { None }
+    }
+
+    /// Whether both sides agreed on HTTP/2 when they shook hands.
+    pub fn speaks_two(&self) -> bool {
+        matches!(self, Socket::Tls(s) if s.speaks_two())
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Socket::Tls(_))
+    }
+
+    /// Shakes hands with a caller; `first` was read from it already. There is no time limit here.
+    pub async fn accept(self, first: Vec<u8>, acceptor: &Acceptor) -> io::Result<Socket> {
+        Ok(Socket::Tls(Secured::accept(Stream::new(self, first), acceptor).await?))
+    }
+
+    /// Shakes hands with an instance, whose certificate must be for `host`. There is no time limit here.
+    pub async fn connect(self, host: &str, connector: &Connector) -> io::Result<Socket> {
+        Ok(Socket::Tls(Secured::connect(Stream::new(self, Vec::new()), host, connector).await?))
     }
 
     /// A second handle, only ever asked whether it is broken.
     pub(super) fn watcher(&self) -> Option<socket2::Socket> {
         match self {
             Socket::Tcp(s) => SockRef::from(s).try_clone().ok(),
+            Socket::Tls(s) => s.socket().watcher(),
             Socket::Unix(_) | Socket::Taken => None,
         }
     }
@@ -82,6 +130,7 @@ impl AsyncRead for Socket {
         match &mut *self {
             Socket::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Socket::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            Socket::Tls(s) => Pin::new(&mut **s).poll_read(cx, buf),
             Socket::Taken => taken(),
         }
     }
@@ -92,6 +141,7 @@ impl AsyncWrite for Socket {
         match &mut *self {
             Socket::Tcp(s) => Pin::new(s).poll_write(cx, buf),
             Socket::Unix(s) => Pin::new(s).poll_write(cx, buf),
+            Socket::Tls(s) => Pin::new(&mut **s).poll_write(cx, buf),
             Socket::Taken => taken(),
         }
     }
@@ -104,6 +154,7 @@ impl AsyncWrite for Socket {
         match &mut *self {
             Socket::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
             Socket::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Socket::Tls(s) => Pin::new(&mut **s).poll_write_vectored(cx, bufs),
             Socket::Taken => taken(),
         }
     }
@@ -112,14 +163,19 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// What is not encrypted has left when it was written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Socket::Tls(s) => Pin::new(&mut **s).poll_flush(cx),
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Taken => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
             Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            Socket::Tls(s) => Pin::new(&mut **s).poll_shutdown(cx),
             Socket::Taken => taken(),
         }
     }
@@ -145,6 +201,10 @@ impl Stream {
     pub(super) fn counted(mut self, passed: Rc<Cell<u64>>) -> Self {
         self.passed = Some(passed);
         self
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     fn count(&self, n: usize) {
@@ -193,8 +253,8 @@ impl AsyncWrite for Stream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,5 +1,7 @@
 //! What only shows when several keys are looked at together.
 
+mod tls;
+
 use super::plan::Bind;
 use super::problem::Problems;
 use super::read;
@@ -29,6 +31,7 @@ pub(crate) fn cross(root: &Node, problems: &mut Problems) {
     loops(root, &listeners, problems);
     directories(&listeners, problems);
     services(root, problems);
+    tls::check(root, problems);
     let inbound = root.entry("inbound");
     if let Some(entry) = inbound
         && !entry.value.items().is_empty()

@@ -5,7 +5,18 @@ use crate::lines::KEYS as LINE_KEYS;
 use crate::names::port;
 use crate::section::{Key, Kind, Shape, Word, key, later, word};
 use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
+use crate::tls::section::{KEYS as TLS_KEYS, LISTENER_KEYS};
 use std::time::Duration;
+
+/// What connections without a section `tls` do.
+const SYSTEM: &str = "the system's authorities";
+const LISTENER_TLS: Key = key(
+    "tls",
+    Kind::Section(LISTENER_KEYS),
+    "The certificates of an `https` listener, and whom it \
+     lets in.",
+)
+.or_words("needed by `https`");
 
 const TEXT: Kind = Kind::Text(Shape::Free);
 const POINTER: Kind = Kind::Text(Shape::Pointer);
@@ -70,7 +81,7 @@ pub(crate) const ROOT: &[Key] = &[
 const WORKER: &[Key] = &[
     key("address", TARGETS, "Where it listens; several that do the same are balanced by least in flight.").required(),
     key("ready", Kind::Section(READY), "How its readiness is asked; without it, by connecting."),
-    later("tls", "How the worker is spoken to over TLS."),
+    key("tls", Kind::Section(TLS_KEYS), "How an `https` or `h2` worker is spoken to.").or_words(SYSTEM),
 ];
 
 const READY: &[Key] = &[
@@ -79,10 +90,14 @@ const READY: &[Key] = &[
 ];
 
 const INBOUND: &[Key] = &[
-    key("listen", Kind::Text(Shape::Listen(port::INBOUND)), "HTTP/1 and HTTP/2 on one port, or a unix socket.")
-        .required(),
+    key(
+        "listen",
+        Kind::Text(Shape::Listen(port::INBOUND)),
+        "HTTP/1 and HTTP/2 on one port: `http://`, `https://` with `tls`, or a unix socket.",
+    )
+    .required(),
     key("proxy_protocol", Kind::Flag, "Trusted peers begin with a PROXY protocol header, v1 or v2.").or("false"),
-    later("tls", "Certificate and key of an https listener."),
+    LISTENER_TLS,
 ];
 
 const OUTBOUND: &[Key] = &[
@@ -97,7 +112,7 @@ const OUTBOUND: &[Key] = &[
         Kind::Named(Shape::ServiceName, &Kind::Section(SERVICE)),
         "Services by name. Those of all outbound listeners are one list.",
     ),
-    later("tls", "Certificate and key of an https listener."),
+    LISTENER_TLS,
 ];
 
 const SERVICE: &[Key] = &[
@@ -106,7 +121,7 @@ const SERVICE: &[Key] = &[
     later("bind", "The local address to send from."),
     later("allow", "Hosts that may be reached."),
     later("plugins", "Middlewares."),
-    later("tls", "How the service is spoken to over TLS."),
+    key("tls", Kind::Section(TLS_KEYS), "How its `https` and `h2` instances are spoken to.").or_words(SYSTEM),
 ];
 
 const COMMANDS: &[Key] = &[

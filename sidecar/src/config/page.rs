@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 impl Fallback {
     fn words(&self) -> &'static str {
         match self {
-            Fallback::None => "",
+            Fallback::None | Fallback::Elsewhere(_) => "",
             Fallback::Yaml(text) | Fallback::Words(text) => text,
         }
     }
@@ -127,7 +127,7 @@ pub fn reference() -> String {
 fn section(path: &str, keys: &'static [Key], out: &mut String) {
     let title = if path.is_empty() { "The top".to_owned() } else { format!("`{path}`") };
     let _ = write!(out, "\n## {title}\n\n| key | what it takes | default | |\n|---|---|---|---|\n");
-    for key in keys {
+    for key in keys.iter().filter(|k| !matches!(k.fallback, Fallback::Elsewhere(_))) {
         let (takes, default) = match (key.supported, key.required, key.fallback.words()) {
             (false, ..) => ("—".to_owned(), "*not supported yet*".to_owned()),
             (_, true, _) => (key.kind.words(), "**required**".to_owned()),

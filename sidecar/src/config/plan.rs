@@ -5,6 +5,7 @@ use crate::exchange::{Direction, Identity};
 use crate::lines;
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
+use crate::tls::{ClientTls, ServerTls};
 use crate::upstream::Target;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -67,6 +68,25 @@ pub struct Listener {
     pub bind: Bind,
     /// Whether trusted peers begin with a PROXY protocol header (v1 or v2).
     pub proxy_protocol: bool,
+    /// How it encrypts; none for plain HTTP.
+    pub tls: Option<ServerTls>,
+}
+
+impl Listener {
+    /// Whether it is the same listener, whatever its certificates are now: those can change without closing it.
+    pub fn is_at(&self, other: &Listener) -> bool {
+        let kind = |l: &Listener| (l.direction, l.proxy_protocol, l.tls.is_some());
+        self.bind == other.bind && kind(self) == kind(other)
+    }
+
+    /// The scheme and address, for people.
+    pub fn url(&self) -> String {
+        match &self.bind {
+            Bind::Tcp(address) if self.tls.is_some() => format!("https://{address}"),
+            Bind::Tcp(address) => format!("http://{address}"),
+            Bind::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
 }
 
 /// Where a listener listens.
@@ -83,6 +103,8 @@ pub enum Bind {
 pub struct Worker {
     /// One or several processes that do the same.
     pub targets: Vec<Target>,
+    /// How those of them are spoken to that want TLS.
+    pub tls: ClientTls,
     /// How its readiness is asked.
     pub ready: Ready,
 }
@@ -108,6 +130,8 @@ pub struct Service {
     pub name: Arc<str>,
     /// Its instances.
     pub targets: Vec<Target>,
+    /// How those of them are spoken to that want TLS.
+    pub tls: ClientTls,
 }
 
 /// The admin listener.

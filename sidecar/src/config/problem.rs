@@ -28,6 +28,7 @@ pub(crate) const CODES: &[(&str, &str)] = &[
     ("duplicate-key", "A key stands twice in one section."),
     ("unknown-key", "There is no such key here."),
     ("not-supported", "The key or value belongs to Fourmi but is not supported yet. It is never ignored."),
+    ("misplaced-key", "The key belongs to a section of the same name elsewhere."),
     ("missing-key", "A section lacks a key that it can't do without."),
     ("wrong-type", "A list where a number is wanted, and the like."),
     ("bad-value", "The type is right but the value can't be: a duration without unit, a port beyond 65535, …"),

@@ -16,6 +16,7 @@ use crate::sink::{
     Dialect, LOG_KEYS, LogSettings, MetricSettings, OTLP_METRIC_KEYS, OtlpMetrics, Redactor, Show, StatsdPlace,
     StatsdSettings, TRACE_KEYS, TRACES,
 };
+use crate::tls::{ClientTls, ServerTls, section};
 use crate::upstream::Target;
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
@@ -38,7 +39,11 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
             other => other.and_then(|t| t.parse().ok()).unwrap_or(1),
         },
         listeners,
-        worker: root.get("worker").map(|w| Worker { targets: targets(w), ready: ready(w.get("ready")) }),
+        worker: root.get("worker").map(|w| Worker {
+            targets: targets(w),
+            tls: client_tls(w).unwrap_or_default(),
+            ready: ready(w.get("ready")),
+        }),
         outbound: outbound(root),
         trusted: items(root, "trusted").filter_map(|n| value::network(n.text()?).ok()).collect(),
         identify: rules(root),
@@ -91,10 +96,26 @@ fn targets(node: &Node) -> Vec<Target> {
 fn listeners(root: &Node, key: &str, direction: Direction, port: u16) -> Vec<Listener> {
     items(root, key)
         .filter_map(|n| {
-            let bind = value::listen(n.get("listen")?.text()?, port).ok()?;
-            Some(Listener { direction, bind, proxy_protocol: text(n, "proxy_protocol") == "true" })
+            let address = n.get("listen")?.text()?;
+            let bind = value::listen(address, port).ok()?;
+            let tls = value::is_https(address).then(|| server_tls(n).ok()).flatten();
+            Some(Listener { direction, bind, proxy_protocol: text(n, "proxy_protocol") == "true", tls })
         })
         .collect()
+}
+
+/// The section `tls` of a listener, or why it can't be.
+pub(crate) fn server_tls(node: &Node) -> Result<ServerTls, Wrong> {
+    let values = node.get("tls").map_or_else(|| Json::Object(Map::new()), |n| raw::section(n, section::LISTENER_KEYS));
+    ServerTls::of_section(values)
+}
+
+/// The section `tls` of a worker or service, or why it can't be.
+pub(crate) fn client_tls(node: &Node) -> Result<ClientTls, Wrong> {
+    match node.get("tls") {
+        None => Ok(ClientTls::default()),
+        Some(tls) => ClientTls::of_section(raw::section(tls, section::KEYS)),
+    }
 }
 
 fn ready(node: Option<&Node>) -> Ready {
@@ -110,7 +131,11 @@ fn outbound(root: &Node) -> Vec<Service> {
     items(root, "outbound")
         .filter_map(|o| o.get("services"))
         .flat_map(Node::entries)
-        .map(|e| Service { name: e.key.to_ascii_lowercase().into(), targets: targets(&e.value) })
+        .map(|e| Service {
+            name: e.key.to_ascii_lowercase().into(),
+            targets: targets(&e.value),
+            tls: client_tls(&e.value).unwrap_or_default(),
+        })
         .collect()
 }
 

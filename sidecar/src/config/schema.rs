@@ -33,6 +33,9 @@ fn section(keys: &[Key]) -> Json {
 }
 
 fn property(key: &Key) -> Json {
+    if let Fallback::Elsewhere(fix) = key.fallback {
+        return json!({ "not": {}, "description": format!("Does not belong here: {fix}.") });
+    }
     if !key.supported {
         return json!({ "not": {}, "description": format!("{} Not supported yet.", key.doc) });
     }
@@ -111,8 +114,8 @@ fn text(shape: Shape) -> Json {
     let pattern = match shape {
         // YAML reads `tags: {zone: 5}` as a number; it is taken as the text it was written as.
         Shape::Free => return json!({ "type": ["string", "number", "boolean"] }),
-        Shape::Target => r"^((http|h2c)://|unix:|h2c\+unix:|.*\$\{)",
-        Shape::Listen(_) => r"^(http://|unix:|.*\$\{)",
+        Shape::Target => r"^((https?|h2c?)://|unix:|h2c\+unix:|.*\$\{)",
+        Shape::Listen(_) => r"^(https?://|unix:|.*\$\{)",
         Shape::Socket => r":[0-9]+/?$|\$\{",
         Shape::Receiver(schemes, _) => {
             let all: Vec<String> = schemes

@@ -161,7 +161,6 @@ fn every_kind_of_problem_has_its_place() {
         ("timeouts: {hold: 0s}\n", "1:18 bad-value"),
         ("timeouts: {hold: soon}\n", "1:18 bad-value"),
         ("service: a\nservice: b\n", "2:1 duplicate-key"),
-        ("worker: https://a\n", "1:9 not-supported"),
         ("worker: zmq+tcp://a:1\n", "1:9 not-supported"),
         ("worker: fcgi://a:1\n", "1:9 not-supported"),
         ("worker: http://a:1/path\n", "1:9 bad-value"),

@@ -159,7 +159,8 @@ pub(crate) fn bytes(text: &str) -> Result<u64, Wrong> {
 
 /// Where a worker or an instance of a service is.
 pub(crate) fn target(text: &str) -> Result<Target, Wrong> {
-    const SCHEMES: &str = "use http://HOST:PORT, h2c://HOST:PORT, unix:/PATH or h2c+unix:/PATH";
+    const SCHEMES: &str = "use http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, h2://HOST:PORT (over TLS), unix:/PATH or \
+                           h2c+unix:/PATH";
     for (prefix, scheme) in [("unix:", Scheme::Http), ("h2c+unix:", Scheme::H2c)] {
         if let Some(path) = text.strip_prefix(prefix) {
             return Ok(Target { scheme, place: Place::Unix(unix_path(path)?) });
@@ -171,21 +172,28 @@ pub(crate) fn target(text: &str) -> Result<Target, Wrong> {
     let scheme = match word.as_str() {
         "http" => Scheme::Http,
         "h2c" => Scheme::H2c,
-        "https" | "h2" | "zmq+tcp" | "zmq+ipc" | "zmq+inproc" | "fcgi" | "fcgi+unix" | "grpc" | "grpcs" => {
+        "https" => Scheme::Https,
+        "h2" => Scheme::H2,
+        "zmq+tcp" | "zmq+ipc" | "zmq+inproc" | "fcgi" | "fcgi+unix" | "grpc" | "grpcs" => {
             return later(&format!("the scheme `{word}`"), SCHEMES);
         }
         _ => return wrong(format!("unknown scheme `{word}`"), SCHEMES),
     };
-    let (host, port) = authority(no_path(rest)?, Some(80))?;
+    let (host, port) = authority(no_path(rest)?, Some(if scheme.is_secure() { 443 } else { 80 }))?;
     if port == 0 {
         return wrong("nobody listens on port 0", "write the worker's port");
     }
     Ok(Target { scheme, place: Place::Tcp(host, port) })
 }
 
+/// Whether a listener's address says that it encrypts.
+pub(crate) fn is_https(text: &str) -> bool {
+    scheme(text).is_some_and(|(word, _)| word == "https")
+}
+
 /// Where a data listener listens.
 pub(crate) fn listen(text: &str, default_port: u16) -> Result<Bind, Wrong> {
-    const SCHEMES: &str = "use http://ADDRESS:PORT or unix:/PATH";
+    const SCHEMES: &str = "use http://ADDRESS:PORT, https://ADDRESS:PORT or unix:/PATH";
     if let Some(path) = text.strip_prefix("unix:") {
         return Ok(Bind::Unix(unix_path(path)?));
     }
@@ -193,9 +201,10 @@ pub(crate) fn listen(text: &str, default_port: u16) -> Result<Bind, Wrong> {
         return wrong(format!("`{text}` has no scheme"), format!("write http://{text}, or {SCHEMES}"));
     };
     match word.as_str() {
-        "http" => {}
+        "http" | "https" => {}
+        "h2" => return wrong("`h2` is not a listener's scheme", "write https://: it takes HTTP/1 and HTTP/2"),
         "h2c" => return wrong("`h2c` is not a listener's scheme", "write http://: it takes HTTP/1 and HTTP/2"),
-        "https" | "zmq+tcp" | "zmq+ipc" => return later(&format!("the scheme `{word}`"), SCHEMES),
+        "zmq+tcp" | "zmq+ipc" => return later(&format!("the scheme `{word}`"), SCHEMES),
         _ => return wrong(format!("unknown scheme `{word}`"), SCHEMES),
     }
     let bare = no_path(rest)?;

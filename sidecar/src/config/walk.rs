@@ -7,7 +7,7 @@ use super::problem::Problems;
 use super::source::Span;
 use super::tree::{Entry, Node, Value};
 use super::value;
-use crate::section::{Key, Kind, Shape, Word};
+use crate::section::{Fallback, Key, Kind, Shape, Word};
 
 pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
@@ -112,7 +112,7 @@ fn section(node: &mut Node, keys: &'static [Key], kind: &Kind, path: &str, probl
                 walk(&mut entry.value, &key.kind, &here, problems);
                 kept.push(entry);
             }
-            Some(_) => refuse(&entry, &here, problems),
+            Some(key) => refuse(&entry, key, &here, problems),
             None => unknown(&entry, keys, path, problems),
         }
     }
@@ -137,7 +137,10 @@ fn head(span: Span) -> Span {
     Span { end: span.end.min(span.start + 200), ..span }
 }
 
-fn refuse(entry: &Entry, path: &str, problems: &mut Problems) {
+fn refuse(entry: &Entry, key: &Key, path: &str, problems: &mut Problems) {
+    if let Fallback::Elsewhere(fix) = key.fallback {
+        return problems.error(entry.key_span, "misplaced-key", path, format!("`{path}` does not belong here"), fix);
+    }
     let message = format!("`{path}` is not supported yet");
     problems.error(entry.key_span, "not-supported", path, message, "remove it; it would do nothing");
 }

@@ -262,6 +262,8 @@ pub struct Exchange {
     pub peer: Option<SocketAddr>,
     /// The caller's address after forwarded headers of trusted peers; one answer for logs, limits and access.
     pub client: Option<IpAddr>,
+    /// Who the connection's other end has proved to be, by a certificate that was verified.
+    pub peer_identity: Option<Arc<str>>,
     /// Whether the peer's Fourmi-*, ce-* and traceparent headers are believed.
     pub trusted: bool,
     /// The request as it will be forwarded.
@@ -321,6 +323,7 @@ impl Exchange {
             protocol,
             peer: None,
             client: None,
+            peer_identity: None,
             trusted: false,
             request,
             service: identity.service.clone(),

@@ -61,6 +61,7 @@ impl HttpBody for Counting {
 /// Writes the head anew for the next hop: hop-by-hop lines out, forwarded lines and the command's own in. Returns the
 /// body, counted on its way if nobody announced its length.
 pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
+    let scheme = if told.door().secure { "https" } else { "http" };
     let port = told.door().local.map_or(0, |l| l.port());
     if let Body::Source(source) = &body {
         told.upload = Some(source.clone());
@@ -70,7 +71,7 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
     hop::hop_by_hop(headers, upgrade);
     hop::look_alikes(headers);
     if let Some(peer) = ex.peer {
-        forwarded::extend(headers, ex.trusted, peer.ip(), "http", &ex.request.authority, port);
+        forwarded::extend(headers, ex.trusted, peer.ip(), scheme, &ex.request.authority, port);
     }
     command::give(ex);
     ex.request.headers.append("via", "1.1 fourmi");

@@ -26,6 +26,10 @@ pub struct Door {
     pub peer: Option<SocketAddr>,
     /// Whether its forwarded and Fourmi headers are believed.
     pub trusted: bool,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
+    /// Who the other end has proved to be, by its certificate.
+    pub identity: Option<Arc<str>>,
     /// The connection's keeper.
     pub life: Rc<Life>,
     /// Counts the connection as long as it or a tunnel out of it stands.
@@ -57,7 +61,7 @@ impl Lane {
     /// A lane on the road that a blueprint draws.
     pub fn new(blueprint: &Blueprint, tell: Rc<dyn Tell>) -> Rc<Self> {
         let endpoints = RefCell::default();
-        let road = Road::new(blueprint, |target, ready| keep(&endpoints, &tell, target, ready));
+        let road = Road::new(blueprint, |place| keep(&endpoints, &tell, place));
         Rc::new(Lane {
             road: RefCell::new(Rc::new(road)),
             endpoints,
@@ -70,7 +74,7 @@ impl Lane {
 
     /// From now on, new exchanges take the road of this blueprint; those on their way keep theirs.
     pub fn follow(&self, blueprint: &Blueprint) {
-        let road = Road::new(blueprint, |target, ready| keep(&self.endpoints, &self.tell, target, ready));
+        let road = Road::new(blueprint, |place| keep(&self.endpoints, &self.tell, place));
         let used: Vec<Rc<Endpoint>> = road.endpoints().cloned().collect();
         self.endpoints.borrow_mut().retain(|_, e| used.iter().any(|u| Rc::ptr_eq(u, e)));
         *self.road.borrow_mut() = Rc::new(road);
@@ -146,9 +150,17 @@ impl Lane {
     }
 }
 
-/// Instances keep their connections and their standing over a change of plan.
-fn keep(endpoints: &Endpoints, tell: &Rc<dyn Tell>, target: &Target, ready: &Arc<Standing>) -> Rc<Endpoint> {
+/// Instances keep their connections and their standing over a change of plan, unless others are trusted then.
+fn keep(endpoints: &Endpoints, tell: &Rc<dyn Tell>, place: &super::Place) -> Rc<Endpoint> {
+    let super::Place { target, standing, tls } = place;
     let mut endpoints = endpoints.borrow_mut();
-    let made = || Endpoint::new(target.clone(), ready.clone(), tell.clone());
-    endpoints.entry((target.clone(), Arc::as_ptr(ready))).or_insert_with(made).clone()
+    let key = (target.clone(), Arc::as_ptr(standing));
+    match endpoints.get(&key) {
+        Some(known) if known.tls == *tls => known.clone(),
+        _ => {
+            let made = Endpoint::new(target.clone(), standing.clone(), tls.clone(), tell.clone());
+            endpoints.insert(key, made.clone());
+            made
+        }
+    }
 }

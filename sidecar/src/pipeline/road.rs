@@ -7,6 +7,7 @@ use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Timeo
 use crate::middleware::{Chain, Settings};
 use crate::route::Way;
 use crate::sink::Show;
+use crate::tls::Connector;
 use crate::upstream::{Cluster, Endpoint, Standing, Target};
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -20,6 +21,8 @@ pub struct Place {
     pub target: Target,
     /// What checks and connections say of it.
     pub standing: Arc<Standing>,
+    /// How sessions with it are made, when its scheme wants them.
+    pub tls: Option<Connector>,
 }
 
 /// What a [`Road`] is built from; travels to every worker thread.
@@ -71,9 +74,8 @@ pub struct Road {
 
 impl Road {
     /// Compiles a blueprint; `endpoint` finds or makes this thread's view of an instance.
-    pub(super) fn new(blueprint: &Blueprint, endpoint: impl Fn(&Target, &Arc<Standing>) -> Rc<Endpoint>) -> Self {
-        let cluster =
-            |places: &[Place]| Cluster::new(places.iter().map(|p| endpoint(&p.target, &p.standing)).collect(), true);
+    pub(super) fn new(blueprint: &Blueprint, endpoint: impl Fn(&Place) -> Rc<Endpoint>) -> Self {
+        let cluster = |places: &[Place]| Cluster::new(places.iter().map(&endpoint).collect(), true);
         let worker = (!blueprint.worker.is_empty()).then(|| Way {
             service: blueprint.identity.service.clone(),
             route: "worker".into(),

@@ -89,6 +89,7 @@ impl Told {
         ex.peer = door.peer;
         ex.client = door.peer.map(|p| p.ip());
         ex.trusted = door.trusted;
+        ex.peer_identity.clone_from(&door.identity);
         if let Some(way) = way {
             ex.service = way.service.clone();
             ex.route = way.route.clone();

@@ -1,9 +1,11 @@
 //! The plan as the data threads need it.
 
-use crate::config::{Bind, Plan, Ready};
+use super::certificates::Certificates;
+use crate::config::{Bind, Plan, Ready, Service};
 use crate::exchange::Direction;
 use crate::pipeline::{Blueprint, Place};
-use crate::upstream::{Check, Standing, Target};
+use crate::tls::Connector;
+use crate::upstream::{Check, Scheme, Standing, Target};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,16 +19,20 @@ pub(super) type Key = (Arc<str>, Target);
 
 impl Standings {
     /// Draws the plan; instances that stay keep their standing.
-    pub(super) fn draw(&self, plan: &Plan) -> Blueprint {
+    pub(super) fn draw(&self, plan: &Plan, certificates: &Certificates) -> Blueprint {
         let worker = plan.worker.as_ref().map(|w| {
             let check = match &w.ready {
                 Ready::Connect => Check::Connect,
                 Ready::Http { path, interval } => Check::Http { path: path.clone(), interval: *interval },
             };
-            self.places(&plan.identity.service, &w.targets, &check)
+            let secure = |s| certificates.connector(&plan.identity.service, s, &w.tls);
+            self.places(&plan.identity.service, &w.targets, &check, secure)
         });
-        let services =
-            plan.outbound.iter().map(|s| (s.name.clone(), self.places(&s.name, &s.targets, &Check::Connect))).collect();
+        let service = |s: &Service| {
+            let secure = |scheme| certificates.connector(&s.name, scheme, &s.tls);
+            (s.name.clone(), self.places(&s.name, &s.targets, &Check::Connect, secure))
+        };
+        let services = plan.outbound.iter().map(service).collect();
         let ports = plan.listeners.iter().filter_map(|l| match &l.bind {
             Bind::Tcp(address) => Some(address.port()),
             Bind::Unix(_) => None,
@@ -47,7 +53,13 @@ impl Standings {
         }
     }
 
-    fn places(&self, service: &Arc<str>, targets: &[Target], check: &Check) -> Vec<Place> {
+    fn places(
+        &self,
+        service: &Arc<str>,
+        targets: &[Target],
+        check: &Check,
+        secure: impl Fn(Scheme) -> Option<Connector>,
+    ) -> Vec<Place> {
         let mut known = self.0.borrow_mut();
         let mut place = |target: &Target| {
             let entry = known
@@ -57,7 +69,7 @@ impl Standings {
                 // Another way of asking begins anew.
                 *entry = (Standing::new(*check == Check::Connect), check.clone());
             }
-            Place { target: target.clone(), standing: entry.0.clone() }
+            Place { target: target.clone(), standing: entry.0.clone(), tls: secure(target.scheme) }
         };
         targets.iter().map(&mut place).collect()
     }

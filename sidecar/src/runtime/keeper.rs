@@ -1,6 +1,7 @@
 //! What the control thread knows and can do: the running plan, reload, drain, readiness.
 
 use super::blueprint::{Key, Standings};
+use super::certificates::Certificates;
 use super::limits;
 use super::listen;
 use super::worker::{Order, Shared};
@@ -10,6 +11,7 @@ use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Identity, Te
 use crate::lines::Lines;
 use crate::pipeline::Blueprint;
 use crate::sink::{Event, EventKind, Hub};
+use crate::tls::Connector;
 use crate::upstream::{Check, Target, keep_checking};
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
@@ -34,8 +36,10 @@ pub(super) struct Keeper {
     /// Takes the worker's own lines.
     pub(super) lines: Rc<Lines>,
     standings: Standings,
+    /// Of listeners and of connections to instances.
+    pub(super) certificates: Certificates,
     orders: RefCell<Vec<mpsc::Sender<Order>>>,
-    checks: RefCell<HashMap<Key, (Check, JoinHandle<()>)>>,
+    checks: RefCell<HashMap<Key, (Check, Option<Connector>, JoinHandle<()>)>>,
     draining: Cell<bool>,
     stopping: Cell<bool>,
     stop: Notify,
@@ -55,6 +59,7 @@ impl Keeper {
             hub,
             lines,
             standings: Standings::default(),
+            certificates: Certificates::default(),
             orders: RefCell::default(),
             checks: RefCell::default(),
             draining: Cell::new(false),
@@ -71,7 +76,12 @@ impl Keeper {
     }
 
     pub(super) fn draw(&self, plan: &Plan) -> Blueprint {
-        self.standings.draw(plan)
+        self.standings.draw(plan, &self.certificates)
+    }
+
+    /// Looks at the files of certificates.
+    pub(super) async fn look_at_certificates(&self) {
+        self.certificates.look(&self.hub).await;
     }
 
     /// Sets how many connections there may be.
@@ -98,8 +108,13 @@ impl Keeper {
             .collect();
         self.standings.retain(&wanted);
         let mut checks = self.checks.borrow_mut();
-        checks.retain(|key, (asked, task)| {
-            let same = self.standings.of(key).is_some_and(|(_, check)| check == *asked);
+        let secure = |(service, target): &Key| {
+            let own = plan.worker.as_ref().filter(|_| *service == plan.identity.service).map(|w| &w.tls);
+            let tls = own.or_else(|| plan.outbound.iter().find(|s| s.name == *service).map(|s| &s.tls))?;
+            self.certificates.connector(service, target.scheme, tls)
+        };
+        checks.retain(|key, (asked, tls, task)| {
+            let same = self.standings.of(key).is_some_and(|(_, check)| check == *asked) && *tls == secure(key);
             if !same {
                 task.abort();
             }
@@ -111,6 +126,7 @@ impl Keeper {
                 continue;
             }
             let (service, target) = key.clone();
+            let tls = secure(&key);
             let asked = check.clone();
             let keeper = self.clone();
             let shown = target.to_string();
@@ -135,8 +151,8 @@ impl Keeper {
                 keeper.count_instances();
             };
             let counted = || Counted::new(Rc::new(Silent), ConnectionSide::Upstream);
-            let task = keep_checking(target, check, standing, counted, changed);
-            checks.insert(key, (asked, tokio::task::spawn_local(task)));
+            let task = keep_checking(target, check, standing, tls.clone(), counted, changed);
+            checks.insert(key, (asked, tls, tokio::task::spawn_local(task)));
         }
         drop(checks);
         self.count_instances();
@@ -262,13 +278,14 @@ impl Keeper {
         }
         // New places first: when one is taken, nothing has changed yet.
         let mut opened = Vec::new();
-        for listener in new.listeners.iter().filter(|l| !old.listeners.contains(l)) {
+        for listener in new.listeners.iter().filter(|l| !old.listeners.iter().any(|o| o.is_at(l))) {
             if old.listeners.iter().any(|l| l.bind == listener.bind) {
                 return Err(format!("{}: a listener cannot change its kind without a restart", place(listener)));
             }
             let sockets = listen::bind(&listener.bind, old.threads).map_err(|e| listen::explain(&listener.bind, &e))?;
-            opened.push((listener.clone(), sockets));
+            opened.push((listener.clone(), sockets, self.certificates.open(listener)?));
         }
+        let certificates = self.certificates.prepare(&new)?;
         let taking =
             self.lines.follow(&new.worker_logs, &new.logs, &new.show.redactor).map_err(|(message, _)| message)?;
         notes.extend(taking.iter().map(|place| format!("taking lines at {place}")));
@@ -276,6 +293,7 @@ impl Keeper {
             notes.push("`worker_logs.capture` needs a restart".into());
         }
         self.allow_connections(&new);
+        self.certificates.follow(&new, certificates);
         let blueprint = Arc::new(self.draw(&new));
         let tellers = self.hub.reload(&new.identity, &new.told(), &new.metrics);
         *self.loaded.borrow_mut() = loaded;
@@ -290,15 +308,15 @@ impl Keeper {
         for wait in waits {
             let _ = wait.await;
         }
-        for (listener, mut sockets) in opened {
+        for (listener, mut sockets, acceptor) in opened {
             notes.push(format!("listening on {}", place(&listener)));
             for to in &orders {
                 if let Some(socket) = sockets.pop() {
-                    let _ = to.send(Order::Listen(listener.clone(), socket)).await;
+                    let _ = to.send(Order::Listen(listener.clone(), socket, acceptor.clone())).await;
                 }
             }
         }
-        for listener in old.listeners.iter().filter(|l| !new.listeners.contains(l)) {
+        for listener in old.listeners.iter().filter(|l| !new.listeners.iter().any(|n| n.is_at(l))) {
             notes.push(format!("no longer listening on {}", place(listener)));
             for to in &orders {
                 let (done, wait) = oneshot::channel();
@@ -308,6 +326,8 @@ impl Keeper {
             }
         }
         self.check(&new);
+        self.certificates.retain(&services(&new).into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+        self.look_at_certificates().await;
         notes.insert(0, "the new configuration is in place".into());
         Ok(notes.join("; "))
     }

@@ -4,6 +4,7 @@
 //! thread runs [`worker::run`].
 
 mod blueprint;
+mod certificates;
 mod child;
 mod keeper;
 mod limits;
@@ -16,7 +17,7 @@ mod worker;
 pub(crate) use limits::possible as possible_connections;
 pub(crate) use listen::is_free;
 
-use crate::config::{self, LoadOptions, Loaded, Plan};
+use crate::config::{self, Listener, LoadOptions, Loaded, Plan};
 use crate::exchange::Direction;
 use crate::lines::Lines;
 use crate::sink::{EventKind, Hub};
@@ -97,7 +98,13 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let mut bound = Vec::new();
     for listener in &plan.listeners {
         match listen::bind(&listener.bind, plan.threads) {
-            Ok(sockets) => bound.push((listener.clone(), sockets)),
+            Ok(sockets) => match keeper.certificates.open(listener) {
+                Ok(acceptor) => bound.push((listener.clone(), sockets, acceptor)),
+                Err(why) => {
+                    tracing::error!("cannot listen on {}: {why}", listener.url());
+                    return code::FAILED;
+                }
+            },
             Err(e) => {
                 tracing::error!("{}", listen::explain(&listener.bind, &e));
                 return cannot_listen(&e);
@@ -127,7 +134,8 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let drawing = Arc::new(keeper.draw(&plan));
     let mut threads = Vec::new();
     for (n, teller) in tellers.into_iter().enumerate() {
-        let mine = bound.iter_mut().filter_map(|(l, s)| s.pop().map(|s| (l.clone(), s))).collect::<Vec<_>>();
+        let one = |(l, s, a): &mut (Listener, Vec<_>, Option<_>)| s.pop().map(|s| (l.clone(), s, a.clone()));
+        let mine = bound.iter_mut().filter_map(one).collect::<Vec<_>>();
         let (orders, inbox) = mpsc::channel(ORDERS);
         let (drawing, shared) = (drawing.clone(), keeper.shared.clone());
         let (ended, has_ended) = oneshot::channel();
@@ -147,6 +155,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     keeper.begin(orders);
     keeper.check(&plan);
     tokio::task::spawn_local(keeper::watch_sinks(keeper.clone()));
+    tokio::task::spawn_local(certificates::watch(keeper.clone()));
     if let Some(listener) = admin {
         tokio::task::spawn_local(crate::admin::serve(listener, Rc::new(keeper.clone())));
     }
@@ -332,14 +341,8 @@ fn origin(plan: &Plan, load: &LoadOptions) -> String {
 }
 
 fn banner(plan: &Plan, load: &LoadOptions) {
-    let listeners: Vec<String> = plan
-        .listeners
-        .iter()
-        .map(|l| match &l.bind {
-            config::Bind::Tcp(a) => format!("{} http://{a}", l.direction.as_str()),
-            config::Bind::Unix(p) => format!("{} unix:{}", l.direction.as_str(), p.display()),
-        })
-        .collect();
+    let listeners: Vec<String> =
+        plan.listeners.iter().map(|l| format!("{} {}", l.direction.as_str(), l.url())).collect();
     let origin = origin(plan, load);
     let admin = plan.admin.as_ref().map_or("off".into(), |a| format!("http://{}/", a.listen));
     tracing::info!(

@@ -1,5 +1,8 @@
 //! One worker thread: its runtime, its listeners, its connections. It shares nothing on the road.
 
+mod handshake;
+
+use self::handshake::Handshakes;
 use super::listen::Bound;
 use super::quiet::Quiet;
 use crate::codec::proxy_protocol::{self, Parsed};
@@ -9,6 +12,7 @@ use crate::config::Listener;
 use crate::exchange::{ConnectionSide, Counted, Direction, FaultKind, deadline};
 use crate::pipeline::{self, Blueprint, Door, Lane};
 use crate::sink::Teller;
+use crate::tls::Acceptor;
 use slab::Slab;
 use socket2::{SockRef, TcpKeepalive};
 use std::cell::{Cell, RefCell};
@@ -41,7 +45,7 @@ pub(super) enum Order {
     /// New exchanges take another road and tell other sinks.
     Follow(Arc<Blueprint>, Teller, oneshot::Sender<()>),
     /// Listen there too.
-    Listen(Listener, Bound),
+    Listen(Listener, Bound, Option<Acceptor>),
     /// Stop listening there; connections stay.
     Close(Listener, oneshot::Sender<()>),
     /// Stop listening and end connections of this direction when what runs has ended.
@@ -62,10 +66,14 @@ struct Worker {
     teller: Rc<super::teller::Swap>,
     shared: Arc<Shared>,
     connections: RefCell<Slab<(Direction, Rc<Life>)>>,
-    listeners: RefCell<Vec<(Listener, JoinHandle<()>)>>,
+    listeners: RefCell<Vec<(Rc<Gate>, JoinHandle<()>)>>,
+    /// Handshakes that are not over, the oldest first.
+    handshakes: Handshakes,
     trusted: RefCell<Arc<[ipnet::IpNet]>>,
     /// For what callers do wrong.
     quiet: Quiet,
+    /// The same for handshakes.
+    quiet_handshakes: Quiet,
     /// Callers that are turned away and still have to read it.
     leaving: Cell<usize>,
 }
@@ -74,7 +82,7 @@ struct Worker {
 pub(super) fn run(
     blueprint: Arc<Blueprint>,
     teller: Teller,
-    listeners: Vec<(Listener, Bound)>,
+    listeners: Vec<(Listener, Bound, Option<Acceptor>)>,
     shared: Arc<Shared>,
     mut orders: mpsc::Receiver<Order>,
 ) -> io::Result<()> {
@@ -87,14 +95,16 @@ pub(super) fn run(
             shared,
             connections: RefCell::default(),
             listeners: RefCell::default(),
+            handshakes: Handshakes::default(),
             trusted: RefCell::new(blueprint.trusted.clone()),
             quiet: Quiet::default(),
+            quiet_handshakes: Quiet::default(),
             leaving: Cell::new(0),
         });
         tokio::task::spawn_local(deadline::tick());
         tokio::task::spawn_local(sweep(worker.clone()));
-        for (listener, bound) in listeners {
-            worker.listen(listener, bound)?;
+        for (listener, bound, acceptor) in listeners {
+            worker.listen(listener, bound, acceptor)?;
         }
         while let Some(order) = orders.recv().await {
             match order {
@@ -104,9 +114,9 @@ pub(super) fn run(
                     worker.teller.swap(teller);
                     let _ = done.send(());
                 }
-                Order::Listen(listener, bound) => worker.listen(listener, bound)?,
+                Order::Listen(listener, bound, acceptor) => worker.listen(listener, bound, acceptor)?,
                 Order::Close(listener, done) => {
-                    worker.close(|l| *l == listener).await;
+                    worker.close(|l| l.is_at(&listener)).await;
                     let _ = done.send(());
                 }
                 Order::Drain(direction, done) => {
@@ -194,26 +204,34 @@ impl Worker {
     /// Says why a message was refused that never became a command; the caller is told in its answer.
     fn tell_refused(&self, peer: Option<SocketAddr>, why: &str) {
         let Some(more) = self.quiet.may_speak(Instant::now()) else { return };
-        let peer = peer.map_or_else(|| "a unix socket".to_owned(), |p| p.to_string());
+        let peer = shown(peer);
         tracing::warn!(peer, kept_back = more, "refused a message: {why}");
     }
 
-    fn listen(self: &Rc<Self>, listener: Listener, bound: Bound) -> io::Result<()> {
-        let local = bound.local();
+    /// Counts a handshake that failed, and says why.
+    fn handshake_failed(&self, peer: Option<SocketAddr>, why: &str) {
+        self.lane.rejected("tls");
+        let Some(more) = self.quiet_handshakes.may_speak(Instant::now()) else { return };
+        let peer = shown(peer);
+        tracing::warn!(peer, kept_back = more, "no TLS with a caller: {why}");
+    }
+
+    fn listen(self: &Rc<Self>, listener: Listener, bound: Bound, acceptor: Option<Acceptor>) -> io::Result<()> {
+        let gate = Rc::new(Gate { local: bound.local(), listener, acceptor });
         let open = match bound {
             Bound::Tcp(l) => Open::Tcp(TcpListener::from_std(l)?),
             Bound::Unix(l) => Open::Unix(UnixListener::from_std(l)?),
         };
-        let accepting = tokio::task::spawn_local(accept(self.clone(), listener.clone(), open, local));
-        self.listeners.borrow_mut().push((listener, accepting));
+        let accepting = tokio::task::spawn_local(accept(self.clone(), gate.clone(), open));
+        self.listeners.borrow_mut().push((gate, accepting));
         Ok(())
     }
 
     /// Stops listening; resolves when the sockets are closed.
     async fn close(&self, which: impl Fn(&Listener) -> bool) {
         let mut ended = Vec::new();
-        self.listeners.borrow_mut().retain_mut(|(listener, accepting)| {
-            let gone = which(listener);
+        self.listeners.borrow_mut().retain_mut(|(gate, accepting)| {
+            let gone = which(&gate.listener);
             if gone {
                 ended.push(std::mem::replace(accepting, tokio::task::spawn_local(async {})));
             }
@@ -224,6 +242,19 @@ impl Worker {
             let _ = accepting.await;
         }
     }
+}
+
+/// A listener as its connections know it.
+struct Gate {
+    listener: Listener,
+    /// Its own address, when it is TCP.
+    local: Option<SocketAddr>,
+    /// What it shakes hands with, when it encrypts.
+    acceptor: Option<Acceptor>,
+}
+
+fn shown(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "a unix socket".to_owned(), |p| p.to_string())
 }
 
 enum Open {
@@ -248,7 +279,7 @@ impl Open {
     }
 }
 
-async fn accept(worker: Rc<Worker>, listener: Listener, open: Open, local: Option<SocketAddr>) {
+async fn accept(worker: Rc<Worker>, gate: Rc<Gate>, open: Open) {
     // Kept to be given up when descriptors run out, so that a caller can be turned away rather than left hanging.
     let mut spare = std::fs::File::open("/dev/null").ok();
     loop {
@@ -258,10 +289,13 @@ async fn accept(worker: Rc<Worker>, listener: Listener, open: Open, local: Optio
                 if taken >= worker.shared.connections_max.load(Ordering::Relaxed) {
                     worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
                     worker.lane.rejected(FaultKind::Overloaded.code());
-                    tokio::task::spawn_local(turn_away(worker.clone(), socket));
+                    // Before a handshake there is nothing that a caller would understand.
+                    if gate.acceptor.is_none() {
+                        tokio::task::spawn_local(turn_away(worker.clone(), socket));
+                    }
                     continue;
                 }
-                tokio::task::spawn_local(connection(worker.clone(), listener.clone(), socket, local, peer));
+                tokio::task::spawn_local(connection(worker.clone(), gate.clone(), socket, peer));
             }
             Err(e) if e.raw_os_error().is_some_and(|n| n == nix::libc::EMFILE || n == nix::libc::ENFILE) => {
                 worker.lane.rejected("descriptors");
@@ -277,13 +311,18 @@ async fn accept(worker: Rc<Worker>, listener: Listener, open: Open, local: Optio
     }
 }
 
-async fn turn_away(worker: Rc<Worker>, mut socket: Socket) {
+async fn turn_away(worker: Rc<Worker>, socket: Socket) {
     let problem = r#"{"type":"urn:fourmi:error:overloaded","title":"Too much at once","status":503,"detail":"limits.connections","fault":"fourmi"}"#;
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
          server: fourmi\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{problem}",
         problem.len()
     );
+    part(&worker, socket, &answer).await;
+}
+
+/// Gives a last answer and closes.
+async fn part(worker: &Worker, mut socket: Socket, answer: &str) {
     let told = async {
         socket.write_all(answer.as_bytes()).await?;
         if worker.leaving.get() < LEAVING_MAX {
@@ -328,14 +367,9 @@ impl Drop for Present {
     }
 }
 
-async fn connection(
-    worker: Rc<Worker>,
-    listener: Listener,
-    mut socket: Socket,
-    local: Option<SocketAddr>,
-    mut peer: Option<SocketAddr>,
-) {
+async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut peer: Option<SocketAddr>) {
     let life = Life::new();
+    let listener = &gate.listener;
     let key = worker.connections.borrow_mut().insert((listener.direction, life.clone()));
     let counted = Counted::new(worker.lane.tell.clone(), ConnectionSide::Client);
     let present = Present { worker: worker.clone(), key, _counted: counted };
@@ -343,12 +377,13 @@ async fn connection(
     // A unix socket's peer is on this machine.
     let mut trusted = peer.is_none_or(|p| forwarded::is_trusted(p.ip(), &trusted_net));
     let road = worker.lane.road();
-    let begin = read_first(&mut socket, listener.proxy_protocol && trusted);
+    let by = Instant::now() + road.timeouts.head;
+    let begin = read_first(&mut socket, listener.proxy_protocol && trusted, gate.acceptor.is_some());
     let begun = tokio::select! {
-        begun = deadline::until(Instant::now() + road.timeouts.head, begin) => begun,
+        begun = deadline::until(by, begin) => begun,
         () = life.ending() => return,
     };
-    let first = match begun {
+    let mut first = match begun {
         Ok(Ok(First { bytes, source })) => {
             if let Some(source) = source {
                 peer = Some(source);
@@ -368,13 +403,26 @@ async fn connection(
     if first.is_empty() {
         return;
     }
+    let mut identity = None;
+    if let Some(acceptor) = &gate.acceptor {
+        // Large, and once a connection.
+        let encrypted = Box::pin(handshake::encrypt(&worker, acceptor, socket, first, peer, (&life, by))).await;
+        let Some(encrypted) = encrypted else { return };
+        (socket, first) = encrypted;
+        if let Some(proved) = socket.peer() {
+            trusted = true;
+            identity = proved.identity;
+        }
+    }
     let limits = road.limits.clone();
     drop(road);
     let door = Rc::new(Door {
         direction: listener.direction,
-        local,
+        local: gate.local,
         peer,
         trusted,
+        secure: gate.acceptor.is_some(),
+        identity,
         life: life.clone(),
         _present: Box::new(present),
     });
@@ -401,8 +449,9 @@ struct First {
     source: Option<SocketAddr>,
 }
 
-/// Reads as much as it takes to tell HTTP/2 from HTTP/1, after a PROXY protocol header where one may come.
-async fn read_first(socket: &mut Socket, proxy: bool) -> Result<First, Option<&'static str>> {
+/// Reads as much as it takes to tell HTTP/2 from HTTP/1 (or, if `any`, anything from nothing), after a PROXY protocol
+/// header where one may come.
+async fn read_first(socket: &mut Socket, proxy: bool, any: bool) -> Result<First, Option<&'static str>> {
     let mut bytes = Vec::with_capacity(1024);
     let mut source = None;
     let mut header = proxy;
@@ -421,7 +470,7 @@ async fn read_first(socket: &mut Socket, proxy: bool) -> Result<First, Option<&'
         }
         if !header && !bytes.is_empty() {
             let n = bytes.len().min(PREFACE.len());
-            if bytes[..n] != PREFACE[..n] || n == PREFACE.len() {
+            if any || bytes[..n] != PREFACE[..n] || n == PREFACE.len() {
                 return Ok(First { bytes, source });
             }
         }

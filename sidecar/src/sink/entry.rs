@@ -73,6 +73,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) bytes_out: u64,
     /// The caller's address.
     pub(crate) client: Option<IpAddr>,
+    /// Who the caller's certificate says it is; empty without one.
+    pub(crate) client_identity: &'a str,
     /// The instance that answered or was tried last.
     pub(crate) upstream: &'a str,
     /// Trace; 0 when there is none.
@@ -252,6 +254,7 @@ impl<'a> Entry<'a> {
             bytes_in: x.bytes_in,
             bytes_out: x.bytes_out,
             client: x.client.or(x.peer.map(|p| p.ip())),
+            client_identity: x.peer_identity.as_deref().unwrap_or_default(),
             upstream: x.upstream.as_deref().unwrap_or(""),
             trace_id: x.trace.trace_id,
             span_id: x.trace.span_id,
@@ -292,6 +295,7 @@ impl<'a> Entry<'a> {
             bytes_in: 0,
             bytes_out: 0,
             client: None,
+            client_identity: "",
             upstream: "",
             trace_id: 0,
             span_id: 0,

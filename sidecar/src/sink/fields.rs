@@ -62,6 +62,7 @@ pub(crate) enum Field {
     BytesIn,
     BytesOut,
     Client,
+    ClientIdentity,
     Upstream,
     TraceId,
     SpanId,
@@ -69,7 +70,7 @@ pub(crate) enum Field {
 }
 
 /// Their names, in the order of [`Field`].
-pub(crate) const FIELDS: [&str; 24] = [
+pub(crate) const FIELDS: [&str; 25] = [
     "facility",
     "env",
     "service",
@@ -90,6 +91,7 @@ pub(crate) const FIELDS: [&str; 24] = [
     "bytes_in",
     "bytes_out",
     "client",
+    "client_identity",
     "upstream",
     "trace_id",
     "span_id",
@@ -268,6 +270,9 @@ pub(crate) fn walk(entry: &Entry<'_>, who: &Who, names: &Names, scratch: &mut Sc
     }
     if let Some(client) = entry.client {
         other(Field::Client, Value::Ip(client));
+    }
+    if !entry.client_identity.is_empty() {
+        other(Field::ClientIdentity, Value::Text(entry.client_identity));
     }
     if !entry.upstream.is_empty() {
         other(Field::Upstream, Value::Text(entry.upstream));

@@ -377,6 +377,11 @@ impl Hub {
         self.0.registry.set_instances(service, state, n);
     }
 
+    /// Says when which file's certificates expire, in seconds since 1970; files that are not named are forgotten.
+    pub fn set_certificates(&self, all: BTreeMap<String, i64>) {
+        self.0.registry.set_certificates(all);
+    }
+
     /// Tells the StatsD receivers that know events. Without one it is forgotten.
     pub fn event(&self, event: Event) {
         self.0.registry.events.push(event);

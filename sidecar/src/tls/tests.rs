@@ -4,13 +4,16 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use std::io;
 use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Issuer {
+pub(super) fn authority(name: &str) -> Issuer {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -25,6 +28,16 @@ fn leaf(by: &Issuer, name: &str, until: Option<(i32, u8, u8)>) -> (rcgen::Certif
     }
     let key = KeyPair::generate().unwrap();
     (params.signed_by(&key, by).unwrap(), key)
+}
+
+/// A certificate for these names, with its key.
+pub(super) fn certified(by: &Issuer, names: &[&str]) -> rustls::sign::CertifiedKey {
+    let params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, by).unwrap();
+    let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let signing = aws_lc_rs::default_provider().key_provider.load_private_key(private).unwrap();
+    rustls::sign::CertifiedKey::new(vec![certificate.der().clone()], signing)
 }
 
 fn server(cert: &rcgen::Certificate, key: &KeyPair, clients: Option<&Issuer>) -> Arc<ServerConfig> {

@@ -4,6 +4,7 @@ use super::{Standing, Target, connect};
 use crate::codec::Socket;
 use crate::codec::client::{Http1, Http2};
 use crate::exchange::{Body, Counted, Early, Head};
+use crate::tls::Connector;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,7 @@ pub async fn keep_checking(
     target: Target,
     check: Check,
     standing: Arc<Standing>,
+    tls: Option<Connector>,
     counted: impl Fn() -> Counted,
     changed: impl Fn(bool),
 ) {
@@ -41,13 +43,15 @@ pub async fn keep_checking(
         let pause = match &check {
             Check::Connect => {
                 if !standing.reached.load(Ordering::Relaxed) {
-                    let up = tokio::time::timeout(PATIENCE, open(&target)).await.is_ok_and(|r| r.is_ok());
+                    let up = tokio::time::timeout(PATIENCE, open(&target, tls.as_ref())).await.is_ok_and(|r| r.is_ok());
                     standing.reached.store(up, Ordering::Relaxed);
                 }
                 TRY_AGAIN
             }
             Check::Http { path, interval } => {
-                let up = tokio::time::timeout(PATIENCE, get(&target, path, counted())).await.is_ok_and(|r| r.is_ok());
+                let up = tokio::time::timeout(PATIENCE, get(&target, tls.as_ref(), path, counted()))
+                    .await
+                    .is_ok_and(|r| r.is_ok());
                 standing.reached.store(up, Ordering::Relaxed);
                 standing.ready.store(up, Ordering::Relaxed);
                 if up { *interval } else { TRY_AGAIN.min(*interval) }
@@ -61,16 +65,20 @@ pub async fn keep_checking(
     }
 }
 
-async fn open(target: &Target) -> io::Result<Socket> {
+async fn open(target: &Target, tls: Option<&Connector>) -> io::Result<Socket> {
     let addresses = match &target.place {
         super::Place::Tcp(host, port) => connect::resolve(host, *port).await?,
         super::Place::Unix(_) => Vec::new(),
     };
-    connect::connect(&target.place, &addresses).await
+    let socket = connect::connect(&target.place, &addresses).await?;
+    match tls {
+        None => Ok(socket),
+        Some(connector) => Box::pin(connect::secure(socket, target, connector)).await,
+    }
 }
 
-async fn get(target: &Target, path: &str, counted: Counted) -> io::Result<()> {
-    let socket = open(target).await?;
+async fn get(target: &Target, tls: Option<&Connector>, path: &str, counted: Counted) -> io::Result<()> {
+    let socket = open(target, tls).await?;
     let mut head = Head::default();
     head.authority = match &target.place {
         super::Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
@@ -79,12 +87,11 @@ async fn get(target: &Target, path: &str, counted: Counted) -> io::Result<()> {
     };
     head.set_target(path, None);
     head.headers.set("user-agent", "fourmi-check");
-    let answer = match target.scheme {
-        super::Scheme::Http => Http1::new(socket, counted).send(&head, &mut Body::Empty, &Early::default()).await,
-        super::Scheme::H2c => {
-            let mut conn = Http2::handshake(socket, counted).await?;
-            conn.send(&head, &mut Body::Empty).await.map(|(answer, _)| answer)
-        }
+    let answer = if target.scheme.is_two() {
+        let mut conn = Http2::handshake(socket, counted).await?;
+        conn.send(&head, &mut Body::Empty).await.map(|(answer, _)| answer)
+    } else {
+        Http1::new(socket, counted).send(&head, &mut Body::Empty, &Early::default()).await
     };
     let status = answer.map_err(|_| io::Error::other("no answer"))?.status;
     if (200..300).contains(&status) { Ok(()) } else { Err(io::Error::other(status.to_string())) }

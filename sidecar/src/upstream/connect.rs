@@ -1,7 +1,8 @@
 //! From a target to a connected socket.
 
-use super::target::Place;
+use super::target::{Place, Target};
 use crate::codec::Socket;
+use crate::tls::Connector;
 use socket2::SockRef;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +40,20 @@ pub async fn connect(place: &Place, addresses: &[SocketAddr]) -> io::Result<Sock
             Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"))))
         }
     }
+}
+
+/// Makes a session over a connection, as the target's scheme wants it.
+pub(super) async fn secure(socket: Socket, target: &Target, connector: &Connector) -> io::Result<Socket> {
+    let host = match &target.place {
+        Place::Tcp(host, _) => host.as_str(),
+        Place::Unix(_) => "localhost",
+    };
+    let socket = socket.connect(host, connector).await?;
+    if target.scheme.is_two() && !socket.speaks_two() {
+        let why = format!("{host} does not agree to HTTP/2 (ALPN): try https:// instead of h2://");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    Ok(socket)
 }
 
 /// Whether an address is one of this machine's, however it is written.

@@ -1,10 +1,11 @@
 //! One instance as one worker thread sees it: its free connections, its load, whether it answers.
 
-use super::connect;
-use super::target::{Place, Scheme, Target};
+use super::connect::{self, secure};
+use super::target::{Place, Target};
 use crate::codec::Socket;
 use crate::codec::client::{Home, Http1, Http2};
 use crate::exchange::{ConnectionSide, Counted, Tell};
+use crate::tls::Connector;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
@@ -63,6 +64,8 @@ pub struct Endpoint {
     /// The same as text, for records.
     pub label: Arc<str>,
     standing: Arc<Standing>,
+    /// How its sessions are made, when its scheme wants them.
+    pub(crate) tls: Option<Connector>,
     in_flight: Cell<u32>,
     /// When it was last given a command; the age of free connections counts from there.
     used: Cell<Instant>,
@@ -79,17 +82,28 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// `standing` is shared with the other threads and the checks.
-    pub fn new(target: Target, standing: Arc<Standing>, tell: Rc<dyn Tell>) -> Rc<Self> {
-        Self::stranger(target, standing, tell, Rc::new([]))
+    pub fn new(target: Target, standing: Arc<Standing>, tls: Option<Connector>, tell: Rc<dyn Tell>) -> Rc<Self> {
+        Self::made(target, standing, tls, tell, Rc::new([]))
     }
 
     /// A host that a caller named: it may be any but this process.
     pub fn stranger(target: Target, standing: Arc<Standing>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
+        Self::made(target, standing, None, tell, own)
+    }
+
+    fn made(
+        target: Target,
+        standing: Arc<Standing>,
+        tls: Option<Connector>,
+        tell: Rc<dyn Tell>,
+        own: Rc<[u16]>,
+    ) -> Rc<Self> {
         let label: Arc<str> = target.to_string().into();
         Rc::new(Endpoint {
             target,
             label,
             standing,
+            tls,
             in_flight: Cell::new(0),
             used: Cell::new(Instant::now()),
             idle: RefCell::default(),
@@ -167,7 +181,17 @@ impl Endpoint {
         two.clone()
     }
 
-    /// A new connection's bytes.
+    /// A new connection as its scheme says: its bytes, or those of a session over it.
+    async fn connected(&self) -> io::Result<Socket> {
+        let socket = self.open().await?;
+        match &self.tls {
+            None => Ok(socket),
+            // Rare beside reuse, and large.
+            Some(connector) => Box::pin(secure(socket, &self.target, connector)).await,
+        }
+    }
+
+    /// A new connection's bytes, whatever its scheme is.
     pub async fn open(&self) -> io::Result<Socket> {
         let place = &self.target.place;
         if let Place::Tcp(host, port) = place {
@@ -193,7 +217,7 @@ impl Endpoint {
 
     /// A new HTTP/1 connection.
     pub async fn fresh(&self) -> io::Result<Box<Http1>> {
-        Ok(Http1::new(self.open().await?, self.counted()))
+        Ok(Http1::new(self.connected().await?, self.counted()))
     }
 
     /// A new HTTP/2 connection, shared from now on.
@@ -202,7 +226,7 @@ impl Endpoint {
         if let Some(conn) = self.shared() {
             return Ok(conn);
         }
-        let conn = Http2::handshake(self.open().await?, self.counted()).await?;
+        let conn = Http2::handshake(self.connected().await?, self.counted()).await?;
         *self.two.borrow_mut() = Some(conn.clone());
         Ok(conn)
     }
@@ -228,7 +252,7 @@ impl Endpoint {
 
     /// Whether it is spoken to in HTTP/2.
     pub fn speaks_two(&self) -> bool {
-        self.target.scheme == Scheme::H2c
+        self.target.scheme.is_two()
     }
 }
 

@@ -247,6 +247,10 @@ fn fault_of(endpoint: &Endpoint, cause: Cause) -> Fault {
         Cause::BadBody(why) => Fault::new(FaultKind::BadRequest, format!("the request's body: {why}")),
         Cause::Refused => Fault::new(FaultKind::Broken, format!("{label} refused the stream")).retry(Retry::Safe),
         Cause::Nonsense(why) => Fault::new(FaultKind::BadAnswer, format!("{label}: {why}")),
+        Cause::Tls(e) => {
+            let words = crate::tls::in_words(label, e);
+            Fault::new(FaultKind::Broken, words.to_string()).retry(Retry::IfIdempotent)
+        }
         Cause::Ended => Fault::new(FaultKind::Broken, format!("{label} closed the connection before its answer"))
             .retry(Retry::IfIdempotent),
     }

@@ -18,6 +18,27 @@ pub enum Scheme {
     Http,
     /// HTTP/2 with prior knowledge, without TLS.
     H2c,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 over TLS.
+    H2,
+}
+
+impl Scheme {
+    /// Whether it is spoken over TLS.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Scheme::Https | Scheme::H2)
+    }
+
+    /// Whether it is HTTP/2.
+    pub fn is_two(self) -> bool {
+        matches!(self, Scheme::H2c | Scheme::H2)
+    }
+
+    /// What is asked for in the TLS handshake.
+    pub fn alpn(self) -> &'static [&'static [u8]] {
+        if self.is_two() { &[b"h2"] } else { &[b"http/1.1"] }
+    }
 }
 
 /// Where an instance listens.
@@ -34,6 +55,8 @@ impl std::fmt::Display for Target {
         let scheme = match self.scheme {
             Scheme::Http => "http",
             Scheme::H2c => "h2c",
+            Scheme::Https => "https",
+            Scheme::H2 => "h2",
         };
         match &self.place {
             Place::Tcp(host, port) if host.contains(':') => write!(f, "{scheme}://[{host}]:{port}"),

@@ -10,6 +10,7 @@ use crate::codec::client::{Cause, Home, Received, SendError};
 use crate::codec::hop;
 use crate::codec::stream::{Socket, Stream};
 use crate::exchange::{Body, BodyError, Counted, Early, Head, Headers};
+use crate::tls;
 use bytes::Bytes;
 use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -85,7 +86,7 @@ impl Http1 {
 
     /// The same, asked of the system itself: what came in the meantime is known too. For a connection that has rested,
     /// and so is likely to have been closed.
-    pub fn is_silent(&self) -> bool {
+    pub fn is_silent(&mut self) -> bool {
         self.io.socket.is_silent()
     }
 
@@ -237,7 +238,8 @@ impl Http1 {
                 return Poll::Ready(Err(Cause::Nonsense(format!("its head is larger than {HEAD_MAX} bytes"))));
             }
             match ready!(self.io.poll_fill(cx, self.large)) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(Cause::Ended)),
+                Ok(0) => return Poll::Ready(Err(Cause::Ended)),
+                Err(e) => return Poll::Ready(Err(tls::failure(&e).map_or(Cause::Ended, Cause::Tls))),
                 Ok(_) => {}
             }
         }
@@ -316,15 +318,20 @@ impl Http1 {
 
     /// Goes on with what is left of the request.
     fn poll_upload(&mut self, cx: &mut Context<'_>) {
-        if self.sending.is_some() && !self.deaf && matches!(self.poll_write(cx), Poll::Ready(Err(_))) {
+        if !self.is_sent() && !self.deaf && matches!(self.poll_write(cx), Poll::Ready(Err(_))) {
             // The answer may be whole all the same.
             self.deaf = true;
         }
     }
 
+    /// Whether the whole request has left.
+    fn is_sent(&self) -> bool {
+        self.sending.is_none() && self.writer.is_done()
+    }
+
     /// Whether the exchange is over and the connection is fit for the next.
     fn is_free(&self) -> bool {
-        self.keep && !self.deaf && self.sending.is_none() && self.decoder.is_done() && self.io.read.is_empty()
+        self.keep && !self.deaf && self.is_sent() && self.decoder.is_done() && self.io.read.is_empty()
     }
 
     /// The bytes of a connection that has changed its protocol, those included that came with the answer.

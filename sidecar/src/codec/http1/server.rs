@@ -108,7 +108,10 @@ where
                     After::Close | After::Gone => return Ended::Well,
                 }
             }
-            Err(Stop::End) => return Ended::Well,
+            Err(Stop::End) => {
+                conn.0.borrow_mut().io.socket.take_leave();
+                return Ended::Well;
+            }
             Err(Stop::Broken) => return Ended::Broken,
             Err(Stop::Refused(refusal)) => return conn.refuse(refusal, limits).await,
         }

@@ -22,11 +22,16 @@ pub(super) struct Writer {
     written: usize,
     /// Bytes that the socket took, of this message.
     total: u64,
+    /// What had left the socket before this message.
+    before: u64,
+    /// Something was staged since all had left.
+    waits: bool,
 }
 
 impl Writer {
     /// Where a head is written.
     pub(super) fn stage(&mut self) -> &mut Vec<u8> {
+        self.waits = true;
         if self.staged.capacity() == 0 {
             self.staged = buffer::take_out();
         }
@@ -42,6 +47,11 @@ impl Writer {
     /// Whether nothing of this message has left.
     pub(super) fn is_untouched(&self) -> bool {
         self.total == 0
+    }
+
+    /// Whether everything has left, the socket's own buffer included.
+    pub(super) fn is_done(&self) -> bool {
+        !self.waits
     }
 
     /// Whether another piece can be taken without holding more than one.
@@ -94,6 +104,21 @@ impl Writer {
 
     /// Writes until nothing is left.
     pub(super) fn poll_flush(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.total == 0 {
+            self.before = socket.left();
+        }
+        let written = self.poll_write(socket, cx);
+        if matches!(written, Poll::Ready(Err(_))) {
+            // An encrypted socket fails for what it took in the same moment, of which a part may have left.
+            self.total += socket.left().saturating_sub(self.before);
+        }
+        ready!(written)?;
+        ready!(Pin::new(&mut *socket).poll_flush(cx))?;
+        self.waits = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_empty() {
             let first = self.staged.get(self.written..).unwrap_or_default();
             let n = if self.piece.is_empty() && self.tail.is_empty() {

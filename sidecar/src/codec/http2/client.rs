@@ -1,9 +1,10 @@
-//! Shared connections to instances that speak HTTP/2 with prior knowledge.
+//! Shared connections to instances that speak HTTP/2: with prior knowledge, or agreed on in the TLS handshake.
 
 use super::{CONNECTION_WINDOW, LocalExecutor, STREAM_WINDOW, fleeting, of_connection};
 use crate::codec::client::{Cause, Received, SendError};
 use crate::codec::stream::{Socket, Stream};
 use crate::exchange::{Body, BodyError, Counted, Head, Headers};
+use crate::tls;
 use http::uri::{Parts, PathAndQuery, Scheme};
 use http::{Request, Uri, Version};
 use hyper::body::Incoming;
@@ -17,11 +18,13 @@ const HEAD_MAX: u32 = 256 << 10;
 #[derive(Clone)]
 pub struct Http2 {
     sender: http2::SendRequest<Body>,
+    scheme: Scheme,
 }
 
 impl Http2 {
     /// Takes a connected socket.
     pub async fn handshake(socket: Socket, counted: Counted) -> std::io::Result<Self> {
+        let scheme = if socket.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
         let (sender, driver) = http2::Builder::new(LocalExecutor)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -33,7 +36,7 @@ impl Http2 {
             let _ = driver.await;
             drop(counted);
         });
-        Ok(Http2 { sender })
+        Ok(Http2 { sender, scheme })
     }
 
     /// Whether it has ended (GOAWAY included).
@@ -44,7 +47,7 @@ impl Http2 {
     /// Sends a request and waits for the answer's head. The body is taken, and given back if it was not sent.
     pub async fn send(&mut self, head: &Head, body: &mut Body) -> Result<(Received, Incoming), Box<SendError>> {
         let failed = |unsent, cause| Box::new(SendError { unsent, cause });
-        let Some(mut request) = request(head) else {
+        let Some(mut request) = request(head, self.scheme.clone()) else {
             return Err(failed(false, Cause::BadBody("the target cannot be told over HTTP/2".to_owned())));
         };
         if let Err(error) = self.sender.ready().await {
@@ -66,10 +69,10 @@ impl Http2 {
 }
 
 /// A head as HTTP/2 has it: `:authority` instead of `Host` (RFC 9113, 8.3.1), nothing that speaks of the connection.
-fn request(head: &Head) -> Option<Request<Body>> {
+fn request(head: &Head, scheme: Scheme) -> Option<Request<Body>> {
     let mut request = Request::new(Body::Empty);
     let mut parts = Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.authority = Some(head.authority.parse().ok()?);
     parts.path_and_query = Some(head.target().parse::<PathAndQuery>().ok()?);
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
@@ -82,6 +85,8 @@ fn request(head: &Head) -> Option<Request<Body>> {
 fn cause_of(error: &hyper::Error) -> Cause {
     let mut source = std::error::Error::source(error);
     while let Some(e) = source {
+        // It does not show what it was made of as its source.
+        let e = e.downcast_ref::<h2::Error>().and_then(h2::Error::get_io).map_or(e, |io| io);
         match e.downcast_ref::<BodyError>() {
             Some(BodyError::TooLarge(limit)) => return Cause::TooLarge(*limit),
             Some(BodyError::Malformed(why)) => return Cause::BadBody((*why).to_owned()),
@@ -89,7 +94,10 @@ fn cause_of(error: &hyper::Error) -> Cause {
             None if e.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM) => {
                 return Cause::Refused;
             }
-            None => source = e.source(),
+            None => match tls::failure(e) {
+                Some(failure) => return Cause::Tls(failure),
+                None => source = e.source(),
+            },
         }
     }
     if error.is_parse() { Cause::Nonsense(error.to_string()) } else { Cause::Ended }

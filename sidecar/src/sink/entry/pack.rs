@@ -13,7 +13,7 @@ const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 /// The number of what is not there.
 const NONE: u8 = 255;
 /// Texts that every entry has.
-const TEXTS: usize = 10;
+const TEXTS: usize = 11;
 
 fn index<T: PartialEq>(all: &[T], one: Option<T>) -> u8 {
     one.and_then(|one| all.iter().position(|t| *t == one)).map_or(NONE, |i| i as u8)
@@ -32,6 +32,7 @@ impl<'a> Entry<'a> {
             self.method,
             self.fault,
             self.detail,
+            self.client_identity,
         ]
     }
 
@@ -149,7 +150,7 @@ impl<'a> Entry<'a> {
         for (text_, length) in texts.iter_mut().zip(lengths) {
             *text_ = text(length)?;
         }
-        let [message, command, id, service, route, consumer, upstream, method, fault, detail] = texts;
+        let [message, command, id, service, route, consumer, upstream, method, fault, detail, client_identity] = texts;
         let tags = Pairs::packed(tag_lengths, &mut text)?;
         let shown = Pairs::packed(shown_lengths, &mut text)?;
         let mut attempts = Vec::with_capacity(tries);
@@ -189,6 +190,7 @@ impl<'a> Entry<'a> {
             bytes_in,
             bytes_out,
             client,
+            client_identity,
             upstream,
             trace_id,
             span_id,
@@ -284,6 +286,7 @@ mod tests {
         x.shown = vec![("header_a".into(), "b".into())];
         x.grpc_status = Some(5);
         x.client = "fd00::1".parse().ok();
+        x.peer_identity = Some("spiffe://test/one".into());
         x.attempt_failed(&"http://a:1".into(), Instant::now() + Duration::from_millis(5), FaultKind::Unreachable, "no");
         let mut entry = Entry::of(What::Command, &x);
         entry.moment = Moment { since: 1, at: 2, outputs: [Stretch { from: 3, to: 4 }, Stretch { from: 5, to: 6 }] };

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const REASONS_MAX: usize = 64;
 /// States of instances that are kept.
 const INSTANCES_MAX: usize = 2 * SERIES_MAX;
+/// Files of certificates that are kept.
+const CERTIFICATES_MAX: usize = SERIES_MAX;
 /// How often at most a worker that finds no room makes the registry look for series that rest.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -105,6 +107,7 @@ struct Inner {
     past: Levels,
     reasons: BTreeMap<(&'static str, &'static str), Arc<AtomicU64>>,
     instances: BTreeMap<(String, String), u64>,
+    certificates: BTreeMap<String, i64>,
     reloads: [u64; 2],
     collisions: u64,
 }
@@ -320,6 +323,16 @@ impl Registry {
     /// Instances by service and state.
     pub(crate) fn instances(&self) -> BTreeMap<(String, String), u64> {
         self.inner().instances.clone()
+    }
+
+    /// Says when which file's certificates expire, in seconds since 1970; files that are not named are forgotten.
+    pub(crate) fn set_certificates(&self, all: BTreeMap<String, i64>) {
+        self.inner().certificates = all.into_iter().take(CERTIFICATES_MAX).collect();
+    }
+
+    /// Files of certificates and when they expire.
+    pub(crate) fn certificates(&self) -> BTreeMap<String, i64> {
+        self.inner().certificates.clone()
     }
 
     /// Counts a reload.

@@ -29,6 +29,7 @@ pub(crate) struct Sums {
     reasons: Vec<(&'static str, &'static str, u64)>,
     levels: Levels,
     instances: BTreeMap<(String, String), u64>,
+    certificates: BTreeMap<String, i64>,
     reloads: [u64; 2],
     collisions: u64,
     sinks: BTreeMap<&'static str, SinkTotals>,
@@ -47,6 +48,7 @@ impl Sums {
             reasons: registry.reasons(),
             levels: registry.levels(),
             instances: registry.instances(),
+            certificates: registry.certificates(),
             reloads: registry.reloads(),
             sinks,
         }
@@ -123,6 +125,8 @@ const IN_FLIGHT: Family = family("fourmi.commands.in_flight", "{command}", "Comm
 const CONNECTIONS: Family =
     family("fourmi.connections", "{connection}", "Open connections of callers and to instances.");
 const INSTANCES: Family = family("fourmi.instances", "{instance}", "Instances of a service by state.");
+const CERTIFICATE_EXPIRES: Family =
+    family("fourmi.certificate.expires", "s", "When the certificates of a file expire, in seconds since 1970.");
 // The conventions' own names for what a process takes.
 const CPU: Family = family("process.cpu.time", "s", "User and system time.");
 const MEMORY: Family = family("process.memory.usage", "By", "Resident memory.");
@@ -283,6 +287,9 @@ impl<'a> Report<'a> {
         for ((service, state), n) in &sums.instances {
             let attributes = vec![text("service", service), text("state", state)];
             self.gauge(INSTANCES, attributes, level(i64::try_from(*n).unwrap_or(i64::MAX)));
+        }
+        for (file, at) in &sums.certificates {
+            self.gauge(CERTIFICATE_EXPIRES, vec![text("file", file)], level(*at));
         }
     }
 

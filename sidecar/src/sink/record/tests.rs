@@ -27,6 +27,7 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
         protocol: Protocol::Http11,
         peer: "127.0.0.1:999".parse().ok(),
         client: "10.1.2.3".parse().ok(),
+        peer_identity: None,
         trusted: true,
         request: request(),
         service: "order".into(),

@@ -159,6 +159,7 @@ impl Statsd {
             *told = n;
         }
         report.levels(registry.levels(), &registry.instances());
+        report.certificates(&registry.certificates());
         if self.dialect == Dialect::Datadog {
             let (events, missed) = registry.events.between(self.told.events, events_end);
             self.told.events += events.len() as u64 + missed;

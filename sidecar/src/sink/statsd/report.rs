@@ -147,6 +147,16 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// When the certificates of which file expire.
+    pub(super) fn certificates(&mut self, all: &BTreeMap<String, i64>) {
+        if self.dialect == Dialect::Plain {
+            return;
+        }
+        for (file, at) in all {
+            self.gauge(metric::CERTIFICATE_EXPIRES, *at as f64, &[("file", file)]);
+        }
+    }
+
     /// Everything that is to be sent.
     pub(super) fn finish(self) -> Lot {
         for ((name, tags), n) in &self.counters {

@@ -43,7 +43,7 @@ fn sent_past(gone: usize) -> (Exchange, usize) {
         let nobody = (0..gone).map(|n| Place::Unix(folder.path().join(format!("{n}.sock"))));
         let endpoints = nobody
             .chain([Place::Tcp("127.0.0.1".to_owned(), port)])
-            .map(|place| Endpoint::new(Target { scheme: Scheme::Http, place }, Standing::new(true), tell.clone()))
+            .map(|place| Endpoint::new(Target { scheme: Scheme::Http, place }, Standing::new(true), None, tell.clone()))
             .collect();
         let mut ex = exchange("POST", "/", &[]);
         ex.request.authority = "test".to_owned();

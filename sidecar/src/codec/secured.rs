@@ -1,0 +1,160 @@
+//! An encrypted connection: what its codec asks of a socket, answered by the session above the socket.
+
+use super::stream::{Socket, Stream};
+use crate::tls::{self, Acceptor, Connector, Peer};
+use rustls::CommonState;
+use socket2::SockRef;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsStream;
+
+/// Reads of one look at a connection that rests: a server sends some session tickets and changes its key now and then,
+/// and no more.
+const LOOKS_MAX: usize = 8;
+
+/// The bytes of a session as they stand on the wire.
+#[derive(Debug)]
+struct Wire {
+    stream: Stream,
+    left: u64,
+}
+
+/// A session over a socket.
+#[derive(Debug)]
+pub struct Secured(TlsStream<Wire>);
+
+impl Secured {
+    pub(super) async fn accept(stream: Stream, acceptor: &Acceptor) -> io::Result<Box<Secured>> {
+        let session = acceptor.accept(Wire { stream, left: 0 }).await?;
+        Ok(Box::new(Secured(session.into())))
+    }
+
+    pub(super) async fn connect(stream: Stream, host: &str, connector: &Connector) -> io::Result<Box<Secured>> {
+        let session = connector.connect_now(host, Wire { stream, left: 0 }).await?;
+        Ok(Box::new(Secured(session.into())))
+    }
+
+    fn common(&self) -> (&Wire, &CommonState) {
+        self.0.get_ref()
+    }
+
+    /// The socket below.
+    pub(super) fn socket(&self) -> &Socket {
+        self.common().0.stream.socket()
+    }
+
+    /// Bytes that have left.
+    pub(super) fn left(&self) -> u64 {
+        self.common().0.left
+    }
+
+    /// Whether both sides agreed on HTTP/2 (ALPN).
+    pub(super) fn speaks_two(&self) -> bool {
+        self.common().1.alpn_protocol() == Some(b"h2")
+    }
+
+    /// Who the other side is, if it has shown a certificate.
+    pub(super) fn peer(&self) -> Option<Peer> {
+        tls::peer(self.common().1)
+    }
+
+    /// Ready when there is something to read, or its end. What the session itself is told (tickets, new keys) is taken
+    /// and is nothing to read.
+    pub(super) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.0).poll_fill_buf(cx))?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the other side has said nothing and has not ended the connection, asked of the system itself. A ticket
+    /// that came in the meantime is no reason to give a connection up, so what lies there is taken into the session.
+    pub(super) fn is_silent(&mut self) -> bool {
+        let TlsStream::Client(stream) = &mut self.0 else { return false };
+        let (wire, session) = stream.get_mut();
+        for _ in 0..LOOKS_MAX {
+            let read = match wire.stream.socket() {
+                Socket::Tcp(s) => session.read_tls(&mut &*SockRef::from(s)),
+                Socket::Unix(s) => session.read_tls(&mut &*SockRef::from(s)),
+                Socket::Tls(_) | Socket::Taken => return false,
+            };
+            match read {
+                Ok(0) => return false,
+                Ok(_) => match session.process_new_packets() {
+                    Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
+                    _ => return false,
+                },
+                Err(e) => return e.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        false
+    }
+}
+
+impl AsyncRead for Secured {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Secured {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let n = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.left += n as u64;
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let n = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        self.left += n as u64;
+        Poll::Ready(Ok(n))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,79 @@
+//! What a certificate says of itself: for whom it is and until when. Whether that is true, rustls has found out.
+
+use rustls::pki_types::CertificateDer;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// The longest identity that is shown.
+const IDENTITY_MAX: usize = 255;
+/// Names of one certificate that are looked at.
+const NAMES_MAX: usize = 1024;
+
+/// When a file's certificates expire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// The file.
+    pub file: PathBuf,
+    /// Seconds since 1970.
+    pub at: i64,
+}
+
+/// Until when a certificate holds, in seconds since 1970.
+fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
+/// A chain is of no use when its first certificate to expire has.
+pub(super) fn of_chain(file: &Path, chain: &[CertificateDer<'_>]) -> Option<Expiry> {
+    Some(Expiry { file: file.to_owned(), at: chain.iter().filter_map(not_after).min()? })
+}
+
+/// Authorities are of no use when the last of them has expired.
+pub(super) fn of_authorities(file: &Path, all: &[CertificateDer<'_>]) -> Option<Expiry> {
+    Some(Expiry { file: file.to_owned(), at: all.iter().filter_map(not_after).max()? })
+}
+
+/// The host names that a certificate is for, in lower case, wildcards as they are written.
+pub(super) fn hosts(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Vec::new() };
+    let mut found: Vec<String> = Vec::new();
+    if let Ok(Some(names)) = parsed.subject_alternative_name() {
+        for name in names.value.general_names.iter().take(NAMES_MAX) {
+            if let GeneralName::DNSName(host) = name {
+                found.push(host.to_ascii_lowercase());
+            }
+        }
+    } else if let Some(Ok(name)) = parsed.subject().iter_common_name().next().map(|n| n.as_str()) {
+        found.push(name.to_ascii_lowercase());
+    }
+    found
+}
+
+/// Who a peer is, by its verified certificate: its first `spiffe://` name, else its first host name, else the common
+/// name of its subject. None when it has no name that can stand in a record.
+pub(super) fn identity(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let fits = |name: &&str| {
+        !name.is_empty() && name.len() <= IDENTITY_MAX && name.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+    };
+    if let Ok(Some(names)) = parsed.subject_alternative_name() {
+        let names = || names.value.general_names.iter().take(NAMES_MAX);
+        let spiffe = names().find_map(|n| match n {
+            GeneralName::URI(uri) => Some(*uri).filter(|u| u.starts_with("spiffe://")).filter(fits),
+            _ => None,
+        });
+        let host = || {
+            names().find_map(|n| match n {
+                GeneralName::DNSName(host) => Some(*host).filter(fits),
+                _ => None,
+            })
+        };
+        if let Some(name) = spiffe.or_else(host) {
+            return Some(name.into());
+        }
+    }
+    let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
+    Some(name).filter(fits).map(Arc::from)
+}
