@@ -19,6 +19,7 @@ pub mod netdata;
 pub mod oteltap;
 pub mod rsyslog;
 pub mod splunk;
+pub mod tls;
 pub mod unixgram;
 
 pub use carbon::Carbon;
