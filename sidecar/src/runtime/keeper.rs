@@ -25,6 +25,9 @@ use std::time::Instant;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+/// How an instance is asked, and what asks it.
+type Asking = (Check, Option<Connector>, JoinHandle<()>);
+
 /// The control thread's state.
 pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
@@ -39,7 +42,7 @@ pub(super) struct Keeper {
     /// Of listeners and of connections to instances.
     pub(super) certificates: Certificates,
     orders: RefCell<Vec<mpsc::Sender<Order>>>,
-    checks: RefCell<HashMap<Key, (Check, Option<Connector>, JoinHandle<()>)>>,
+    checks: RefCell<HashMap<Key, Asking>>,
     draining: Cell<bool>,
     stopping: Cell<bool>,
     stop: Notify,

@@ -1,12 +1,13 @@
 //! One worker thread: its runtime, its listeners, its connections. It shares nothing on the road.
 
+mod first;
 mod handshake;
 
+use self::first::{First, read_first};
 use self::handshake::Handshakes;
 use super::listen::Bound;
 use super::quiet::Quiet;
-use crate::codec::proxy_protocol::{self, Parsed};
-use crate::codec::server::{self, Ended, Life, PREFACE};
+use crate::codec::server::{self, Ended, Life};
 use crate::codec::{self, Socket, forwarded};
 use crate::config::Listener;
 use crate::exchange::{ConnectionSide, Counted, Direction, FaultKind, deadline};
@@ -37,8 +38,6 @@ const SILENT: Duration = Duration::from_secs(1);
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// Callers over `limits.connections` that are given time to read their answer.
 const LEAVING_MAX: usize = 64;
-/// Enough for either HTTP preface or a PROXY protocol header.
-const FIRST: usize = 4096 + 16;
 
 /// What the control thread tells a worker thread. Each is answered when it has taken effect.
 pub(super) enum Order {
@@ -441,47 +440,5 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
             worker.tell_refused(peer, "its head is over limits.head or limits.headers");
         }
         Ended::Well | Ended::Broken => {}
-    }
-}
-
-struct First {
-    bytes: Vec<u8>,
-    source: Option<SocketAddr>,
-}
-
-/// Reads as much as it takes to tell HTTP/2 from HTTP/1 (or, if `any`, anything from nothing), after a PROXY protocol
-/// header where one may come.
-async fn read_first(socket: &mut Socket, proxy: bool, any: bool) -> Result<First, Option<&'static str>> {
-    let mut bytes = Vec::with_capacity(1024);
-    let mut source = None;
-    let mut header = proxy;
-    loop {
-        if header {
-            match proxy_protocol::parse(&bytes) {
-                Parsed::NotProxy => header = false,
-                Parsed::Invalid(why) => return Err(Some(why)),
-                Parsed::Done { len, source: told } => {
-                    bytes.drain(..len);
-                    source = told;
-                    header = false;
-                }
-                Parsed::Partial => {}
-            }
-        }
-        if !header && !bytes.is_empty() {
-            let n = bytes.len().min(PREFACE.len());
-            if any || bytes[..n] != PREFACE[..n] || n == PREFACE.len() {
-                return Ok(First { bytes, source });
-            }
-        }
-        if bytes.len() >= FIRST {
-            return Err(Some("its first bytes are not HTTP"));
-        }
-        match socket.read_buf(&mut bytes).await {
-            Ok(0) if header || bytes.is_empty() => return Err(None),
-            Ok(0) => return Ok(First { bytes, source }),
-            Ok(_) => {}
-            Err(_) => return Err(None),
-        }
     }
 }

@@ -64,13 +64,13 @@ impl ResolvesServerCert for Choice {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{authority, certified};
+    use super::super::testing::{authority, certified};
     use super::*;
 
     #[test]
     fn by_name_then_by_wildcard_then_the_first() {
         let ours = authority("ours");
-        let of = |names: &[&str]| Arc::new(certified(&ours, names));
+        let of = |names: &[&str]| Arc::new(certified(&ours, names, &rcgen::PKCS_ECDSA_P256_SHA256));
         let choice = Choice::new(vec![
             of(&["a.test"]),
             of(&["*.b.test", "b.test"]),

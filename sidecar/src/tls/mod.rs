@@ -57,4 +57,6 @@ pub fn peer(session: &CommonState) -> Option<Peer> {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

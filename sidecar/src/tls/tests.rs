@@ -1,5 +1,6 @@
+use super::testing::{Issuer, Papers, authority};
 use super::*;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -11,15 +12,6 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-pub(super) type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-pub(super) fn authority(name: &str) -> Issuer {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
 fn leaf(by: &Issuer, name: &str, until: Option<(i32, u8, u8)>) -> (rcgen::Certificate, KeyPair) {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     if let Some((y, m, d)) = until {
@@ -28,16 +20,6 @@ fn leaf(by: &Issuer, name: &str, until: Option<(i32, u8, u8)>) -> (rcgen::Certif
     }
     let key = KeyPair::generate().unwrap();
     (params.signed_by(&key, by).unwrap(), key)
-}
-
-/// A certificate for these names, with its key.
-pub(super) fn certified(by: &Issuer, names: &[&str]) -> rustls::sign::CertifiedKey {
-    let params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, by).unwrap();
-    let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let signing = aws_lc_rs::default_provider().key_provider.load_private_key(private).unwrap();
-    rustls::sign::CertifiedKey::new(vec![certificate.der().clone()], signing)
 }
 
 fn server(cert: &rcgen::Certificate, key: &KeyPair, clients: Option<&Issuer>) -> Arc<ServerConfig> {
@@ -168,4 +150,192 @@ async fn files_that_change_are_read_again() {
 
     write(folder.path(), "ca.pem", &format!("{}\n{}", first.pem(), second.pem()));
     echo(rotated, &connector, "receiver.test").await.unwrap();
+}
+
+/// One handshake of a caller with a listener; what each side knows then.
+async fn meet(acceptor: &Acceptor, connector: &Connector) -> (io::Result<Met>, io::Result<()>) {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let caller = async {
+        let mut stream = connector.connect_now("server.test", far).await?;
+        stream.write_all(b"ants").await?;
+        stream.flush().await?;
+        // Tickets come with the first bytes.
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).await?;
+        Ok(())
+    };
+    let listener = async {
+        let mut stream = acceptor.accept(near).await?;
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).await?;
+        stream.write_all(&word).await?;
+        stream.flush().await?;
+        let session = stream.get_ref().1;
+        let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        Ok(Met { peer: peer(session), resumed, two: session.alpn_protocol() == Some(b"h2") })
+    };
+    tokio::join!(listener, caller)
+}
+
+#[derive(Debug, PartialEq)]
+struct Met {
+    peer: Option<Peer>,
+    resumed: bool,
+    two: bool,
+}
+
+fn named(name: &str) -> Option<Peer> {
+    Some(Peer { identity: Some(name.into()) })
+}
+
+#[tokio::test]
+async fn who_a_caller_is() {
+    let papers = Papers::new();
+    let asking = ServerTls { client_ca: Some(papers.path("ca.pem")), ..papers.server() };
+    let acceptor = asking.acceptor().unwrap();
+    for (names, identity) in [
+        (&["a.test", "b.test", "https://x/y", "spiffe://ours/pay", "spiffe://ours/other"][..], "spiffe://ours/pay"),
+        (&["a.test", "b.test", "https://x/y"], "a.test"),
+        (&["10.0.0.1"], "its subject"),
+        (&[], "its subject"),
+    ] {
+        let connector = papers.client_as(names).connector(&[b"http/1.1"]).unwrap();
+        let (met, _) = meet(&acceptor, &connector).await;
+        assert_eq!(met.unwrap(), Met { peer: named(identity), resumed: false, two: false }, "{names:?}");
+        // Who comes back is still the same.
+        let (met, _) = meet(&acceptor, &connector).await;
+        assert_eq!(met.unwrap(), Met { peer: named(identity), resumed: true, two: false }, "{names:?}");
+    }
+    let nobody = papers.client().connector(&[b"h2", b"http/1.1"]).unwrap();
+    let (met, _) = meet(&acceptor, &nobody).await;
+    assert!(of_caller(&met.unwrap_err()).contains("shows no client certificate"));
+    let optional = ServerTls { client_optional: true, ..asking.clone() };
+    let (met, _) = meet(&optional.acceptor().unwrap(), &nobody).await;
+    assert_eq!(met.unwrap(), Met { peer: None, resumed: false, two: true });
+
+    // A stranger's certificate is no better for being optional; and who has nothing to show to others can't resume.
+    let other = Papers::new();
+    let stranger = ClientTls { ca: Some(papers.path("ca.pem")), ..other.client_as(&["spiffe://ours/pay"]) };
+    let (met, _) = meet(&optional.acceptor().unwrap(), &stranger.connector(&[]).unwrap()).await;
+    // It bears the same name.
+    assert!(of_caller(&met.unwrap_err()).contains("not signed by the authority of that name"));
+    let old = ServerTls { min_version: Version::Tls13, ..papers.server() };
+    let (met, _) = meet(&old.acceptor().unwrap(), &papers.client().connector(&[b"spdy/3"]).unwrap()).await;
+    assert!(of_caller(&met.unwrap_err()).contains("ALPN"));
+}
+
+#[tokio::test]
+async fn a_listener_s_files_are_read_again_and_bad_ones_are_not_taken() {
+    let papers = Papers::new();
+    let settings = ServerTls { client_ca: Some(papers.path("ca.pem")), ..papers.server() };
+    let acceptor = settings.acceptor().unwrap();
+    let connector = papers.client_as(&["c.test"]).connector(&[]).unwrap();
+    assert_eq!(acceptor.look(), Look::Same);
+    let first = acceptor.expiries();
+    assert_eq!(first.len(), 2);
+    let met = meet(&acceptor, &connector).await;
+    assert!(!met.0.unwrap().resumed && met.1.is_ok());
+
+    // The key is another's: said when it stays so, once; and what was there before goes on.
+    let key = std::fs::read_to_string(papers.path("server.key")).unwrap();
+    papers.write("server.key", &KeyPair::generate().unwrap().serialize_pem());
+    assert_eq!(acceptor.look(), Look::Same);
+    let Look::Unusable(trouble) = acceptor.look() else { panic!() };
+    assert!(trouble.to_string().contains("server.key is not the key of the certificate in"), "{trouble}");
+    assert_eq!(acceptor.look(), Look::Same);
+    assert!(meet(&acceptor, &connector).await.0.unwrap().resumed);
+    papers.write("server.pem", "");
+    assert_eq!(acceptor.look(), Look::Same);
+    assert!(matches!(acceptor.look(), Look::Unusable(_)));
+
+    // A pair that fits, written one after the other.
+    papers.pair("server", &["server.test"]);
+    assert_eq!(acceptor.look(), Look::Renewed);
+    // Sessions of before are not resumed, so that authorities that are gone are gone.
+    let (met, caller) = meet(&acceptor, &connector).await;
+    assert!(!met.unwrap().resumed && caller.is_ok());
+    std::fs::remove_file(papers.path("server.key")).unwrap();
+    assert_eq!((acceptor.look(), acceptor.look() == Look::Same), (Look::Same, false));
+    papers.write("server.key", &key);
+    assert!(meet(&acceptor, &connector).await.0.is_ok());
+
+    papers.write("ca.pem", &authority("another").pem());
+    papers.pair("server", &["server.test"]);
+    assert_eq!(acceptor.look(), Look::Renewed);
+    let (met, _) = meet(&acceptor, &connector).await;
+    assert!(of_caller(&met.unwrap_err()).contains("signed by none of `client_ca`"));
+    // Other settings in the same place.
+    let open = Papers::new();
+    assert!(acceptor.is_of(&settings));
+    acceptor.take_over(open.server().acceptor().unwrap());
+    assert!(acceptor.is_of(&open.server()) && !acceptor.is_of(&settings));
+    let (met, caller) = meet(&acceptor, &open.client().connector(&[]).unwrap()).await;
+    assert!(met.unwrap().peer.is_none() && caller.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_is_chosen_by_its_name_and_its_kind() {
+    let papers = Papers::new();
+    let pairs = vec![papers.pair("first", &["first.test"]), papers.pair("wild", &["*.wild.test"])];
+    let acceptor = ServerTls { pairs, ..ServerTls::default() }.acceptor().unwrap();
+    for (asked, shown) in [("first.test", "first.pem"), ("other.wild.test", "wild.pem")] {
+        let tls = ClientTls { server_name: Some(asked.into()), ..papers.client() };
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let connector = tls.connector(&[]).unwrap();
+        let (_, met) = tokio::join!(acceptor.accept(near), connector.connect_now("127.0.0.1", far));
+        let stream = met.unwrap();
+        let certificate = &stream.get_ref().1.peer_certificates().unwrap()[0];
+        let file = files::certificates(&papers.path(shown), "certificate").unwrap();
+        assert_eq!(*certificate, file[0], "{asked}");
+    }
+}
+
+/// One name with two kinds of key: who knows no ECDSA is shown the RSA one.
+#[tokio::test]
+async fn a_certificate_fits_what_the_caller_can_check() {
+    let papers = Papers::new();
+    let kinds = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_RSA_SHA256];
+    let pairs = kinds.map(|kind| {
+        let key = KeyPair::generate_for(kind).unwrap();
+        let signed = CertificateParams::new(vec!["server.test".into()]).unwrap().signed_by(&key, &papers.issuer);
+        let name = if kind == &rcgen::PKCS_RSA_SHA256 { "rsa" } else { "ecdsa" };
+        Pair {
+            certificate: papers.write(&format!("{name}.pem"), &signed.unwrap().pem()),
+            key: papers.write(&format!("{name}.key"), &key.serialize_pem()),
+        }
+    });
+    let acceptor = ServerTls { pairs: pairs.to_vec(), ..ServerTls::default() }.acceptor().unwrap();
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|s| s.suite() == rustls::CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256);
+    let provider = Arc::new(provider);
+    for old in [false, true] {
+        let provider = if old { provider.clone() } else { Arc::new(aws_lc_rs::default_provider()) };
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(papers.issuer.der().clone()).unwrap();
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        let builder =
+            builder.with_protocol_versions(if old { &rustls::ALL_VERSIONS[1..] } else { rustls::ALL_VERSIONS });
+        let config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let caller = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let caller = caller.connect("server.test".try_into().unwrap(), far);
+        let (_, met) = tokio::join!(acceptor.accept(near), caller);
+        let stream = met.unwrap();
+        let shown = &stream.get_ref().1.peer_certificates().unwrap()[0];
+        let file = papers.path(if old { "rsa.pem" } else { "ecdsa.pem" });
+        assert_eq!(*shown, files::certificates(&file, "certificate").unwrap()[0]);
+    }
+}
+
+#[test]
+fn dates_of_files() {
+    let papers = Papers::new();
+    let ours = authority("x");
+    let (old, _) = leaf(&ours, "a", Some((2001, 1, 1)));
+    let (late, _) = leaf(&ours, "b", Some((2031, 1, 1)));
+    let both = papers.write("both.pem", &format!("{}{}", late.pem(), old.pem()));
+    let all = files::certificates(&both, "certificate").unwrap();
+    let seconds = |year: i64| (year - 1970) * 365 * 86400 + (year - 1969) / 4 * 86400;
+    assert_eq!(names::of_chain(&both, &all), Some(Expiry { file: both.clone(), at: seconds(2001) }));
+    assert_eq!(names::of_authorities(&both, &all), Some(Expiry { file: both, at: seconds(2031) }));
 }

@@ -19,6 +19,10 @@ pub fn of_caller(error: &io::Error) -> String {
                 "its client certificate is not valid yet: is this machine's clock right?".to_owned()
             }
             Bad::UnknownIssuer => "its client certificate is signed by none of `client_ca`".to_owned(),
+            Bad::BadSignature => {
+                "its client certificate is not signed by the authority of that name in `client_ca`: was that made anew?"
+                    .to_owned()
+            }
             other => format!("its client certificate is not acceptable ({other})"),
         },
         Error::AlertReceived(Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown) => {
@@ -63,6 +67,10 @@ fn said(host: &str, error: &Error) -> String {
             Bad::UnknownIssuer => format!(
                 "the certificate of {host} is signed by an authority that is not known here: set `ca` to the \
                  authority's PEM file"
+            ),
+            Bad::BadSignature => format!(
+                "the certificate of {host} is not signed by the authority of that name that is known here: was that \
+                 made anew? set `ca` to its PEM file of now"
             ),
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
                 format!("the certificate is for another name than {host}: set `server_name` to the name that it is for")

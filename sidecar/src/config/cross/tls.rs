@@ -65,3 +65,114 @@ fn connections(node: &Node, at: &str, problems: &mut Problems) {
         misfit(entry, at, wrong, problems);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Report, parse};
+    use crate::tls::testing::Papers;
+
+    /// The text with `DIR` as the folder of the papers.
+    fn read(papers: &Papers, text: &str) -> Result<crate::config::Loaded, Report> {
+        let folder = papers.folder.path().display().to_string();
+        parse("fourmi.yaml", &text.replace("DIR", &folder), &[])
+    }
+
+    #[test]
+    fn listeners_and_services() {
+        let papers = Papers::new();
+        papers.pair("a", &["a.test"]);
+        papers.pair("b", &["b.test"]);
+        let plan = read(
+            &papers,
+            "worker: {address: ['https://w:1', 'h2://w'], tls: {ca: DIR/ca.pem, server_name: w.test}}\n\
+             inbound:\n- {listen: 'https://127.0.0.1:2', tls: {certificate: DIR/a.pem, key: DIR/a.key, \
+             client_ca: DIR/ca.pem}}\n\
+             - {listen: 'https://127.0.0.1:3', tls: {min_version: \"1.3\", certificates: [{certificate: DIR/a.pem, \
+             key: DIR/a.key}, {certificate: DIR/b.pem, key: DIR/b.key}]}}\n- {listen: 'http://127.0.0.1:4'}\n\
+             outbound: [{listen: 'http://127.0.0.1:5', services: {s: {address: 'https://s'}}}]\n",
+        );
+        let plan = plan.unwrap_or_else(|report| panic!("{report}")).plan;
+        let tls: Vec<_> =
+            plan.listeners.iter().map(|l| l.tls.as_ref().map(|t| (t.pairs.len(), t.client_ca.is_some()))).collect();
+        assert_eq!(tls, [Some((1, true)), Some((2, false)), None, None]);
+        let urls: Vec<String> = plan.listeners.iter().map(|l| l.url()).collect();
+        assert_eq!(urls[1..3], ["https://127.0.0.1:3", "http://127.0.0.1:4"]);
+        let worker = plan.worker.as_ref().unwrap();
+        assert_eq!(worker.targets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["https://w:1", "h2://w:443"]);
+        assert_eq!(worker.tls.server_name.as_deref(), Some("w.test"));
+        assert_eq!(plan.outbound[0].tls, crate::tls::ClientTls::default());
+    }
+
+    #[test]
+    fn what_does_not_fit_has_its_place() {
+        let papers = Papers::new();
+        papers.pair("a", &["a.test"]);
+        papers.pair("b", &["b.test"]);
+        papers.write("bad.pem", "-----BEGIN");
+        for (tls, place, code, words) in [
+            ("", "3:11", "missing-key", "is https and needs a certificate"),
+            ("  tls: {}", "4:3", "bad-value", "a listener needs a certificate"),
+            ("  tls: {certificate: DIR/a.pem}", "4:", "bad-value", "`certificate` needs `key`"),
+            ("  tls:\n    certificate: DIR/a.pem\n    key: DIR/none", "6:10", "bad-value", "none cannot be read"),
+            ("  tls:\n    key: DIR/a.key\n    certificate: DIR/bad.pem", "6:18", "bad-value", "bad.pem"),
+            (
+                "  tls:\n    certificate: DIR/a.pem\n    key: DIR/b.key",
+                "6:10",
+                "bad-value",
+                "b.key is not the key of the",
+            ),
+            (
+                "  tls:\n    certificates:\n    - {certificate: DIR/a.pem, key: DIR/b.key}\n    - {certificate: DIR/b.pem, \
+                 key: DIR/b.key}",
+                "6:7",
+                "bad-value",
+                "b.key is not the key of the",
+            ),
+            (
+                "  tls:\n    certificate: DIR/a.pem\n    key: DIR/a.key\n    client_ca: DIR/a.key",
+                "7:16",
+                "bad-value",
+                "a.key",
+            ),
+            (
+                "  tls:\n    certificate: DIR/a.pem\n    key: DIR/a.key\n    client_auth: optional",
+                "7:",
+                "bad-value",
+                "client_ca",
+            ),
+            // Keys of the other side.
+            (
+                "  tls:\n    certificate: DIR/a.pem\n    key: DIR/a.key\n    verify: false",
+                "7:5",
+                "misplaced-key",
+                "verify",
+            ),
+            (
+                "  tls:\n    certificate: DIR/a.pem\n    key: DIR/a.key\n    ca: DIR/ca.pem",
+                "7:5",
+                "misplaced-key",
+                "client_ca",
+            ),
+        ] {
+            let text = format!("worker: http://w\ninbound:\n- listen: https://127.0.0.1:2\n{tls}\n");
+            let report = read(&papers, &text).err().unwrap_or_else(|| panic!("accepted: {text}"));
+            let problem = &report.problems[0];
+            let at = format!("{}:{}", problem.line, problem.column);
+            assert!(report.problems.len() == 1 && at.starts_with(place) && problem.code == code, "{text}{report}");
+            assert!(format!("{} {}", problem.message, problem.fix).contains(words), "{text}{report}");
+        }
+        for (text, code, words) in [
+            ("worker: {address: http://w, tls: {ca: DIR/ca.pem}}", "conflict", "no address of `worker` is https"),
+            ("worker: {address: https://w, tls: {ca: DIR/none}}", "bad-value", "worker.tls.ca"),
+            ("worker: {address: https://w, tls: {client_ca: DIR/ca.pem}}", "misplaced-key", "`ca`"),
+            ("worker: {address: https://w, tls: {server_name: 'a b'}}", "bad-value", "neither a host name nor"),
+            ("worker: http://w\ninbound: [{listen: http://127.0.0.1:2, tls: {}}]", "conflict", "is not https"),
+            ("worker: http://w\ninbound: [{listen: h2://127.0.0.1:2}]", "bad-value", "https://"),
+        ] {
+            let report = read(&papers, text).err().unwrap_or_else(|| panic!("accepted: {text}"));
+            let problem = &report.problems[0];
+            assert_eq!((report.problems.len(), problem.code), (1, code), "{report}");
+            assert!(format!("{} {}", problem.message, problem.fix).contains(words), "{report}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The TLS handshake with a caller, before anything of HTTP.
 
-use super::{First, Worker, part, read_first};
+use super::first::{First, read_first};
+use super::{Worker, part};
 use crate::codec::Socket;
 use crate::codec::server::Life;
 use crate::exchange::deadline;
