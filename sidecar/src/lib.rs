@@ -4,6 +4,7 @@
 //! Read [`pipeline`] first: it is the life of one exchange, top to bottom.
 
 pub mod admin;
+pub mod cert;
 pub mod cli;
 pub mod codec;
 pub mod command;

@@ -20,6 +20,7 @@ pub mod oteltap;
 pub mod resolver;
 pub mod rsyslog;
 pub mod splunk;
+pub mod tls;
 pub mod unixgram;
 
 pub use carbon::Carbon;

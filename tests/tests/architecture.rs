@@ -10,12 +10,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "codec", "command", "config", "control", "demo", "exchange", "pipeline", "runtime", "sink",
-            "upstream",
+            "admin", "cert", "codec", "command", "config", "control", "demo", "exchange", "pipeline", "runtime",
+            "sink", "upstream",
         ],
     ),
     ("admin", &["config", "control", "exchange", "runtime", "sink"]),
     ("demo", &["cli", "config", "control", "exchange", "runtime", "sink"]),
+    // Makes files on a command line; nothing that runs needs it.
+    ("cert", &[]),
     ("control", &["config", "exchange", "tls"]),
     (
         "runtime",

@@ -2,8 +2,12 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// A hundred years of certificates.
+const DAYS_MAX: i64 = 36_500;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -184,6 +188,14 @@ pub(crate) enum Command {
     Schema,
     /// List the environment variables that override it
     Env,
+    /// Make and look at certificates: a small authority for mutual TLS between sidecars
+    #[command(
+        after_help = "Examples:\n  fourmi cert init                                   an authority in ./fourmi-ca\n  fourmi cert issue payment --out /etc/fourmi/tls    payment.pem and payment.key; again to renew\n  fourmi cert show /etc/fourmi/tls/*.pem"
+    )]
+    Cert {
+        #[command(subcommand)]
+        command: CertCommand,
+    },
     /// Say what would happen to a command: listener, service, instances, name, limits
     #[command(
         after_help = "Examples:\n  fourmi explain http://stock.service.fourmi/items\n  fourmi explain POST /pay -H 'Fourmi-Command: pay'"
@@ -229,6 +241,54 @@ pub(crate) enum Command {
 pub(crate) enum ConfigCommand {
     /// Print every value that holds, and who gave it
     Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertCommand {
+    /// Make an authority: ca.pem, which everybody may have, and ca.key, which nobody else may
+    Init {
+        /// The folder of its files
+        #[arg(long, value_name = "DIR", default_value = "./fourmi-ca")]
+        dir: PathBuf,
+        /// Whose identities it signs: spiffe://DOMAIN/NAME
+        #[arg(long, value_name = "DOMAIN", default_value = "fourmi.local")]
+        trust_domain: String,
+        /// How long it holds
+        #[arg(long, value_name = "N", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
+        days: u32,
+    },
+    /// Make a service's certificate and key, NAME.pem and NAME.key; over older ones it renews them
+    Issue {
+        /// The service; a host name too, beside NAME.service.fourmi
+        name: String,
+        /// The authority's folder
+        #[arg(long, value_name = "DIR", default_value = "./fourmi-ca")]
+        dir: PathBuf,
+        /// Where the files go
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+        /// One more host name, such as localhost or *.example.com; may be repeated
+        #[arg(long, value_name = "HOST")]
+        dns: Vec<String>,
+        /// An address, such as 127.0.0.1; may be repeated
+        #[arg(long, value_name = "ADDRESS")]
+        ip: Vec<IpAddr>,
+        /// How long it holds; never longer than the authority
+        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
+        days: u32,
+        /// Only for who opens connections
+        #[arg(long, conflicts_with = "server_only")]
+        client_only: bool,
+        /// Only for who takes connections
+        #[arg(long)]
+        server_only: bool,
+    },
+    /// Show what is in certificate files, one line a certificate
+    Show {
+        /// PEM files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -5,6 +5,7 @@
 //! second Ctrl-C; with `run -- CMD` the worker's.
 
 mod args;
+mod cert;
 mod check;
 pub mod client;
 mod explain;
@@ -61,6 +62,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Config { command: ConfigCommand::Show } => show::config_show(&global),
         Command::Schema => out::json(&crate::config::schema()),
         Command::Env => show::env(&global),
+        Command::Cert { command } => cert::cert(&global, command),
         Command::Explain { request, headers } => show::explain(&global, &request, &headers),
         Command::Version => show::version(&global),
         Command::Completion { shell } => show::completion(shell),

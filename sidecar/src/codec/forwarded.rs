@@ -15,10 +15,12 @@ pub fn is_trusted(ip: IpAddr, nets: &[IpNet]) -> bool {
 /// The caller's address: the first one from the right of `X-Forwarded-For` (else of `Forwarded`) that a trusted hop
 /// named and that is not itself trusted; the leftmost if all are. What cannot be read as an address ends the walk.
 pub fn client(headers: &Headers, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
+    if is_trusted(peer, trusted) { behind(headers, peer, trusted) } else { peer.to_canonical() }
+}
+
+/// The same behind a peer that is trusted already, by its address or by its certificate.
+pub fn behind(headers: &Headers, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
-    if !is_trusted(peer, trusted) {
-        return peer;
-    }
     if headers.contains(word::X_FORWARDED_FOR) {
         walk(headers.get_all(word::X_FORWARDED_FOR), address, peer, trusted)
     } else if headers.contains(word::FORWARDED) {

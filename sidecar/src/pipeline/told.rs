@@ -101,7 +101,7 @@ impl Told {
         if door.trusted
             && let Some(peer) = ex.client
         {
-            ex.client = Some(crate::codec::forwarded::client(&ex.request.headers, peer, &road.trusted));
+            ex.client = Some(crate::codec::forwarded::behind(&ex.request.headers, peer, &road.trusted));
         }
         Told(place)
     }
