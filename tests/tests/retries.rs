@@ -173,10 +173,10 @@ fn a_storm_of_retries_stays_within_its_budget_and_the_breaker_ends_it() {
     assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("1")));
     assert!(answer.text().contains("circuit-open"), "{}", answer.text());
     assert_eq!(worker.requests().len(), asked, "nobody was asked");
-    assert!(fourmi.admin("GET", "/api/v1/upstreams").text().contains("\"open_breakers\":1"));
+    assert!(fourmi.admin("GET", "/api/v1/upstreams").text().contains("\"open_breakers\": 1"));
     well.store(true, Ordering::Release);
     until("the breaker closes", || send(&fourmi, "GET /", "", "").status() == 200);
-    assert!(fourmi.admin("GET", "/api/v1/upstreams").text().contains("\"open_breakers\":0"));
+    assert!(fourmi.admin("GET", "/api/v1/upstreams").text().contains("\"open_breakers\": 0"));
     let refused = fourmi.metrics().sum("fourmi_rejected_total", &[("reason", "circuit-open")]);
     let told = fourmi.metrics().sum("fourmi_commands_total", &[("outcome", "rejected")]);
     println!("breaker: {asked} failures, {refused} refused while it was open");
@@ -209,7 +209,7 @@ fn commands_wait_in_order_for_room_at_an_instance() {
         callers.push(caller);
         match n {
             0 => until("the first is at the worker", || worker.requests().len() == 1),
-            _ => until("the next one waits", || upstreams().contains(&format!("\"waiting\":{n}"))),
+            _ => until("the next one waits", || upstreams().contains(&format!("\"waiting\": {n}"))),
         }
     }
     let answer = send(&fourmi, "GET /too-many", "", "");
@@ -217,7 +217,7 @@ fn commands_wait_in_order_for_room_at_an_instance() {
     assert!(answer.text().contains("concurrency.queue"), "{}", answer.text());
     // One that leaves gives up its place.
     drop(callers.remove(2));
-    until("it is gone", || upstreams().contains("\"waiting\":2"));
+    until("it is gone", || upstreams().contains("\"waiting\": 2"));
     let (tickets, opened) = &*gate;
     *tickets.lock().unwrap() = 100;
     opened.notify_all();

@@ -42,7 +42,6 @@ pub enum Hand {
     Auto,
 }
 
-
 /// What the admin listener shows and asks for.
 pub trait Control {
     /// Who this Fourmi stands beside.

@@ -61,7 +61,9 @@ fn inside(node: &mut Node, kind: &Kind, problems: &mut Problems) {
         (Kind::Section(keys) | Kind::Short(_, keys) | Kind::OrOff(keys), Value::Map(_)) => {
             section(node, keys, problems)
         }
-        (Kind::List(of) | Kind::OneOrMany(of), Value::List(items)) => items.iter_mut().for_each(|n| inside(n, of, problems)),
+        (Kind::List(of) | Kind::OneOrMany(of), Value::List(items)) => {
+            items.iter_mut().for_each(|n| inside(n, of, problems))
+        }
         (Kind::Named(_, of), Value::Map(entries)) => {
             entries.iter_mut().for_each(|e| inside(&mut e.value, of, problems))
         }

@@ -11,8 +11,8 @@ use crate::exchange::{Direction, Identity};
 use crate::lines;
 use crate::names::port;
 use crate::pipeline::{Limits, Sampling, Timeouts};
-use crate::section::{Key, Wrong};
 use crate::section::address::Receiver;
+use crate::section::{Key, Wrong};
 use crate::sink::{
     Dialect, LOG_KEYS, LogSettings, MetricSettings, OTLP_METRIC_KEYS, OtlpMetrics, Redactor, Show, StatsdPlace,
     StatsdSettings, TRACE_KEYS, TRACES,

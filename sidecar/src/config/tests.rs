@@ -255,7 +255,10 @@ fn the_environment_is_laid_over_the_file() {
     let text = "worker: http://${HOST_NAME:-localhost}:${WORKER_PORT}\nenv: '${EMPTY:-staging}'\nservice: a-$${b}\n";
     let loaded = parse("fourmi.yaml", text, &env).expect("it is fine");
     let plan = &loaded.plan;
-    assert_eq!(plan.worker.as_ref().map(|w| w.addresses[0].target.to_string()).as_deref(), Some("http://localhost:8081"));
+    assert_eq!(
+        plan.worker.as_ref().map(|w| w.addresses[0].target.to_string()).as_deref(),
+        Some("http://localhost:8081")
+    );
     assert!(matches!(plan.worker.as_ref().map(|w| &w.ready), Some(Ready::Http { path, .. }) if path == "/up"));
     assert_eq!((&*plan.identity.env, &*plan.identity.service), ("staging", "a-${b}"));
     assert_eq!(plan.timeouts.answer, Duration::from_secs(5));

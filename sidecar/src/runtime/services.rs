@@ -126,7 +126,11 @@ impl Services {
                 Ready::Http { path, interval } => Check::Ready { path: path.clone(), interval: *interval },
             };
             let old = old.filter(|s| s.name == plan.identity.service);
-            Service::renewed(old, &plan.identity.service, wanted(&plan.identity.service, &w.addresses, &w.tls, &w.policy, check))
+            Service::renewed(
+                old,
+                &plan.identity.service,
+                wanted(&plan.identity.service, &w.addresses, &w.tls, &w.policy, check),
+            )
         });
         let mut outbound = self.outbound.borrow_mut();
         let old = std::mem::take(&mut *outbound);
@@ -385,8 +389,7 @@ fn member(target: &Target, name: &Name, found: &Found, gated: bool) -> Member {
     let port = found.addresses.first().map_or(0, SocketAddr::port);
     // The host that is spoken to is the one whose certificate is wanted, so its name stays.
     let host = found.name.clone().unwrap_or_else(|| name.host.clone());
-    let mut member =
-        Member::new(Target { scheme: target.scheme, place: Place::Tcp(host, port) }, Standing::new(gated));
+    let mut member = Member::new(Target { scheme: target.scheme, place: Place::Tcp(host, port) }, Standing::new(gated));
     let local = name.host == "localhost" || name.host.ends_with(".localhost");
     if let (Some(first), false) = (found.addresses.first(), local) {
         let place = Place::Tcp(first.ip().to_string(), first.port());

@@ -59,12 +59,7 @@ pub enum Moved {
 impl Breaker {
     /// A closed one.
     pub fn new(now: Instant) -> Self {
-        Breaker {
-            state: Cell::new(State::Closed),
-            began: Cell::new(now),
-            commands: Cell::new(0),
-            failed: Cell::new(0),
-        }
+        Breaker { state: Cell::new(State::Closed), began: Cell::new(now), commands: Cell::new(0), failed: Cell::new(0) }
     }
 
     /// Where it is.
@@ -142,12 +137,8 @@ mod tests {
     fn it_opens_asks_once_and_closes() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let s = Settings {
-            failures: 0.5,
-            least: 4,
-            window: Duration::from_millis(1000),
-            open: Duration::from_millis(100),
-        };
+        let s =
+            Settings { failures: 0.5, least: 4, window: Duration::from_millis(1000), open: Duration::from_millis(100) };
         let b = Breaker::new(start);
         for failed in [true, false, true] {
             assert_eq!(b.admit(&s, at(0)), Pass::Yes);

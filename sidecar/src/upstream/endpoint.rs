@@ -142,8 +142,7 @@ impl Endpoint {
         self.rank.set(member.priority.into());
         self.near.set(member.near);
         if !member.addresses.is_empty() {
-            *self.addresses.borrow_mut() =
-                Addresses { known: member.addresses.clone(), looked_up: None, given: true };
+            *self.addresses.borrow_mut() = Addresses { known: member.addresses.clone(), looked_up: None, given: true };
         }
     }
 

@@ -1,9 +1,9 @@
 //! How a service's commands are sent: what its section says, ready for the road.
 
-use super::budget::Share;
-use super::queue::Concurrency;
 use super::balance::{self, Algorithm};
+use super::budget::Share;
 use super::health::Health;
+use super::queue::Concurrency;
 use super::{breaker, section};
 use crate::section::Wrong;
 use serde_json::Value;

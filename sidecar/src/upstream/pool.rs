@@ -42,7 +42,17 @@ impl Member {
             Place::Tcp(host, port) => host.parse().map(|ip| SocketAddr::new(ip, *port)).into_iter().collect(),
             Place::Unix(_) => Arc::default(),
         };
-        Member { target, addresses, label, weight: 1, priority: 0, near: true, tls: None, standing, load: Arc::default() }
+        Member {
+            target,
+            addresses,
+            label,
+            weight: 1,
+            priority: 0,
+            near: true,
+            tls: None,
+            standing,
+            load: Arc::default(),
+        }
     }
 
     /// Whether a set that has this one instead is the same.

@@ -1,11 +1,11 @@
 //! The keys that `worker:` and each of `outbound[].services` have in common.
 
-use super::budget::Share;
-use super::policy::{Policy, Retries};
-use super::queue::Concurrency;
 use super::balance::{Algorithm, section as balance};
 use super::breaker;
+use super::budget::Share;
 use super::health::{Health, section as health};
+use super::policy::{Policy, Retries};
+use super::queue::Concurrency;
 use crate::section::{Key, Kind, Shape, Wrong, join, key};
 use serde::Deserialize;
 use serde_json::Value;
@@ -58,9 +58,14 @@ const RETRIES: &[Key] = &[
 
 const BUDGET: &[Key] = &[
     key("share", Kind::Share, "Retries for each command.").or("0.2"),
-    key("least", Kind::Count { min: 0, max: 100_000, word: None }, "Retries a second that are always allowed.").or("10"),
-    key("window", Kind::Duration { min: Duration::from_secs(1), off: false }, "How long a command counts, 60s at most.")
-        .or("10s"),
+    key("least", Kind::Count { min: 0, max: 100_000, word: None }, "Retries a second that are always allowed.")
+        .or("10"),
+    key(
+        "window",
+        Kind::Duration { min: Duration::from_secs(1), off: false },
+        "How long a command counts, 60s at most.",
+    )
+    .or("10s"),
 ];
 
 const BREAKER: &[Key] = &[
@@ -74,8 +79,12 @@ const BREAKER: &[Key] = &[
 const CONCURRENCY: &[Key] = &[
     key("max", Kind::Count { min: 1, max: 1_000_000, word: None }, "Commands at one instance at once, of all threads.")
         .required(),
-    key("queue", Kind::Count { min: 0, max: 1_000_000, word: None }, "Commands that wait, for each instance and thread.")
-        .or("100"),
+    key(
+        "queue",
+        Kind::Count { min: 0, max: 1_000_000, word: None },
+        "Commands that wait, for each instance and thread.",
+    )
+    .or("100"),
     key("wait", SOME_TIME, "How long one waits, before 503.").or("1s"),
 ];
 

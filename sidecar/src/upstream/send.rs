@@ -195,13 +195,21 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
     loop {
         let now = Instant::now();
         let found = match cluster.pick(now, &choice, &tried) {
-            super::Pick::One(e) if cluster.queue().is_empty() => e.enter(most).filter(|_| e.admit()).map(|in_flight| (e, in_flight)),
+            super::Pick::One(e) if cluster.queue().is_empty() => {
+                e.enter(most).filter(|_| e.admit()).map(|in_flight| (e, in_flight))
+            }
             _ => None,
         };
         let (endpoint, in_flight) = match found {
             Some(found) => found,
             None => {
-                let search = find::Search { choice: &choice, start: ex.timings.start, by, hold: timeouts.hold, last: last.as_deref() };
+                let search = find::Search {
+                    choice: &choice,
+                    start: ex.timings.start,
+                    by,
+                    hold: timeouts.hold,
+                    last: last.as_deref(),
+                };
                 match Box::pin(find::find(cluster, &mut tried, search)).await {
                     Ok(found) => found,
                     Err(failure) => return answer.map_or(Err(failure), |sent| Ok(*sent)),

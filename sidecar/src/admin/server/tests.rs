@@ -1,4 +1,4 @@
-use super::super::{Control, Part, Reloaded};
+use super::super::{Control, Hand, Part, Reloaded};
 use super::serve;
 use crate::exchange::Identity;
 use serde_json::{Value, json};
@@ -47,6 +47,15 @@ impl Control for Fake {
     }
     fn upstreams(&self) -> Value {
         json!([])
+    }
+    fn explain(&self, service: &str) -> Option<Value> {
+        (service == "sto ck").then(|| json!({"picked": "http://a:1"}))
+    }
+    fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String> {
+        match service {
+            "stock" => Ok(json!([service, instance, format!("{hand:?}")])),
+            _ => Err("no service is called so".into()),
+        }
     }
     fn status(&self) -> Value {
         json!({"in_flight": 0})
@@ -146,6 +155,21 @@ fn changes_by_post_from_here_only() {
         );
         let refused = ask(to, "POST /api/v1/reload", "accept: application/json\r\n").await;
         assert!(refused.contains("application/problem+json") && refused.contains("unknown key `rat`"));
+        assert!(
+            ask(to, "GET /api/v1/upstreams/explain?service=sto%20ck", "").await.contains("\"picked\": \"http://a:1\"")
+        );
+        for (query, status) in [("", 400), ("?service=", 400), ("?service=other", 404)] {
+            let answer = ask(to, &format!("GET /api/v1/upstreams/explain{query}"), "").await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{query}: {answer}");
+        }
+        let path = "/api/v1/upstreams/health";
+        let set = ask(to, &format!("POST {path}?service=stock&instance=http%3A%2F%2Fa:1&state=down"), "").await;
+        assert!(set.starts_with("HTTP/1.1 200") && set.contains("\"http://a:1\"") && set.contains("Down"), "{set}");
+        for (query, status) in [("?service=stock", 400), ("?state=up", 400), ("?service=other&state=auto", 404)] {
+            let answer = ask(to, &format!("POST {path}{query}"), "").await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{query}: {answer}");
+        }
+        assert!(ask(to, &format!("GET {path}?service=stock&state=up"), "").await.starts_with("HTTP/1.1 405"));
         assert!(ask(to, "POST /api/v1/drain", "").await.ends_with("draining\n") && fake.draining.get());
         assert!(ask(to, "POST /api/v1/stop", "").await.ends_with("stopping\n") && fake.stopped.get());
     });

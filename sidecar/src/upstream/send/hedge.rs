@@ -1,7 +1,7 @@
 //! A read that has no answer yet is asked of a second instance, too; the first good answer is taken.
 
-use super::attempt::{self, Failed, Going};
 use super::Sent;
+use super::attempt::{self, Failed, Going};
 use crate::exchange::{Body, Early, Head, Tell};
 use crate::upstream::{Choice, Cluster, Endpoint, InFlight, Pick};
 use http::Method;
@@ -39,7 +39,9 @@ pub(super) async fn once(
         Pick::One(other) if cluster.queue().is_empty() => other,
         _ => return (endpoint.clone(), first.await),
     };
-    let Some(in_flight) = other.enter(cluster.most()).filter(|_| other.admit()) else { return (endpoint.clone(), first.await) };
+    let Some(in_flight) = other.enter(cluster.most()).filter(|_| other.admit()) else {
+        return (endpoint.clone(), first.await);
+    };
     if !cluster.budget.spend() {
         tell.retry_skipped("budget");
         drop(in_flight);

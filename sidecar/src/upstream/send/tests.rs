@@ -4,8 +4,8 @@ use super::*;
 use crate::command::testing::exchange;
 use crate::exchange::{ATTEMPTS_MAX, ConnectionSide, Direction};
 use crate::upstream::{Kept, Member, Place, Pool, Scheme, Standing, Target};
-use std::sync::Arc;
 use std::cell::Cell;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
