@@ -15,11 +15,12 @@ fn read(text: &str) -> Result<Health, Vec<String>> {
     let mut node = tree::parse(source, &mut problems).unwrap();
     walk::walk(&mut node, &Kind::Section(KEYS), "healthchecks", &mut problems);
     fill::section(&mut node, KEYS, &mut problems);
-    let found: Vec<String> = problems.list.iter().map(|p| p.message.clone()).collect();
+    let values = raw::section(&node, KEYS);
+    let found: Vec<String> = problems.into_list().0.into_iter().map(|p| p.message).collect();
     if !found.is_empty() {
         return Err(found);
     }
-    Health::new(&raw::section(&node, KEYS)).map_err(|w| vec![format!("{}: {}", w.key.unwrap_or_default(), w.message)])
+    Health::new(&values).map_err(|w| vec![format!("{}: {}", w.key.unwrap_or_default(), w.message)])
 }
 
 #[test]

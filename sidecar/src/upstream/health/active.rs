@@ -1,10 +1,11 @@
 //! Active checks: asking an instance now and then, on the control thread, whether it is well.
 
 use super::floor::Floor;
-use super::limits::{Judged, Limits, Report, Statuses};
+use super::limits::{Counter, Judged, Limits, Report, Statuses};
 use super::passive::{Change, Ejection};
 use super::probe::{Answer, Opener, Question, probe};
-use super::standing::{Standing, Word, now};
+use super::standing::{Standing, now};
+use super::word::Word;
 use crate::exchange::Counted;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -195,7 +196,6 @@ impl Standing {
         (ejection, floor): (&Ejection, &Floor),
         now: u64,
     ) -> Change {
-        use super::limits::Counter;
         let word = self.word();
         match active.limits.judge(report) {
             Judged::Neither => Change::None,

@@ -1,7 +1,7 @@
 //! How many instances of a service may be ejected at once.
 
 use super::Standing;
-use super::standing::Word;
+use super::word::Word;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 

@@ -8,7 +8,8 @@
 
 use super::floor::Floor;
 use super::limits::{Counter, Judged, Limits, Report, Statuses};
-use super::standing::{Standing, Word, now};
+use super::standing::{Standing, now};
+use super::word::Word;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 

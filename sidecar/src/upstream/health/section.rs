@@ -50,14 +50,24 @@ const ACTIVE: &[Key] = &[
         Kind::Section(&[
             key("interval", SECONDS, "How often a usable instance is asked; 0 for never.").or("0"),
             key("http_statuses", STATUSES, "Answers that are successes.").or("[200, 302]"),
-            key("successes", COUNTER, "So many in a row bring an instance back; 0 for never.").or("0"),
+            key(
+                "successes",
+                COUNTER,
+                "So many in a row bring an instance back; with 0 single commands do, after a while.",
+            )
+            .or("0"),
         ]),
         "The way back.",
     ),
     key(
         "unhealthy",
         Kind::Section(&[
-            key("interval", SECONDS, "How often an instance that is out is asked; 0 for never.").or("0"),
+            key(
+                "interval",
+                SECONDS,
+                "How often an instance that is out is asked; with 0 single commands bring it back.",
+            )
+            .or("0"),
             key("http_statuses", STATUSES, "Answers that are failures.").or("[429, 404, 500, 501, 502, 503, 504, 505]"),
             key("tcp_failures", COUNTER, "So many failed connections take an instance out; 0 for never.").or("0"),
             key("timeouts", COUNTER, "The same of timeouts.").or("0"),

@@ -1,14 +1,13 @@
 //! What all threads know of one instance: whether commands may go to it, and why not.
 
-use super::limits::Counter;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use super::counters::{Counters, Counts};
+use super::word::Word;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A trial that nobody reported on is over after this long, and the next command may be one.
 const TRIAL: u64 = 10_000;
-/// After this long without an ejection one of the earlier ones is forgotten.
-pub(super) const CALM: u64 = 60_000;
 /// Bytes of a failure's text that are kept.
 const TEXT_MAX: usize = 256;
 
@@ -17,82 +16,6 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Milliseconds since the first question.
 pub(super) fn now() -> u64 {
     u64::try_from(EPOCH.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// All that decides whether an instance is usable, so that it changes in one step: flags, how often it was ejected of
-/// late, and a time in milliseconds (ejected: until when; else: since when no more).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word(pub(super) u64);
-
-impl Word {
-    /// Its check has not let it in yet.
-    pub(super) const STARTING: u64 = 1;
-    /// Active checks say that it is down.
-    pub(super) const DOWN: u64 = 1 << 1;
-    /// Ejected; half-open once the time is over.
-    pub(super) const EJECTED: u64 = 1 << 2;
-    /// Taken out by hand.
-    pub(super) const FORCED_DOWN: u64 = 1 << 3;
-    /// Put in by hand, whatever the rest says.
-    pub(super) const FORCED_UP: u64 = 1 << 4;
-    /// Active checks say that it is up.
-    pub(super) const UP: u64 = 1 << 5;
-    /// Half-open, and a command is proving it; the time is that of the proof.
-    pub(super) const TRIAL: u64 = 1 << 6;
-
-    const SPECIAL: u64 = Word::STARTING | Word::DOWN | Word::EJECTED | Word::FORCED_DOWN;
-    const FORCED: u64 = Word::FORCED_DOWN | Word::FORCED_UP;
-    const TIME_SHIFT: u32 = 16;
-
-    pub(super) fn has(self, flags: u64) -> bool {
-        self.0 & flags != 0
-    }
-    pub(super) fn with(self, flags: u64) -> Word {
-        Word(self.0 | flags)
-    }
-    pub(super) fn without(self, flags: u64) -> Word {
-        Word(self.0 & !flags)
-    }
-    pub(super) fn time(self) -> u64 {
-        self.0 >> Word::TIME_SHIFT
-    }
-    pub(super) fn at(self, time: u64) -> Word {
-        let time = time.min(u64::MAX >> Word::TIME_SHIFT);
-        Word((self.0 & ((1 << Word::TIME_SHIFT) - 1)) | (time << Word::TIME_SHIFT))
-    }
-    pub(super) fn ejections(self) -> u8 {
-        (self.0 >> 8) as u8
-    }
-    pub(super) fn counted(self, ejections: u8) -> Word {
-        Word((self.0 & !0xff00) | (u64::from(ejections) << 8))
-    }
-    pub(super) fn is_forced(self) -> bool {
-        self.has(Word::FORCED)
-    }
-    /// Commands may go to it freely.
-    pub(super) fn is_open(self) -> bool {
-        !self.has(Word::SPECIAL) || self.has(Word::FORCED_UP)
-    }
-    /// Nothing but the ejection is in the way.
-    fn is_only_ejected(self) -> bool {
-        self.0 & (Word::SPECIAL | Word::FORCED_UP) == Word::EJECTED
-    }
-    /// The ejection is over and it may prove itself, or does.
-    pub(super) fn is_half_open(self, now: u64) -> bool {
-        self.has(Word::EJECTED) && (self.has(Word::TRIAL) || self.time() <= now)
-    }
-    /// Ejections that still count.
-    pub(super) fn recent(self, now: u64) -> u8 {
-        let calm = if self.has(Word::EJECTED) { 0 } else { now.saturating_sub(self.time()) / CALM };
-        self.ejections().saturating_sub(u8::try_from(calm).unwrap_or(u8::MAX))
-    }
-    /// Out of the ejection.
-    pub(super) fn back(self, now: u64) -> Word {
-        match self.has(Word::EJECTED) {
-            true => self.without(Word::EJECTED | Word::TRIAL).at(now),
-            false => self,
-        }
-    }
 }
 
 /// How an instance stands, in one word.
@@ -126,65 +49,6 @@ impl State {
             State::ForcedDown => "forced-down",
             State::Unknown => "unknown",
         }
-    }
-}
-
-/// Counted reports, up to 255 of each kind. A success clears the failures, a failure the successes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Successes on the way back.
-    pub successes: u8,
-    /// Failed by their status.
-    pub http_failures: u8,
-    /// Failed connections.
-    pub tcp_failures: u8,
-    /// Timeouts.
-    pub timeouts: u8,
-}
-
-/// Four counters in one atomic, so that they change together.
-#[derive(Debug, Default)]
-pub(super) struct Counters(AtomicU32);
-
-impl Counters {
-    /// Counts one more; its counter's new value.
-    pub(super) fn count(&self, counter: Counter) -> u8 {
-        let place = match counter {
-            Counter::Successes => 0,
-            Counter::HttpFailures => 1,
-            Counter::TcpFailures => 2,
-            Counter::Timeouts => 3,
-        };
-        let next = |all: u32| {
-            let mut bytes = all.to_le_bytes();
-            match counter {
-                Counter::Successes => bytes = [bytes[0], 0, 0, 0],
-                _ => bytes[0] = 0,
-            }
-            bytes[place] = bytes[place].saturating_add(1);
-            u32::from_le_bytes(bytes)
-        };
-        let before = self.0.fetch_update(Relaxed, Relaxed, |all| Some(next(all))).unwrap_or_else(|all| all);
-        next(before).to_le_bytes()[place]
-    }
-
-    /// All to zero; writes nothing when they are.
-    pub(super) fn clear(&self) {
-        if self.0.load(Relaxed) != 0 {
-            self.0.store(0, Relaxed);
-        }
-    }
-
-    /// The successes to zero, in the same way.
-    pub(super) fn clear_successes(&self) {
-        if self.0.load(Relaxed) & 0xff != 0 {
-            self.0.fetch_and(!0xff, Relaxed);
-        }
-    }
-
-    fn shown(&self) -> Counts {
-        let [successes, http_failures, tcp_failures, timeouts] = self.0.load(Relaxed).to_le_bytes();
-        Counts { successes, http_failures, tcp_failures, timeouts }
     }
 }
 
@@ -338,12 +202,13 @@ impl Standing {
         self.active.clear();
     }
 
-    /// Its active checks have ended or become others: what they said is forgotten.
+    /// Its active checks have ended or become others: what they said is forgotten. `gated` as in [`Standing::new`],
+    /// except that one which serves already goes on serving until the new check has spoken.
     pub fn forget_checks(&self, gated: bool) {
         let said = Word::STARTING | Word::DOWN | Word::UP;
         let _ = self.change(now(), |w| {
-            // Who was let in stays so; the new check will say.
-            let starting = if gated && !w.has(Word::UP) { Word::STARTING } else { 0 };
+            let serves = w.has(Word::UP) || (self.is_reached() && !w.has(Word::DOWN | Word::STARTING));
+            let starting = if gated && !serves { Word::STARTING } else { 0 };
             Some(w.without(said).with(starting))
         });
         self.active.clear();
@@ -397,5 +262,40 @@ impl Standing {
             usable_for: self.usable_for_at(now),
             last_failure: self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::Counter;
+    use super::*;
+
+    #[test]
+    fn a_new_check_starts_anew() {
+        // Who serves goes on; who waits for its check waits for the new one.
+        for (gated, reached, gated_now, usable) in [
+            (false, true, true, true),
+            (false, false, true, false),
+            (true, false, true, false),
+            (true, true, true, false),
+            (true, false, false, true),
+            (false, false, false, true),
+        ] {
+            let one = Standing::new(gated);
+            one.set_reached(reached);
+            one.active.count(Counter::Timeouts);
+            one.forget_checks(gated_now);
+            assert_eq!(one.usable(), usable, "{gated} {reached} {gated_now}");
+            assert_eq!(one.shown().active, Counts::default());
+        }
+    }
+
+    #[test]
+    fn what_is_said_is_short() {
+        let one = Standing::new(false);
+        one.say(&"é".repeat(TEXT_MAX));
+        assert_eq!(one.shown().last_failure, Some("é".repeat(TEXT_MAX / 2)));
+        one.say(&format!("x{}", "é".repeat(TEXT_MAX)));
+        assert_eq!(one.shown().last_failure.map(|t| t.len()), Some(TEXT_MAX - 1));
     }
 }
