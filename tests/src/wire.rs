@@ -261,6 +261,14 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         Client { wire: Wire::new(Stream::Tcp(stream)) }
     }
+    /// Breaks off: the other side gets a reset.
+    #[track_caller]
+    pub fn reset(self) {
+        use nix::sys::socket::{setsockopt, sockopt};
+        if let Stream::Tcp(stream) = &self.wire.stream {
+            setsockopt(stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+        }
+    }
     /// Sends bytes.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {

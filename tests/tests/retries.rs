@@ -52,7 +52,9 @@ fn with_body<'a>(workers: impl IntoIterator<Item = &'a Worker>, body: &str) -> u
 #[test]
 fn what_may_run_twice_is_sent_again_and_nothing_else() {
     let (bad, fine) = (thief(), good());
-    let fourmi = service(&[&bad, &fine], "algorithm: round-robin");
+    // Nobody is ejected: the thief shall steal on.
+    let keys = "algorithm: round-robin, healthchecks: {passive: {max_ejected: 0}}";
+    let fourmi = service(&[&bad, &fine], keys);
     for _ in 0..6 {
         assert_eq!(send(&fourmi, "GET /", "", "").status(), 200);
     }
@@ -87,7 +89,7 @@ fn what_may_run_twice_is_sent_again_and_nothing_else() {
     assert!(skipped(&fourmi, "body") > 0.0);
 
     // A service whose every command may run twice says so.
-    let fourmi = service(&[&bad, &fine], "algorithm: round-robin, retries: {idempotent: true}");
+    let fourmi = service(&[&bad, &fine], &format!("{keys}, retries: {{idempotent: true}}"));
     for _ in 0..4 {
         assert_eq!(send(&fourmi, "POST /x", "", "again").status(), 200);
     }
@@ -109,13 +111,13 @@ fn an_answer_that_is_no_good_is_asked_elsewhere_and_is_better_than_none() {
     assert!(!refused.is_empty() && refused.iter().all(|m| m.text() == "busy"), "the worker's own answer passes");
     assert_eq!(skipped(&fourmi, "not-idempotent"), refused.len() as f64);
     // All say no: the last one's answer is the answer.
-    let fourmi = service(&[&busy(), &busy()], keys);
+    let (one, two) = (busy(), busy());
+    let fourmi = service(&[&one, &two], keys);
     let answer = send(&fourmi, "GET /", "", "");
     assert_eq!((answer.status(), answer.text().as_str()), (503, "busy"));
     // One says no and the other is gone: the first one's.
-    let gone = busy();
-    let fourmi = service(&[&busy(), &gone], keys);
-    drop(gone);
+    let fourmi = service(&[&one, &two], keys);
+    drop(two);
     let answer = send(&fourmi, "GET /", "", "");
     assert_eq!((answer.status(), answer.text().as_str()), (503, "busy"));
 }
@@ -215,8 +217,8 @@ fn commands_wait_in_order_for_room_at_an_instance() {
     let answer = send(&fourmi, "GET /too-many", "", "");
     assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("1")));
     assert!(answer.text().contains("concurrency.queue"), "{}", answer.text());
-    // One that leaves gives up its place.
-    drop(callers.remove(2));
+    // One that breaks off gives up its place. (One that only closes may still read: it keeps it.)
+    callers.remove(2).reset();
     until("it is gone", || upstreams().contains("\"waiting\": 2"));
     let (tickets, opened) = &*gate;
     *tickets.lock().unwrap() = 100;

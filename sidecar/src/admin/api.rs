@@ -1,6 +1,6 @@
 //! Path and method to answer.
 
-use super::{Control, guard, page};
+use super::{Control, Hand, guard, page};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
@@ -189,7 +189,7 @@ fn argument(head: &Parts, key: &str) -> Option<String> {
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let [first, tail @ ..] = rest {
-        let escaped = || Some(u8::from_str_radix(std::str::from_utf8(tail.get(..2)?).ok()?, 16).ok()?);
+        let escaped = || u8::from_str_radix(std::str::from_utf8(tail.get(..2)?).ok()?, 16).ok();
         match (first, escaped()) {
             (b'%', Some(byte)) => {
                 out.push(byte);

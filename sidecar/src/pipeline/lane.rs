@@ -104,7 +104,7 @@ impl Lane {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let target = Target { scheme: Scheme::Http, place: Place::Tcp(bare.to_owned(), port) };
         let service = self.label(host);
-        let member = Member::new(target, Standing::new(true));
+        let member = Member::new(target, Standing::new(false));
         let kept = Kept::new(service.clone(), Pool::new(vec![member]), self.tell.clone(), own.clone());
         let cluster = Cluster::new(kept, self.plain.clone(), false);
         named.insert(key, Named { service: service.clone(), cluster: cluster.clone(), used: Instant::now() });

@@ -234,7 +234,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         let going = attempt::Going { timeouts, limit, early, now: begun };
         let (endpoint, result) = match cluster.policy.hedge {
             Some(after) if again.whole && hedge::is_read(&ex.request.method) => {
-                Box::pin(hedge::once(cluster, &choice, endpoint, in_flight, &ex.request, going, after, tell)).await
+                Box::pin(hedge::once(cluster, &choice, (endpoint, in_flight), &ex.request, going, after, tell)).await
             }
             _ => {
                 let result = once(&endpoint, in_flight, &ex.request, body, &going).await;

@@ -340,8 +340,8 @@ impl Http1 {
 /// 19.7.1.1), less what a request may need to get there.
 fn rest(line: &str) -> Option<Duration> {
     let named = line.split(',').filter_map(|part| part.trim().split_once('='));
-    let seconds = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout")).map(|(_, n)| n.trim());
-    let most = Duration::from_secs(seconds.last()?.parse::<u32>().ok()?.into());
+    let mut seconds = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout")).map(|(_, n)| n.trim());
+    let most = Duration::from_secs(seconds.next_back()?.parse::<u32>().ok()?.into());
     Some(most.saturating_sub(Duration::from_secs(1)).max(most / 2))
 }
 

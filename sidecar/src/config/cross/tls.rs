@@ -98,7 +98,10 @@ mod tests {
         let urls: Vec<String> = plan.listeners.iter().map(|l| l.url()).collect();
         assert_eq!(urls[1..3], ["https://127.0.0.1:3", "http://127.0.0.1:4"]);
         let worker = plan.worker.as_ref().unwrap();
-        assert_eq!(worker.targets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["https://w:1", "h2://w:443"]);
+        assert_eq!(
+            worker.addresses.iter().map(|a| a.target.to_string()).collect::<Vec<_>>(),
+            ["https://w:1", "h2://w:443"]
+        );
         assert_eq!(worker.tls.server_name.as_deref(), Some("w.test"));
         assert_eq!(plan.outbound[0].tls, crate::tls::ClientTls::default());
     }

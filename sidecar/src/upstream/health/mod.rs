@@ -6,7 +6,6 @@ mod floor;
 mod limits;
 mod passive;
 mod probe;
-#[cfg_attr(not(test), allow(dead_code))] // The configuration takes it in together with the new instances.
 pub(crate) mod section;
 mod standing;
 mod word;

@@ -22,8 +22,7 @@ type Outcome = (Rc<Endpoint>, Result<Sent, Failed>);
 pub(super) async fn once(
     cluster: &Cluster,
     choice: &Choice,
-    endpoint: Rc<Endpoint>,
-    in_flight: InFlight,
+    (endpoint, in_flight): (Rc<Endpoint>, InFlight),
     head: &Head,
     going: Going<'_>,
     after: Duration,
