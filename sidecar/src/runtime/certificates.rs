@@ -24,8 +24,8 @@ pub(super) struct Certificates {
     acceptors: RefCell<HashMap<Bind, Acceptor>>,
     /// By service, and whether HTTP/2 is asked for.
     connectors: RefCell<HashMap<(Arc<str>, bool), Connector>>,
-    /// When a file was last warned of, and of which end.
-    warned: RefCell<HashMap<PathBuf, (i64, Instant)>>,
+    /// What was said last of each file.
+    warned: RefCell<HashMap<PathBuf, Warning>>,
 }
 
 impl Certificates {
@@ -123,22 +123,33 @@ impl Certificates {
         warned.retain(|file, _| expiries.contains_key(file));
         for (file, at) in expiries {
             let left = at.saturating_sub(now);
-            let told = warned.get(file).is_some_and(|(of, when)| of == at && when.elapsed() < WARN_EVERY);
-            // The moment of its end is told, however short ago the last warning was.
-            let ends = left <= 0 && left > -2;
-            if left >= EXPIRES_SOON || (told && !ends) {
+            let warning = Warning { at: *at, expired: left <= 0, when: Instant::now() };
+            if left >= EXPIRES_SOON || warned.get(file).is_some_and(|last| last.is_enough(&warning)) {
                 continue;
             }
-            let file_name = file.display();
-            match left {
-                ..=0 => tracing::error!("the certificate in {file_name} has expired: renew it, no restart is needed"),
-                _ => tracing::warn!(
-                    "the certificate in {file_name} expires in {} days: renew it, no restart is needed",
-                    left / DAY
-                ),
+            let (name, days) = (file.display(), left / DAY);
+            if warning.expired {
+                tracing::error!("the certificate in {name} has expired: renew it, no restart is needed");
+            } else {
+                tracing::warn!("the certificate in {name} expires in {days} days: renew it, no restart is needed");
             }
-            warned.insert(file.clone(), (*at, Instant::now()));
+            warned.insert(file.clone(), warning);
         }
+    }
+}
+
+/// What was said of a file's end.
+struct Warning {
+    at: i64,
+    expired: bool,
+    when: Instant,
+}
+
+impl Warning {
+    /// Whether the next one says nothing new, and comes soon.
+    fn is_enough(&self, next: &Warning) -> bool {
+        let same = self.at == next.at && self.expired == next.expired;
+        same && next.when.saturating_duration_since(self.when) < WARN_EVERY
     }
 }
 
@@ -175,5 +186,31 @@ fn place(bind: &Bind) -> String {
     match bind {
         Bind::Tcp(address) => address.to_string(),
         Bind::Unix(path) => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_warned_of_once_a_day_and_when_something_is_new() {
+        let when = Instant::now();
+        let said = |at, expired, after| Warning { at, expired, when: when + after };
+        let last = said(5, false, Duration::ZERO);
+        assert!(last.is_enough(&said(5, false, WARN_EVERY / 2)));
+        assert!(!last.is_enough(&said(5, false, WARN_EVERY)));
+        assert!(!last.is_enough(&said(5, true, Duration::ZERO)), "it has expired");
+        assert!(!last.is_enough(&said(9, false, Duration::ZERO)), "it is another one");
+
+        let certificates = Certificates::default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
+        let files = [("late", 20 * DAY), ("soon", 3 * DAY), ("gone", -DAY)];
+        let all: BTreeMap<PathBuf, i64> = files.iter().map(|(f, left)| (PathBuf::from(f), now + left)).collect();
+        certificates.warn(&all);
+        let warned = |name: &str| certificates.warned.borrow().get(&PathBuf::from(name)).map(|w| w.expired);
+        assert_eq!((warned("late"), warned("soon"), warned("gone")), (None, Some(false), Some(true)));
+        certificates.warn(&BTreeMap::new());
+        assert!(certificates.warned.borrow().is_empty());
     }
 }

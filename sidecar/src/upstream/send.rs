@@ -213,7 +213,9 @@ async fn once_shared(
 
 /// Whether the request is still whole, or can be sent again as it is.
 fn failed(endpoint: &Endpoint, error: SendError, again: impl Fn(&Cause) -> bool) -> Failed {
-    if error.unsent || again(&error.cause) {
+    // Another session would fail of the same.
+    let session = matches!(error.cause, Cause::Tls(_));
+    if (error.unsent && !session) || again(&error.cause) {
         Failed::Unsent
     } else {
         Failed::Fault(Box::new(fault_of(endpoint, error.cause)))

@@ -2,7 +2,7 @@
 
 use super::{CONNECTION_WINDOW, LocalExecutor, STREAM_WINDOW, fleeting, of_connection};
 use crate::codec::client::{Cause, Received, SendError};
-use crate::codec::stream::{Socket, Stream};
+use crate::codec::stream::{Failed, Socket, Stream};
 use crate::exchange::{Body, BodyError, Counted, Head, Headers};
 use crate::tls;
 use http::uri::{Parts, PathAndQuery, Scheme};
@@ -10,6 +10,7 @@ use http::{Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
+use std::io;
 
 /// The largest head of an answer.
 const HEAD_MAX: u32 = 256 << 10;
@@ -19,11 +20,14 @@ const HEAD_MAX: u32 = 256 << 10;
 pub struct Http2 {
     sender: http2::SendRequest<Body>,
     scheme: Scheme,
+    /// What the session failed of; hyper only tells that the connection is gone.
+    failed: Failed,
 }
 
 impl Http2 {
     /// Takes a connected socket.
-    pub async fn handshake(socket: Socket, counted: Counted) -> std::io::Result<Self> {
+    pub async fn handshake(socket: Socket, counted: Counted) -> io::Result<Self> {
+        let failed = socket.failed();
         let scheme = if socket.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
         let (sender, driver) = http2::Builder::new(LocalExecutor)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -31,12 +35,12 @@ impl Http2 {
             .max_header_list_size(HEAD_MAX)
             .handshake(TokioIo::new(Stream::new(socket, Vec::new())))
             .await
-            .map_err(std::io::Error::other)?;
+            .map_err(io::Error::other)?;
         tokio::task::spawn_local(async move {
             let _ = driver.await;
             drop(counted);
         });
-        Ok(Http2 { sender, scheme })
+        Ok(Http2 { sender, scheme, failed })
     }
 
     /// Whether it has ended (GOAWAY included).
@@ -46,7 +50,12 @@ impl Http2 {
 
     /// Sends a request and waits for the answer's head. The body is taken, and given back if it was not sent.
     pub async fn send(&mut self, head: &Head, body: &mut Body) -> Result<(Received, Incoming), Box<SendError>> {
-        let failed = |unsent, cause| Box::new(SendError { unsent, cause });
+        let session = self.failed.clone();
+        let failed = |unsent, cause| {
+            let why = session.borrow().as_ref().and_then(|e| tls::failure(e));
+            let cause = if let (Cause::Ended, Some(why)) = (&cause, why) { Cause::Tls(why) } else { cause };
+            Box::new(SendError { unsent, cause })
+        };
         let Some(mut request) = request(head, self.scheme.clone()) else {
             return Err(failed(false, Cause::BadBody("the target cannot be told over HTTP/2".to_owned())));
         };
@@ -85,8 +94,6 @@ fn request(head: &Head, scheme: Scheme) -> Option<Request<Body>> {
 fn cause_of(error: &hyper::Error) -> Cause {
     let mut source = std::error::Error::source(error);
     while let Some(e) = source {
-        // It does not show what it was made of as its source.
-        let e = e.downcast_ref::<h2::Error>().and_then(h2::Error::get_io).map_or(e, |io| io);
         match e.downcast_ref::<BodyError>() {
             Some(BodyError::TooLarge(limit)) => return Cause::TooLarge(*limit),
             Some(BodyError::Malformed(why)) => return Cause::BadBody((*why).to_owned()),
@@ -94,10 +101,7 @@ fn cause_of(error: &hyper::Error) -> Cause {
             None if e.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM) => {
                 return Cause::Refused;
             }
-            None => match tls::failure(e) {
-                Some(failure) => return Cause::Tls(failure),
-                None => source = e.source(),
-            },
+            None => source = e.source(),
         }
     }
     if error.is_parse() { Cause::Nonsense(error.to_string()) } else { Cause::Ended }
