@@ -83,25 +83,50 @@ impl Secured {
     /// Whether the other side has said nothing and has not ended the connection, asked of the system itself. A ticket
     /// that came in the meantime is no reason to give a connection up, so what lies there is taken into the session.
     pub(super) fn is_silent(&mut self) -> bool {
-        let TlsStream::Client(stream) = &mut self.session else { return false };
+        matches!(self.hear(), Heard::Nothing)
+    }
+
+    /// Takes what lies in the socket, without the event loop.
+    fn hear(&mut self) -> Heard {
+        let TlsStream::Client(stream) = &mut self.session else { return Heard::Something(None) };
         let (wire, session) = stream.get_mut();
         for _ in 0..LOOKS_MAX {
             let read = match wire.stream.socket() {
                 Socket::Tcp(s) => session.read_tls(&mut &*SockRef::from(s)),
                 Socket::Unix(s) => session.read_tls(&mut &*SockRef::from(s)),
-                Socket::Tls(_) | Socket::Taken => return false,
+                Socket::Tls(_) | Socket::Taken => return Heard::Something(None),
             };
             match read {
-                Ok(0) => return false,
+                Ok(0) => return Heard::Something(None),
                 Ok(_) => match session.process_new_packets() {
                     Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
-                    _ => return false,
+                    Ok(_) => return Heard::Something(None),
+                    Err(e) => return Heard::Something(Some(e)),
                 },
-                Err(e) => return e.kind() == io::ErrorKind::WouldBlock,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Heard::Nothing,
+                Err(_) => return Heard::Something(None),
             }
         }
-        false
+        Heard::Something(None)
     }
+
+    /// A write that fails often has its reason in what the other side said before.
+    fn written<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(written, Poll::Ready(Err(_)))
+            && let Heard::Something(Some(e)) = self.hear()
+        {
+            *self.failed.borrow_mut() = Some(io::Error::new(io::ErrorKind::InvalidData, e));
+        }
+        written
+    }
+}
+
+/// What a look at a connection found.
+enum Heard {
+    /// Nothing for us.
+    Nothing,
+    /// Something, or the end, or what the session failed of.
+    Something(Option<rustls::Error>),
 }
 
 impl AsyncRead for Secured {
@@ -116,7 +141,8 @@ impl AsyncRead for Secured {
 
 impl AsyncWrite for Secured {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.session).poll_write(cx, buf)
+        let written = Pin::new(&mut self.session).poll_write(cx, buf);
+        self.written(written)
     }
 
     fn poll_write_vectored(
@@ -124,7 +150,8 @@ impl AsyncWrite for Secured {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.session).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.session).poll_write_vectored(cx, bufs);
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -132,7 +159,8 @@ impl AsyncWrite for Secured {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.session).poll_flush(cx)
+        let flushed = Pin::new(&mut self.session).poll_flush(cx);
+        self.written(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
