@@ -45,9 +45,9 @@ fn ways(server: &Server, pki: &Pki) -> Vec<Way> {
     if server.asks {
         return vec![
             way("our certificate", &shows("good"), Ok(())),
-            way("no certificate", "", Err("certificate")),
-            way("a stranger's certificate", &shows("stranger"), Err("certificate")),
-            way("an expired certificate", &shows("expired"), Err("certificate")),
+            way("no certificate", "", Err("client certificate")),
+            way("a stranger's certificate", &shows("stranger"), Err("client certificate")),
+            way("an expired certificate", &shows("expired"), Err("client certificate")),
         ];
     }
     let unverified = Way { what: "verify: false", tls: "verify: false".to_owned(), outcome: Ok(()) };
