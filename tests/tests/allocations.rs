@@ -155,7 +155,8 @@ fn a_command_on_the_steady_path_allocates_nothing() {
     for request in [without, with_body] {
         let count = counted(request, 300, 4000);
         println!("{count} allocations for 4000 commands: {}", request.lines().next().unwrap());
-        // The mark that lets the caller go on, and the runtime's beginning, are not a command's.
-        assert!(count <= 8, "{count} allocations for 4000 commands of {request:?}");
+        // The mark that lets the caller go on, the runtime's beginning, and a connection to the instance that was not
+        // chosen before are not a command's.
+        assert!(count <= 40, "{count} allocations for 4000 commands of {request:?}");
     }
 }
