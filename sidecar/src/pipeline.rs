@@ -1,7 +1,8 @@
 //! READ FIRST: the life of one exchange, top to bottom.
 //!
-//! [`travel`] is the road; its statements are the road's words. What each of them needs is in the folder beside it:
-//! Rare parts of the road are boxed, so that the future of a common command stays small: it is moved once a command.
+//! [`travel`] is the road; its statements, and those of [`enter`] and [`deliver`], are the road's words. What each of
+//! them needs is in the folder beside it. Rare parts of the road are boxed, so that the future of a common command stays
+//! small: it is moved once a command.
 //! [`lane`] is what one worker thread owns, [`told`] sees to it that every exchange is told exactly once.
 
 mod answer;
@@ -19,7 +20,7 @@ pub use crate::exchange::{Limits, Timeouts};
 pub use lane::{Door, Lane};
 pub use road::{Blueprint, Road, Served};
 
-use crate::codec::server::Incoming;
+use crate::codec::server::{Incoming, Upgrade};
 use crate::command::{self, Batch, Step};
 use crate::exchange::{Answer, Body};
 use crate::middleware::Verdict;
@@ -28,9 +29,54 @@ use std::rc::Rc;
 use told::Told;
 
 /// Takes one command along the road and returns its answer, whose body tells the sinks when it has ended.
-pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
+///
+/// What waits for nothing is done before the future is there, which then need not hold what came.
+pub fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> impl Future<Output = Answer> {
+    // read head, route, identify from the head, access
+    let entered = enter(&lane, &door, incoming);
+    async move {
+        let Entered { mut told, way, mut body, upgrade, step } = match entered {
+            Ok(entered) => entered,
+            Err(answer) => return *answer,
+        };
+        // collect the body and identify from it, only if the plan needs it
+        if step == Step::NeedsBody {
+            let bytes = match Box::pin(forward::read(body, &told)).await {
+                Ok(forward::Collected::All(bytes)) => bytes,
+                Ok(forward::Collected::More(whole)) => {
+                    command::settle(&mut told.ex, way.name());
+                    return Box::pin(deliver(lane, told, way, whole, upgrade)).await;
+                }
+                Err(fault) => {
+                    command::settle(&mut told.ex, way.name());
+                    return refuse::refuse(told, fault, Body::Empty);
+                }
+            };
+            let road = told.road.clone();
+            if let Batch::Many(elements) = command::from_body(&road.rules, &mut told.ex, &bytes) {
+                return Box::pin(batch::each(lane, told, way, elements)).await;
+            }
+            body = Body::from(bytes);
+        }
+        command::settle(&mut told.ex, way.name());
+
+        deliver(lane, told, way, body, upgrade).await
+    }
+}
+
+/// A command that is known, as far as its head says, and let in.
+struct Entered {
+    told: Told,
+    way: Way,
+    body: Body,
+    upgrade: Option<Upgrade>,
+    step: Step,
+}
+
+/// The beginning of the road, which waits for nothing: read head, route, identify from the head, access.
+fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered, Box<Answer>> {
     let road = lane.road();
-    let Incoming { head, mut body, protocol, upgrade, early } = incoming;
+    let Incoming { head, body, protocol, upgrade, early } = incoming;
 
     // read head
     let (head, unreadable) = match head {
@@ -39,10 +85,10 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
     };
     // route
     let way = match unreadable {
-        None => road.way(&lane, &door, &head),
+        None => road.way(lane, door, &head),
         Some(fault) => Err(fault),
     };
-    let mut told = Told::new(&lane, &road, &door, head, protocol, way.as_ref().ok());
+    let mut told = Told::new(lane, &road, door, head, protocol, way.as_ref().ok());
     told.early = early;
 
     // identify from the head
@@ -52,47 +98,20 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
         Ok(way) => way,
         Err(fault) => {
             command::settle(&mut told.ex, None);
-            return refuse::refuse(told, fault, body);
+            return Err(Box::new(refuse::refuse(told, fault, body)));
         }
     };
 
     // access
     if let Verdict::Refuse(fault) = road.chain.on_request(&mut told.ex, &*lane.tell) {
         command::settle(&mut told.ex, way.name());
-        return refuse::refuse(told, fault, body);
+        return Err(Box::new(refuse::refuse(told, fault, body)));
     }
-
-    // collect the body and identify from it, only if the plan needs it
-    if step == Step::NeedsBody {
-        let bytes = match Box::pin(forward::read(body, &told)).await {
-            Ok(forward::Collected::All(bytes)) => bytes,
-            Ok(forward::Collected::More(whole)) => {
-                command::settle(&mut told.ex, way.name());
-                return Box::pin(deliver(lane, told, way, whole, upgrade)).await;
-            }
-            Err(fault) => {
-                command::settle(&mut told.ex, way.name());
-                return refuse::refuse(told, fault, Body::Empty);
-            }
-        };
-        if let Batch::Many(elements) = command::from_body(&road.rules, &mut told.ex, &bytes) {
-            return Box::pin(batch::each(lane, told, way, elements)).await;
-        }
-        body = Body::from(bytes);
-    }
-    command::settle(&mut told.ex, way.name());
-
-    deliver(lane, told, way, body, upgrade).await
+    Ok(Entered { told, way, body, upgrade, step })
 }
 
 /// The rest of the road, for a command that is known and let in: pick an instance, send, answer, tell.
-async fn deliver(
-    lane: Rc<Lane>,
-    mut told: Told,
-    way: Way,
-    body: Body,
-    upgrade: Option<crate::codec::server::Upgrade>,
-) -> Answer {
+async fn deliver(lane: Rc<Lane>, mut told: Told, way: Way, body: Body, upgrade: Option<Upgrade>) -> Answer {
     told.handling();
     if told.ex.request.method == http::Method::CONNECT {
         return Box::pin(tunnel::connect(told, way, upgrade, body)).await;
@@ -119,6 +138,6 @@ mod tests {
             std::mem::size_of::<F>()
         }
         let bytes = size(super::travel);
-        assert!(bytes <= 5 << 9, "{bytes} bytes: box what is rare");
+        assert!(bytes <= 2 << 10, "{bytes} bytes: box what is rare");
     }
 }
