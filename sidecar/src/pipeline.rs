@@ -29,39 +29,34 @@ use std::rc::Rc;
 use told::Told;
 
 /// Takes one command along the road and returns its answer, whose body tells the sinks when it has ended.
-///
-/// What waits for nothing is done before the future is there, which then need not hold what came.
-pub fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> impl Future<Output = Answer> {
+pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
     // read head, route, identify from the head, access
-    let entered = enter(&lane, &door, incoming);
-    async move {
-        let Entered { mut told, way, mut body, upgrade, step } = match entered {
-            Ok(entered) => entered,
-            Err(answer) => return *answer,
-        };
-        // collect the body and identify from it, only if the plan needs it
-        if step == Step::NeedsBody {
-            let bytes = match Box::pin(forward::read(body, &told)).await {
-                Ok(forward::Collected::All(bytes)) => bytes,
-                Ok(forward::Collected::More(whole)) => {
-                    command::settle(&mut told.ex, way.name());
-                    return Box::pin(deliver(lane, told, way, whole, upgrade)).await;
-                }
-                Err(fault) => {
-                    command::settle(&mut told.ex, way.name());
-                    return refuse::refuse(told, fault, Body::Empty);
-                }
-            };
-            let road = told.road.clone();
-            if let Batch::Many(elements) = command::from_body(&road.rules, &mut told.ex, &bytes) {
-                return Box::pin(batch::each(lane, told, way, elements)).await;
+    let Entered { mut told, way, mut body, upgrade, step } = match enter(&lane, &door, incoming) {
+        Ok(entered) => entered,
+        Err(answer) => return *answer,
+    };
+    // collect the body and identify from it, only if the plan needs it
+    if step == Step::NeedsBody {
+        let bytes = match Box::pin(forward::read(body, &told)).await {
+            Ok(forward::Collected::All(bytes)) => bytes,
+            Ok(forward::Collected::More(whole)) => {
+                command::settle(&mut told.ex, way.name());
+                return Box::pin(deliver(lane, told, way, whole, upgrade)).await;
             }
-            body = Body::from(bytes);
+            Err(fault) => {
+                command::settle(&mut told.ex, way.name());
+                return refuse::refuse(told, fault, Body::Empty);
+            }
+        };
+        let road = told.road.clone();
+        if let Batch::Many(elements) = command::from_body(&road.rules, &mut told.ex, &bytes) {
+            return Box::pin(batch::each(lane, told, way, elements)).await;
         }
-        command::settle(&mut told.ex, way.name());
-
-        deliver(lane, told, way, body, upgrade).await
+        body = Body::from(bytes);
     }
+    command::settle(&mut told.ex, way.name());
+
+    deliver(lane, told, way, body, upgrade).await
 }
 
 /// A command that is known, as far as its head says, and let in.
@@ -73,7 +68,8 @@ struct Entered {
     step: Step,
 }
 
-/// The beginning of the road, which waits for nothing: read head, route, identify from the head, access.
+/// The beginning of the road: read head, route, identify from the head, access. It waits for nothing, so it is no part
+/// of the future, which need not hold what came in pieces as well.
 fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered, Box<Answer>> {
     let road = lane.road();
     let Incoming { head, body, protocol, upgrade, early } = incoming;
