@@ -1,7 +1,8 @@
 //! READ FIRST: the life of one exchange, top to bottom.
 //!
-//! [`travel`] is the road; its statements are the road's words. What each of them needs is in the folder beside it:
-//! Rare parts of the road are boxed, so that the future of a common command stays small: it is moved once a command.
+//! [`travel`] is the road; its statements, and those of [`enter`] and [`deliver`], are the road's words. What each of
+//! them needs is in the folder beside it. Rare parts of the road are boxed, so that the future of a common command stays
+//! small: it is moved once a command.
 //! [`lane`] is what one worker thread owns, [`told`] sees to it that every exchange is told exactly once.
 
 mod answer;
@@ -19,7 +20,7 @@ pub use crate::exchange::{Limits, Timeouts};
 pub use lane::{Door, Lane};
 pub use road::{Blueprint, Road, Served};
 
-use crate::codec::server::Incoming;
+use crate::codec::server::{Incoming, Upgrade};
 use crate::command::{self, Batch, Step};
 use crate::exchange::{Answer, Body};
 use crate::middleware::Verdict;
@@ -29,39 +30,11 @@ use told::Told;
 
 /// Takes one command along the road and returns its answer, whose body tells the sinks when it has ended.
 pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
-    let road = lane.road();
-    let Incoming { head, mut body, protocol, upgrade, early } = incoming;
-
-    // read head
-    let (head, unreadable) = match head {
-        Ok(head) => (head, None),
-        Err((head, fault)) => (head, Some(fault)),
+    // read head, route, identify from the head, access
+    let Entered { mut told, way, mut body, upgrade, step } = match enter(&lane, &door, incoming) {
+        Ok(entered) => entered,
+        Err(answer) => return *answer,
     };
-    // route
-    let way = match unreadable {
-        None => road.way(&lane, &door, &head),
-        Some(fault) => Err(fault),
-    };
-    let mut told = Told::new(&lane, &road, &door, head, protocol, way.as_ref().ok());
-    told.early = early;
-
-    // identify from the head
-    let step = command::from_head(&road.rules, road.sampler, &mut told.ex);
-    lane.inherit(&road, &mut told.ex);
-    let way = match way {
-        Ok(way) => way,
-        Err(fault) => {
-            command::settle(&mut told.ex, None);
-            return refuse::refuse(told, fault, body);
-        }
-    };
-
-    // access
-    if let Verdict::Refuse(fault) = road.chain.on_request(&mut told.ex, &*lane.tell) {
-        command::settle(&mut told.ex, way.name());
-        return refuse::refuse(told, fault, body);
-    }
-
     // collect the body and identify from it, only if the plan needs it
     if step == Step::NeedsBody {
         let bytes = match Box::pin(forward::read(body, &told)).await {
@@ -75,6 +48,7 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
                 return refuse::refuse(told, fault, Body::Empty);
             }
         };
+        let road = told.road.clone();
         if let Batch::Many(elements) = command::from_body(&road.rules, &mut told.ex, &bytes) {
             return Box::pin(batch::each(lane, told, way, elements)).await;
         }
@@ -85,14 +59,55 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
     deliver(lane, told, way, body, upgrade).await
 }
 
-/// The rest of the road, for a command that is known and let in: pick an instance, send, answer, tell.
-async fn deliver(
-    lane: Rc<Lane>,
-    mut told: Told,
+/// A command that is known, as far as its head says, and let in.
+struct Entered {
+    told: Told,
     way: Way,
     body: Body,
-    upgrade: Option<crate::codec::server::Upgrade>,
-) -> Answer {
+    upgrade: Option<Upgrade>,
+    step: Step,
+}
+
+/// The beginning of the road: read head, route, identify from the head, access. It waits for nothing, so it is no part
+/// of the future, which need not hold what came in pieces as well.
+fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered, Box<Answer>> {
+    let road = lane.road();
+    let Incoming { head, body, protocol, upgrade, early } = incoming;
+
+    // read head
+    let (head, unreadable) = match head {
+        Ok(head) => (head, None),
+        Err((head, fault)) => (head, Some(fault)),
+    };
+    // route
+    let way = match unreadable {
+        None => road.way(lane, door, &head),
+        Some(fault) => Err(fault),
+    };
+    let mut told = Told::new(lane, &road, door, head, protocol, way.as_ref().ok());
+    told.early = early;
+
+    // identify from the head
+    let step = command::from_head(&road.rules, road.sampler, &mut told.ex);
+    lane.inherit(&road, &mut told.ex);
+    let way = match way {
+        Ok(way) => way,
+        Err(fault) => {
+            command::settle(&mut told.ex, None);
+            return Err(Box::new(refuse::refuse(told, fault, body)));
+        }
+    };
+
+    // access
+    if let Verdict::Refuse(fault) = road.chain.on_request(&mut told.ex, &*lane.tell) {
+        command::settle(&mut told.ex, way.name());
+        return Err(Box::new(refuse::refuse(told, fault, body)));
+    }
+    Ok(Entered { told, way, body, upgrade, step })
+}
+
+/// The rest of the road, for a command that is known and let in: pick an instance, send, answer, tell.
+async fn deliver(lane: Rc<Lane>, mut told: Told, way: Way, body: Body, upgrade: Option<Upgrade>) -> Answer {
     told.handling();
     if told.ex.request.method == http::Method::CONNECT {
         return Box::pin(tunnel::connect(told, way, upgrade, body)).await;
@@ -119,6 +134,6 @@ mod tests {
             std::mem::size_of::<F>()
         }
         let bytes = size(super::travel);
-        assert!(bytes <= 5 << 9, "{bytes} bytes: box what is rare");
+        assert!(bytes <= 2 << 10, "{bytes} bytes: box what is rare");
     }
 }

@@ -1,26 +1,74 @@
 //! What is measured: who speaks what on which side.
 
-use crate::proxies::Proxy;
+use crate::proxies::{BEFORE, Proxy};
 use crate::worker::Kind;
 use bytes::Bytes;
 use fourmi_tests::h2::{H2Client, Pieces, run};
+
+/// How callers speak to the proxy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// HTTP/2 with prior knowledge.
+    Plain2,
+    /// HTTP/1.1, kept alive.
+    Plain1,
+    /// HTTP/1.1 over TLS, kept alive.
+    Tls1,
+    /// HTTP/2 over TLS.
+    Tls2,
+    /// HTTP/1.1 over TLS, a new connection and a full handshake for each request.
+    Handshakes,
+}
+
+impl Caller {
+    pub(crate) fn is_secure(self) -> bool {
+        matches!(self, Caller::Tls1 | Caller::Tls2 | Caller::Handshakes)
+    }
+
+    pub(crate) fn is_two(self) -> bool {
+        matches!(self, Caller::Plain2 | Caller::Tls2)
+    }
+
+    /// How many ordinary requests one of these stands for, so that a sample of each takes about as long.
+    pub(crate) fn costs(self) -> u64 {
+        if self == Caller::Handshakes { 20 } else { 1 }
+    }
+}
 
 /// One thing that is measured.
 pub(crate) struct Cell {
     /// What it is called in the report.
     pub(crate) title: &'static str,
+    /// What callers speak.
+    pub(crate) caller: Caller,
     /// What the worker speaks.
     pub(crate) worker: Kind,
+    /// How many instances of it there are.
+    pub(crate) instances: usize,
     /// Bytes of an answer's body.
     pub(crate) answer: usize,
+    /// Which share of the CPU time of the best of these is the goal.
+    pub(crate) goal: Option<(f64, &'static [Proxy])>,
 }
 
+const OF_ENVOY: Option<(f64, &[Proxy])> = Some((0.7, &[Proxy::Envoy]));
+const OF_THE_BEST: Option<(f64, &[Proxy])> = Some((0.9, &[Proxy::Nginx, Proxy::HAProxy, Proxy::Envoy]));
+
+/// What most cells have in common.
+const USUAL: Cell =
+    Cell { title: "", caller: Caller::Plain2, worker: Kind::Http1, instances: 1, answer: 200, goal: OF_ENVOY };
+
 /// All of them.
-pub(crate) const CELLS: [Cell; 4] = [
-    Cell { title: "HTTP/2 on both sides, 200 bytes", worker: Kind::Http2, answer: 200 },
-    Cell { title: "HTTP/2 in front of HTTP/1.1, 200 bytes", worker: Kind::Http1, answer: 200 },
-    Cell { title: "gRPC, unary, 100 bytes", worker: Kind::Grpc, answer: GRPC },
-    Cell { title: "HTTP/2 in front of HTTP/1.1, 16 KiB", worker: Kind::Http1, answer: 16 << 10 },
+pub(crate) const CELLS: [Cell; 9] = [
+    Cell { title: "HTTP/2 on both sides, 200 bytes", worker: Kind::Http2, ..USUAL },
+    Cell { title: "HTTP/2 in front of HTTP/1.1, 200 bytes", ..USUAL },
+    Cell { title: "gRPC, unary, 100 bytes", worker: Kind::Grpc, answer: GRPC, ..USUAL },
+    Cell { title: "HTTP/2 in front of HTTP/1.1, 16 KiB", answer: 16 << 10, ..USUAL },
+    Cell { title: "HTTP/1.1, one instance", caller: Caller::Plain1, goal: None, ..USUAL },
+    Cell { title: "HTTP/1.1, three instances", caller: Caller::Plain1, instances: 3, goal: None, ..USUAL },
+    Cell { title: "HTTP/1.1 over TLS", caller: Caller::Tls1, goal: OF_THE_BEST, ..USUAL },
+    Cell { title: "HTTP/2 over TLS in front of HTTP/1.1", caller: Caller::Tls2, goal: None, ..USUAL },
+    Cell { title: "a TLS handshake for each request", caller: Caller::Handshakes, goal: None, ..USUAL },
 ];
 
 /// Bytes of a JSON request's body.
@@ -43,12 +91,20 @@ pub(crate) fn grpc() -> Bytes {
 }
 
 impl Cell {
-    /// nginx has no HTTP/2 towards workers but for gRPC.
+    /// nginx has no HTTP/2 towards workers but for gRPC; HAProxy is a peer of what came after HTTP/2.
     pub(crate) fn proxies(&self) -> Vec<Proxy> {
-        match self.worker {
-            Kind::Http2 => vec![Proxy::Fourmi, Proxy::Envoy],
-            Kind::Http1 | Kind::Grpc => vec![Proxy::Fourmi, Proxy::Envoy, Proxy::Nginx],
+        let mut all = vec![Proxy::Fourmi];
+        if self.caller == Caller::Plain1 && self.instances == 1 && std::env::var_os(BEFORE).is_some() {
+            all.push(Proxy::Before);
         }
+        all.push(Proxy::Envoy);
+        if self.worker != Kind::Http2 {
+            all.push(Proxy::Nginx);
+        }
+        if self.caller != Caller::Plain2 {
+            all.push(Proxy::HAProxy);
+        }
+        all
     }
 
     /// The path that is asked for.
@@ -60,6 +116,7 @@ impl Cell {
     pub(crate) fn headers(&self) -> &'static [(&'static str, &'static str)] {
         match self.worker {
             Kind::Grpc => &[("content-type", "application/grpc"), ("te", "trailers")],
+            _ if self.caller == Caller::Handshakes => &[("content-type", "application/json"), ("connection", "close")],
             Kind::Http1 | Kind::Http2 => &[("content-type", "application/json")],
         }
     }
@@ -76,6 +133,9 @@ impl Cell {
 
     /// One request, looked at closely: what the load generator counts cannot show a missing trailer.
     pub(crate) fn probe(&self, port: u16) {
+        if self.caller != Caller::Plain2 {
+            return;
+        }
         let answer = run(async {
             let mut client = H2Client::connect(port).await;
             client.send("POST", self.path(), self.headers(), Pieces::of(self.request())).await

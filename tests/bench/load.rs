@@ -6,9 +6,12 @@ use fourmi_tests::peers::program;
 use std::io::Write;
 use tempfile::NamedTempFile;
 
-/// Connections of callers.
+/// Connections of callers that speak HTTP/2; others have one for each request.
 pub(crate) const CONNECTIONS: u64 = 8;
-/// Streams of callers at once, over all connections.
+/// The cipher of TLS 1.3 that callers offer, and the key exchange that every proxy then chooses.
+pub(crate) const CIPHER: &str = "TLS_AES_128_GCM_SHA256";
+const GROUP: &str = "X25519";
+/// Requests of callers at once, over all connections.
 pub(crate) const STREAMS: u64 = 64;
 
 /// Requests of one cell to one port.
@@ -29,12 +32,19 @@ impl<'a> Load<'a> {
     /// Sends so many; each must be answered with 2xx and all of the body.
     pub(crate) fn run(&self, requests: u64) {
         let mut command = self.placed.command(program("h2load"));
-        command.args(["-n", &requests.to_string(), "-c", &CONNECTIONS.to_string()]);
-        command.args(["-m", &(STREAMS / CONNECTIONS).to_string(), "-d"]).arg(self.body.path());
+        let caller = self.cell.caller;
+        let connections = if caller.is_two() { CONNECTIONS } else { STREAMS };
+        command.args(["-n", &requests.to_string(), "-c", &connections.to_string()]);
+        command.args(["-m", &(STREAMS / connections).to_string(), "-d"]).arg(self.body.path());
+        command.arg(format!("--tls13-ciphers={CIPHER}"));
+        if !caller.is_two() {
+            command.arg("--h1");
+        }
         for (name, value) in self.cell.headers() {
             command.args(["-H", &format!("{name}: {value}")]);
         }
-        command.arg(format!("http://127.0.0.1:{}{}", self.port, self.cell.path()));
+        let scheme = if caller.is_secure() { "https" } else { "http" };
+        command.arg(format!("{scheme}://127.0.0.1:{}{}", self.port, self.cell.path()));
         let output = command.output().unwrap_or_else(|e| panic!("h2load does not start: {e}"));
         let said = String::from_utf8_lossy(&output.stdout);
         let wanted = (Some(requests), Some(requests * self.cell.answer as u64));
@@ -43,6 +53,9 @@ impl<'a> Load<'a> {
             "not every request was answered:\n{said}{}",
             String::from_utf8_lossy(&output.stderr)
         );
+        let agreed = ["TLS Protocol: TLSv1.3", &format!("Cipher: {CIPHER}"), &format!("Server Temp Key: {GROUP}")];
+        let as_wanted = agreed.iter().all(|line| said.lines().any(|l| l.starts_with(line)));
+        assert!(as_wanted || !caller.is_secure(), "another cipher than wanted:\n{said}");
     }
 }
 

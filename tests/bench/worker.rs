@@ -24,16 +24,18 @@ pub(crate) enum Kind {
     Grpc,
 }
 
-/// Starts this program as the worker of a cell; it says its port.
-pub(crate) fn start(cell: &Cell, placed: Placed) -> Running {
+/// Starts this program as the worker of a cell; it says the ports of its instances.
+pub(crate) fn start(cell: &Cell, placed: Placed) -> (Running, Vec<u16>) {
     let number = CELLS.iter().position(|c| c.title == cell.title).unwrap();
     let mut command = placed.command(std::env::current_exe().unwrap());
     command.args(["worker", &number.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("the worker does not start: {e}"));
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let port = line.trim().parse().unwrap_or_else(|_| panic!("the worker did not say its port but {line:?}"));
-    Running::new("the worker", child, port)
+    let ports: Result<Vec<u16>, _> = line.split_whitespace().map(str::parse).collect();
+    let ports = ports.ok().filter(|ports| ports.len() == cell.instances);
+    let ports = ports.unwrap_or_else(|| panic!("the worker did not say its ports but {line:?}"));
+    (Running::new("the worker", child, ports[0]), ports)
 }
 
 /// Is the worker, until whoever started it is gone.
@@ -44,16 +46,25 @@ pub(crate) fn serve(arguments: &[String]) {
         std::process::exit(0);
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let expected = Expected { kind: cell.worker, request: cell.request(), reply: cell.reply() };
     runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("{}", listener.local_addr().unwrap().port());
-        let expected = Expected { kind: cell.worker, request: cell.request(), reply: cell.reply() };
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            tokio::spawn(speak(stream, expected.clone()));
+        let mut ports = Vec::new();
+        for _ in 0..cell.instances {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            ports.push(listener.local_addr().unwrap().port().to_string());
+            tokio::task::spawn(accept(listener, expected.clone()));
         }
+        println!("{}", ports.join(" "));
+        std::future::pending::<()>().await;
     });
+}
+
+async fn accept(listener: TcpListener, expected: Expected) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        tokio::spawn(speak(stream, expected.clone()));
+    }
 }
 
 #[derive(Clone)]

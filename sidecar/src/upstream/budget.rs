@@ -1,14 +1,17 @@
 //! How many retries a service may cause: a share of its commands, so that a storm cannot feed itself.
 //!
-//! The arithmetic is tower's. Its deposit takes a lock and reads the clock, so commands are counted here and deposited
-//! when a retry asks, and a few times a second.
+//! The arithmetic is tower's. Its deposit takes a lock and reads the clock, so commands are counted here and deposited,
+//! some at once, when a retry asks, and a few times a second.
 
 use std::cell::Cell;
 use std::time::Duration;
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-/// What is put aside at once; more commands than this between two looks earn nothing more.
-const DEPOSITS_MAX: u32 = 100_000;
+/// Deposits between two looks; more commands than these hold earn nothing more.
+const DEPOSITS_MAX: u32 = 10_000;
+
+/// Commands of one deposit; fewer than this have earned nothing yet.
+const TOGETHER: u32 = 10;
 
 /// How much may be retried.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,10 +39,10 @@ pub struct Budget {
 impl Budget {
     /// A full one.
     pub fn new(share: Share) -> Self {
-        // tower takes a window of 1 to 60 s and a ratio up to 1,000.
+        // tower takes a window of 1 to 60 s and a ratio up to 1,000; ours is of one command, tower's of a deposit.
         let window = share.window.clamp(Duration::from_secs(1), Duration::from_secs(60));
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the line")]
-        let ratio = share.ratio.clamp(0.0, 1000.0) as f32;
+        let ratio = (share.ratio * f64::from(TOGETHER)).clamp(0.0, 1000.0) as f32;
         Budget { tokens: TpsBudget::new(window, share.least, ratio), commands: Cell::new(0) }
     }
 
@@ -50,7 +53,9 @@ impl Budget {
 
     /// Puts aside what was earned.
     pub fn settle(&self) {
-        for _ in 0..self.commands.take().min(DEPOSITS_MAX) {
+        let commands = self.commands.get();
+        self.commands.set(commands % TOGETHER);
+        for _ in 0..(commands / TOGETHER).min(DEPOSITS_MAX) {
             self.tokens.deposit();
         }
     }

@@ -195,10 +195,12 @@ impl Cluster {
             return Pick::None;
         }
         let pick = |usable: &dyn Fn(&Rc<Endpoint>) -> bool| set.balancer.pick(&set.endpoints, usable, choice.key, now);
-        let picked = match choice.repeats {
-            true => pick(&free),
+        let picked = match (set.endpoints.as_slice(), choice.repeats) {
+            // Most services have one, and nothing to weigh.
+            ([only], _) => (only.weight() > 0 && free(only)).then_some(0),
+            (_, true) => pick(&free),
             // Others first, where one may have to be proved.
-            false => pick(&|e| free(e) && !e.is_trial(now)).or_else(|| pick(&free)),
+            (_, false) => pick(&|e| free(e) && !e.is_trial(now)).or_else(|| pick(&free)),
         };
         match picked.and_then(|at| set.endpoints.get(at)) {
             Some(e) => Pick::One(e.clone()),

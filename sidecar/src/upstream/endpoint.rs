@@ -238,10 +238,8 @@ impl Endpoint {
     }
 
     fn observe(&self, took: Duration, now: Instant) {
-        self.ewma.observe(took, now);
-        let us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-        let shown = self.ewma.get(now).map_or(us, |seconds| (seconds * 1e6) as u32);
-        self.load.latency.store(shown.max(1), Ordering::Relaxed);
+        let shown = self.ewma.observe(took, now) * 1e6;
+        self.load.latency.store((shown as u32).max(1), Ordering::Relaxed);
     }
 
     /// Tells all threads what came of a command.
@@ -277,11 +275,12 @@ impl Endpoint {
                 self.count_idle(idle.len());
                 last
             };
-            let rested = self.used.get().saturating_duration_since(since) > RESTED;
-            if conn.is_over(self.used.get(), self.used.get().saturating_duration_since(since)) {
+            let now = self.used.get();
+            let rested = now.saturating_duration_since(since);
+            if conn.is_over(now, rested) {
                 continue;
             }
-            if conn.is_usable() && (!rested || conn.is_silent()) {
+            if conn.is_usable() && (rested <= RESTED || conn.is_silent()) {
                 return Some(conn);
             }
         }

@@ -200,8 +200,8 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             }
             _ => None,
         };
-        let (endpoint, in_flight) = match found {
-            Some(found) => found,
+        let (endpoint, in_flight, begun) = match found {
+            Some((endpoint, in_flight)) => (endpoint, in_flight, now),
             None => {
                 let search = find::Search {
                     choice: &choice,
@@ -211,7 +211,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                     last: last.as_deref(),
                 };
                 match Box::pin(find::find(cluster, &mut tried, search)).await {
-                    Ok(found) => found,
+                    Ok((endpoint, in_flight)) => (endpoint, in_flight, Instant::now()),
                     Err(failure) => return answer.map_or(Err(failure), |sent| Ok(*sent)),
                 }
             }
@@ -223,7 +223,6 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             }
             tell.retried("connect");
         }
-        let begun = Instant::now();
         ex.upstream = Some(endpoint.label.clone());
         ex.timings.sent = Some(begun);
         // Only an attempt that another one can follow is cut short.
@@ -234,7 +233,12 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         let going = attempt::Going { timeouts, limit, early, now: begun };
         let (endpoint, result) = match cluster.policy.hedge {
             Some(after) if again.whole && hedge::is_read(&ex.request.method) => {
-                Box::pin(hedge::once(cluster, &choice, (endpoint, in_flight), &ex.request, going, after, tell)).await
+                let both =
+                    Box::pin(hedge::once(cluster, &choice, (endpoint, in_flight), &ex.request, going, after, tell))
+                        .await;
+                // The answer may be another instance's.
+                ex.upstream = Some(both.0.label.clone());
+                both
             }
             _ => {
                 let result = once(&endpoint, in_flight, &ex.request, body, &going).await;
@@ -261,7 +265,6 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                     }
                 }
                 ex.timings.answered = Some(answered);
-                ex.upstream = Some(endpoint.label.clone());
                 return Ok(sent);
             }
             Err(Failed::NotConnected(error)) => {

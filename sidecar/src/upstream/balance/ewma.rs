@@ -20,8 +20,8 @@ impl Ewma {
         Ewma { last: Cell::new(None) }
     }
 
-    /// A command took this long.
-    pub fn observe(&self, latency: Duration, now: Instant) {
+    /// A command took this long. Returns the seconds that the next one is expected to take.
+    pub fn observe(&self, latency: Duration, now: Instant) -> f64 {
         let seconds = latency.as_secs_f64();
         let next = match self.last.get() {
             // Compared with the average as it was left: after a pause the usual latency is no peak.
@@ -34,6 +34,7 @@ impl Ewma {
             None => (seconds, now),
         };
         self.last.set(Some(next));
+        next.0
     }
 
     /// The seconds that the next one is expected to take; none before the first observation.
@@ -44,5 +45,7 @@ impl Ewma {
 
 /// The part of an average that is left at `now`.
 fn kept(at: Instant, now: Instant) -> f64 {
-    (-now.saturating_duration_since(at).as_secs_f64() / DECAY.as_secs_f64()).exp()
+    let age = now.saturating_duration_since(at).as_secs_f64() / DECAY.as_secs_f64();
+    // Where commands follow one another, which is where it counts, a line is as good as the curve.
+    if age < 1e-4 { 1.0 - age } else { (-age).exp() }
 }

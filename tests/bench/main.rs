@@ -1,12 +1,14 @@
-//! What HTTP/2 and gRPC cost, beside Envoy and nginx: not a test, because it measures time.
+//! What HTTP/2, gRPC, TLS and a choice among instances cost, beside Envoy, nginx and HAProxy: not a test, because it
+//! measures time.
 //!
 //! ```text
-//! cargo build --release && cargo run --release -p fourmi-tests --example bench-h2
-//! bench-h2 [--rounds N] [--requests N] [--nice -10] [--cells 1,3]
+//! cargo build --release && cargo run --release -p fourmi-tests --example bench
+//! bench [--rounds N] [--requests N] [--nice -10] [--cells 1,3]
 //! ```
 //!
-//! `FOURMI_BIN` names the binary; without it, it is `fourmi` of the release build. Needs `h2load`, `nginx`, `taskset` and
-//! the peers that `./test` installs, two CPUs, and Linux with scheduler statistics.
+//! `FOURMI_BIN` names the binary; without it, it is `fourmi` of the release build. `FOURMI_BEFORE` names an older one,
+//! which is measured beside it where the older one knows the cell. Needs `h2load`, `nginx`, `haproxy`, `taskset` and the
+//! peers that `./test` installs, two CPUs, and Linux with scheduler statistics.
 //!
 //! The figure is the CPU time of all threads and processes of a proxy, user and system, for one request. Each proxy is
 //! started afresh for each sample and has CPU 0 for itself; load and worker share CPU 1. A round is there and back
@@ -74,26 +76,25 @@ fn main() {
         return worker::serve(&arguments[1..]);
     }
     let wish = wish(&arguments).unwrap_or_else(|wrong| {
-        eprintln!("{wrong}\nbench-h2 [--rounds N] [--requests N] [--nice -10] [--cells 1,3]");
+        eprintln!("{wrong}\nbench [--rounds N] [--requests N] [--nice -10] [--cells 1,3]");
         std::process::exit(2)
     });
     println!("{}\n", proxies::versions());
     println!(
-        "{} rounds there and back, {} requests a sample, {} connections with {} streams each. CPU in µs a request; median \
-         (least – most); a ratio is of one round.\n",
+        "{} rounds there and back, {} requests a sample, {} at once. CPU in µs a request; median (least – most); a ratio \
+         is of one round.\n",
         wish.rounds,
         wish.requests,
-        load::CONNECTIONS,
-        load::STREAMS / load::CONNECTIONS,
+        load::STREAMS,
     );
     for number in &wish.cells {
         let cell = &CELLS[number - 1];
-        let worker = worker::start(cell, Placed { cpu: 1, nice: wish.nice });
+        let (_worker, instances) = worker::start(cell, Placed { cpu: 1, nice: wish.nice });
         let proxies = cell.proxies();
         let mut samples = vec![Vec::new(); proxies.len()];
         for round in 1..=wish.rounds {
             for at in (0..proxies.len()).chain((0..proxies.len()).rev()) {
-                let sample = measure(proxies[at], cell, worker.port, &wish);
+                let sample = measure(proxies[at], cell, &instances, &wish);
                 eprintln!("cell {number}, round {round}: {:7} {:6.1} µs a request", proxies[at].name(), sample.cpu);
                 samples[at].push(sample);
             }
@@ -102,19 +103,20 @@ fn main() {
     }
 }
 
-fn measure(proxy: Proxy, cell: &Cell, worker: u16, wish: &Wish) -> Sample {
-    let running = proxy.start(cell, worker, Placed { cpu: 0, nice: wish.nice });
+fn measure(proxy: Proxy, cell: &Cell, instances: &[u16], wish: &Wish) -> Sample {
+    let running = proxy.start(cell, instances, Placed { cpu: 0, nice: wish.nice });
     std::thread::sleep(SETTLE);
     let idle = running.memory();
     cell.probe(running.port);
     let load = Load::of(cell, running.port, Placed { cpu: 1, nice: wish.nice });
-    load.run((wish.requests / 10).max(load::STREAMS));
+    let requests = (wish.requests / cell.caller.costs()).max(load::STREAMS);
+    load.run((requests / 10).max(load::STREAMS));
     let (before, start) = (running.cpu(), Instant::now());
-    load.run(wish.requests);
+    load.run(requests);
     let (after, took) = (running.cpu(), start.elapsed());
     let cpu = after - before;
     Sample {
-        cpu: cpu.as_secs_f64() * 1e6 / wish.requests as f64,
+        cpu: cpu.as_secs_f64() * 1e6 / requests as f64,
         busy: cpu.as_secs_f64() / took.as_secs_f64(),
         idle,
         after: running.memory(),
