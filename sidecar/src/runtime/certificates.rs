@@ -18,12 +18,25 @@ const EXPIRES_SOON: i64 = 14 * DAY;
 const WARN_EVERY: Duration = Duration::from_secs(DAY as u64);
 const DAY: i64 = 24 * 60 * 60;
 
+/// What an instance is spoken to for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Use {
+    /// Commands of the worker. Its service may have the name of an outbound one.
+    Worker,
+    /// Commands of an outbound service.
+    Outbound,
+    /// Checks of the worker that have settings of their own.
+    WorkerChecks,
+    /// Those of an outbound service.
+    OutboundChecks,
+}
+
 /// Everything of this process that was read from such files.
 #[derive(Default)]
 pub(super) struct Certificates {
     acceptors: RefCell<HashMap<Bind, Acceptor>>,
-    /// By service, and whether HTTP/2 is asked for.
-    connectors: RefCell<HashMap<(Arc<str>, bool), Connector>>,
+    /// By service, whether HTTP/2 is asked for, and what for.
+    connectors: RefCell<HashMap<(Arc<str>, bool, Use), Connector>>,
     /// What was said last of each file.
     warned: RefCell<HashMap<PathBuf, Warning>>,
 }
@@ -64,12 +77,12 @@ impl Certificates {
     }
 
     /// How instances of a service are spoken to in a scheme; none when it is not over TLS.
-    pub(super) fn connector(&self, service: &Arc<str>, scheme: Scheme, tls: &ClientTls) -> Option<Connector> {
+    pub(super) fn connector(&self, service: &Arc<str>, scheme: Scheme, tls: &ClientTls, of: Use) -> Option<Connector> {
         if !scheme.is_secure() {
             return None;
         }
         let mut connectors = self.connectors.borrow_mut();
-        let key = (service.clone(), scheme.is_two());
+        let key = (service.clone(), scheme.is_two(), of);
         match connectors.get(&key) {
             Some(known) if known.is_of(tls) => Some(known.clone()),
             _ => {
@@ -82,7 +95,7 @@ impl Certificates {
 
     /// Forgets services that the plan does not have.
     pub(super) fn retain(&self, services: &[Arc<str>]) {
-        self.connectors.borrow_mut().retain(|(service, _), _| services.contains(service));
+        self.connectors.borrow_mut().retain(|(service, ..), _| services.contains(service));
     }
 
     /// Looks at every file once, and says what changed.
@@ -91,7 +104,7 @@ impl Certificates {
         for (bind, acceptor) in self.acceptors.borrow().iter() {
             all.push((format!("listener {}", place(bind)), Watched::Acceptor(acceptor.clone())));
         }
-        for ((service, _), connector) in self.connectors.borrow().iter() {
+        for ((service, ..), connector) in self.connectors.borrow().iter() {
             all.push((format!("service {service}"), Watched::Connector(connector.clone())));
         }
         if all.is_empty() {

@@ -3,14 +3,20 @@
 use super::{CONNECTION_WINDOW, LocalExecutor, STREAM_WINDOW, fleeting, of_connection};
 use crate::codec::client::{Cause, Received, SendError};
 use crate::codec::stream::{Failed, Socket, Stream};
-use crate::exchange::{Body, BodyError, Counted, Head, Headers};
+use crate::exchange::{Body, BodyError, Counted, Head, Headers, Stage};
 use crate::tls;
+use bytes::Bytes;
 use http::uri::{Parts, PathAndQuery, Scheme};
 use http::{Request, Uri, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
+use std::cell::Cell;
 use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
 /// The largest head of an answer.
 const HEAD_MAX: u32 = 256 << 10;
@@ -62,7 +68,12 @@ impl Http2 {
         if let Err(error) = self.sender.ready().await {
             return Err(failed(true, cause_of(&error)));
         }
-        *request.body_mut() = std::mem::replace(body, Body::Empty);
+        // The library says of a body that broke off only that the stream was reset, as an instance may do, too.
+        let broken: Broken = Rc::default();
+        *request.body_mut() = match std::mem::replace(body, Body::Empty) {
+            ours @ (Body::Empty | Body::Full(_)) => ours,
+            inner => Body::staged(Box::new(Watched { inner, broken: broken.clone() })),
+        };
         match self.sender.try_send_request(request).await {
             Ok(response) => {
                 let (parts, incoming) = response.into_parts();
@@ -71,7 +82,7 @@ impl Http2 {
             }
             Err(mut e) => {
                 let unsent = e.take_message().map(|message| *body = message.into_body()).is_some();
-                Err(failed(unsent, cause_of(e.error())))
+                Err(failed(unsent, broken.take().unwrap_or_else(|| cause_of(e.error()))))
             }
         }
     }
@@ -91,13 +102,55 @@ fn request(head: &Head, scheme: Scheme) -> Option<Request<Body>> {
     Some(request)
 }
 
+/// What became of a request's body, if it broke off.
+type Broken = Rc<Cell<Option<Cause>>>;
+
+/// A request's body that tells why it broke off.
+struct Watched {
+    inner: Body,
+    broken: Broken,
+}
+
+impl Stage for Watched {
+    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inner.poll_meanwhile(cx)
+    }
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &polled {
+            self.broken.set(Some(of_body(error)));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn of_body(error: &BodyError) -> Cause {
+    match error {
+        BodyError::TooLarge(limit) => Cause::TooLarge(*limit),
+        BodyError::Malformed(why) => Cause::BadBody((*why).to_owned()),
+        _ => Cause::CallerGone,
+    }
+}
+
 fn cause_of(error: &hyper::Error) -> Cause {
     let mut source = std::error::Error::source(error);
     while let Some(e) = source {
         match e.downcast_ref::<BodyError>() {
-            Some(BodyError::TooLarge(limit)) => return Cause::TooLarge(*limit),
-            Some(BodyError::Malformed(why)) => return Cause::BadBody((*why).to_owned()),
-            Some(_) => return Cause::CallerGone,
+            Some(error) => return of_body(error),
             None if e.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM) => {
                 return Cause::Refused;
             }
