@@ -82,6 +82,12 @@ fn request(head: &Head, scheme: Scheme) -> Option<Request<Body>> {
     Some(request)
 }
 
+/// Whether the other side says that it did nothing with the stream: in so many words, or by a GOAWAY whose last stream
+/// is an earlier one (RFC 9113, 8.7). Streams that it did take are told of its end otherwise.
+fn is_refusal(error: &h2::Error) -> bool {
+    error.reason() == Some(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote())
+}
+
 fn cause_of(error: &hyper::Error) -> Cause {
     let mut source = std::error::Error::source(error);
     while let Some(e) = source {
@@ -91,9 +97,7 @@ fn cause_of(error: &hyper::Error) -> Cause {
             Some(BodyError::TooLarge(limit)) => return Cause::TooLarge(*limit),
             Some(BodyError::Malformed(why)) => return Cause::BadBody((*why).to_owned()),
             Some(_) => return Cause::CallerGone,
-            None if e.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM) => {
-                return Cause::Refused;
-            }
+            None if e.downcast_ref::<h2::Error>().is_some_and(is_refusal) => return Cause::Refused,
             None => match tls::failure(e) {
                 Some(failure) => return Cause::Tls(failure),
                 None => source = e.source(),
