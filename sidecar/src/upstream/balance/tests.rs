@@ -284,6 +284,47 @@ fn the_estimate_jumps_to_a_peak_and_forgets_it_slowly() {
 }
 
 #[test]
+fn many_answers_outweigh_a_moment_and_a_few_do_not() {
+    let (ewma, t) = (Ewma::new(), Instant::now());
+    let fast = |n: u32| (0..n).for_each(|_| ewma.observe(Duration::from_millis(10), t));
+    ewma.observe(Duration::from_millis(500), t);
+    fast(20);
+    assert!(ewma.get(t).unwrap() > 0.3);
+    fast(400);
+    assert!(ewma.get(t).unwrap() < 0.015);
+    // Who is slow once in fifty answers is not fast.
+    for _ in 0..10 {
+        ewma.observe(Duration::from_millis(500), t);
+        fast(49);
+        assert!(ewma.get(t).unwrap() > 0.2);
+    }
+}
+
+#[test]
+fn a_sluggish_one_waits_until_the_other_is_slow_itself() {
+    let peers = fakes(&[100, 100]);
+    let b = balancer(Algorithm::Latency, &peers);
+    for (cost, held, other, picked) in [
+        (0.020, 50, 0.200, 0),
+        (0.020, 1000, 0.200, 0),
+        // It has as many as it can take, and its latency says so.
+        (0.060, 50, 0.200, 1),
+        // Not so much slower: commands in flight count.
+        (0.020, 1, 0.050, 0),
+        (0.020, 3, 0.050, 1),
+        // What is that fast is not told apart by peaks.
+        (0.0002, 50, 0.004, 1),
+    ] {
+        peers[0].cost.set(Some(cost));
+        peers[0].in_flight.set(held);
+        peers[1].cost.set(Some(other));
+        for _ in 0..20 {
+            assert_eq!(pick(&b, &peers), Some(picked), "{cost} with {held} beside {other}");
+        }
+    }
+}
+
+#[test]
 fn slow_start_rises_in_a_straight_line() {
     let slow = SlowStart { window: Duration::from_secs(10) };
     let t = Instant::now();
