@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 const CALLERS: usize = 12;
 /// How long each phase takes; nothing is asserted of what happens when.
-const WELL: Duration = Duration::from_secs(4);
+const WELL: Duration = Duration::from_secs(3);
 const SICK: Duration = Duration::from_secs(3);
-const AFTER: Duration = Duration::from_secs(5);
+const AFTER: Duration = Duration::from_secs(4);
 /// Long enough for the first ejection, of 10 s, to be over.
 const LONG_AFTER: Duration = Duration::from_secs(10);
 /// Commands that an instance which is left alone is given in the meantime, to prove itself.

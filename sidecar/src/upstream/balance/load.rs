@@ -50,5 +50,6 @@ pub(super) fn latency(peer: &impl Peer, weight: u32, now: Instant) -> f64 {
 /// Whether it takes so much longer than the other that no number of commands there makes up for it. The other has its
 /// own latency to say when they become too many.
 pub(super) fn is_sluggish(peer: &impl Peer, beside: &impl Peer, now: Instant) -> bool {
-    seconds(peer, now) > SLUGGISH * seconds(beside, now).max(SECONDS_NOTICED)
+    peer.cost(now).is_some_and(f64::is_finite)
+        && seconds(peer, now) > SLUGGISH * seconds(beside, now).max(SECONDS_NOTICED)
 }

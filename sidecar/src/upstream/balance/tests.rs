@@ -218,8 +218,11 @@ fn of_two_drawn_ones_the_better_is_chosen_whatever_its_place() {
     let all = counts(&b, &peers, 9000);
     assert_eq!(all[4], 0);
     all.iter().enumerate().filter(|(i, _)| *i != 4).for_each(|(_, n)| about(*n, 9000, 1.0 / 9.0));
-    // Until the others hold so many that it would be done first.
-    peers.iter().enumerate().filter(|(i, _)| *i != 4).for_each(|(_, p)| p.in_flight.set(200));
+    // Until the others hold so many that it would be done first, and are no longer so much faster.
+    for peer in peers.iter().enumerate().filter(|(i, _)| *i != 4).map(|(_, p)| p) {
+        peer.in_flight.set(4);
+        peer.cost.set(Some(0.3));
+    }
     about(counts(&b, &peers, 9000)[4], 9000, 0.2);
 }
 
@@ -275,8 +278,9 @@ fn the_estimate_jumps_to_a_peak_and_forgets_it_slowly() {
     let average = 0.5 * kept + 0.010 * (1.0 - kept);
     near(ewma.get(at(2.0)), average);
     near(ewma.get(at(12.0)), average / std::f64::consts::E);
-    // Clocks read in another order.
-    ewma.observe(Duration::from_millis(1), t);
+    // Clocks read in another order: it counts as one of now.
+    ewma.observe(Duration::from_millis(10), t);
+    let average = average * 63.0 / 64.0 + 0.010 / 64.0;
     near(ewma.get(at(2.0)), average);
     near(ewma.get(t), average);
     ewma.observe(Duration::ZERO, at(1000.0));
