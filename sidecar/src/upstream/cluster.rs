@@ -207,7 +207,9 @@ impl Cluster {
         let free = |e: &Rc<Endpoint>| {
             e.available(now) && (tried.is_empty() || !tried.iter().any(|t| Rc::ptr_eq(t, e))) && e.has_room(most)
         };
+        // A key stays with its instance: only its own keys find out whether a suspect one is well.
         if self.kept.around.suspects.get() > 0
+            && choice.key.is_none()
             && let Some(suspect) = set.endpoints.iter().find(|e| e.suspect() && e.weight() > 0 && free(e))
         {
             return Pick::One(suspect.clone());

@@ -213,7 +213,7 @@ impl Endpoint {
         }
         self.standing.set_reached(false);
         // What was connected before belongs to the process that is gone.
-        self.close_idle();
+        self.leave_connections();
         self.addresses.borrow_mut().looked_up = None;
     }
 
@@ -246,7 +246,7 @@ impl Endpoint {
             Change::Ejected(time) => {
                 tracing::warn!(instance = &*self.label, "ejected for {time:?}: {report}");
                 // Its connections may be as sick as it is.
-                self.close_idle();
+                self.leave_connections();
             }
             Change::Spared => {
                 tracing::warn!(instance = &*self.label, "not ejected, too few would be left: {report}");
@@ -259,6 +259,8 @@ impl Endpoint {
     /// It is given a command; lets one exchange try a suspect instance while the others keep away.
     pub fn reserve(&self, now: Instant, until: Instant) {
         self.used.set(now);
+        // Only this thread writes them.
+        self.load.commands.store(self.load.commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         if let Some(d) = self.down.get() {
             self.down.set(Some(Down { until, ..d }));
         }
@@ -375,8 +377,11 @@ impl Endpoint {
         self.load.idle.store(u32::try_from(n).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    fn close_idle(&self) {
+    /// No further command goes over a connection of before; what runs over a shared one goes on.
+    fn leave_connections(&self) {
         self.idle.borrow_mut().clear();
+        self.count_idle(0);
+        *self.two.borrow_mut() = None;
     }
 
     /// Whether it is spoken to in HTTP/2.
@@ -478,7 +483,6 @@ impl InFlight {
         let load = &endpoint.load;
         // Only this thread writes them.
         load.in_flight.store(load.in_flight.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
-        load.commands.store(load.commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         InFlight { endpoint: endpoint.clone(), limited, trial: None }
     }
 }

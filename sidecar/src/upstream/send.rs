@@ -332,6 +332,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                 // A caller that does not finish its request, or has no patience, says nothing of the instance.
                 let hurried = limit == by && is_hurried(ex, by, begun);
                 if !hurried && upload.is_none_or(|u| !u.is_awaited()) {
+                    endpoint.slower_than(now.saturating_duration_since(begun), now);
                     endpoint.report(passive, Report::Timeout);
                 }
                 if now >= by {

@@ -146,14 +146,18 @@ fn of_body(error: &BodyError) -> Cause {
     }
 }
 
+/// Whether the other side says that it did nothing with the stream: in so many words, or by a GOAWAY whose last stream
+/// is an earlier one (RFC 9113, 8.7). Streams that it did take are told of its end otherwise.
+fn is_refusal(error: &h2::Error) -> bool {
+    error.reason() == Some(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote())
+}
+
 fn cause_of(error: &hyper::Error) -> Cause {
     let mut source = std::error::Error::source(error);
     while let Some(e) = source {
         match e.downcast_ref::<BodyError>() {
             Some(error) => return of_body(error),
-            None if e.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM) => {
-                return Cause::Refused;
-            }
+            None if e.downcast_ref::<h2::Error>().is_some_and(is_refusal) => return Cause::Refused,
             None => source = e.source(),
         }
     }
