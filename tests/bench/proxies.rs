@@ -255,7 +255,7 @@ pub(crate) fn versions() -> String {
     format!(
         "Fourmi {}, Envoy {}, nginx {}, HAProxy {}; TLS 1.3 with {CIPHER}",
         word(&said[0], 1),
-        part(&said[1], 1),
+        part(said[1].split_whitespace().last().unwrap_or("?"), 1),
         part(&word(&said[2], 2), 1),
         word(&said[3], 2),
     )

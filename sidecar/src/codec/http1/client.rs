@@ -171,6 +171,8 @@ impl Http1 {
                 }
             }
             ready!(self.writer.poll_flush(&mut self.io.socket, cx)).map_err(|_| WriteError::Io)?;
+            // It has left, and its buffer is free for the next head while the answer is awaited.
+            self.first = Bytes::new();
             if self.sending.is_none() {
                 self.writer.rest();
                 return Poll::Ready(Ok(()));

@@ -138,8 +138,9 @@ pub(super) fn end_of_lines(bytes: &[u8]) -> Option<usize> {
 
 /// Digits and nothing else.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > 19 || !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() || text.len() > 19 {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    // Nineteen digits fit whatever they are.
+    text.iter().try_fold(0, |n, digit| digit.is_ascii_digit().then(|| n * 10 + u64::from(digit - b'0')))
 }
