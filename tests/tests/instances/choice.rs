@@ -173,6 +173,14 @@ fn keys_stay_where_they_are() {
     assert!(heirs.contains(&"one") && heirs.contains(&"three"), "shared by both: {heirs:?}");
     let two = Worker::replying_on(port, |_| b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo".to_vec());
     until("every key is where it was", || owners(&fourmi) == first);
+    // Nobody else's keys had to find out that it is back.
+    for request in two.requests() {
+        let text = format!("{} {:?}", request.target(), request.headers);
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        let Some(key) = words.filter_map(|w| w.strip_prefix('u')).find_map(|n| n.parse().ok()) else { continue };
+        let way = request.header("host").unwrap().to_owned();
+        assert_eq!(first[&(way, key)], "two", "{text}");
+    }
     drop((one, two, three));
 }
 

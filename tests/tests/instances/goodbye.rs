@@ -1,7 +1,8 @@
 //! GOAWAY: to callers in two steps, so that no stream is lost on its way, and from instances.
 
-use fourmi_tests::h2::{self, H2Client, Pieces, RawFrame, RawH2};
-use fourmi_tests::{Setup, Worker, eventually};
+use super::{ask, one};
+use fourmi_tests::h2::{self, H2Client, H2Worker, Pieces, RawFrame, RawH2};
+use fourmi_tests::{Setup, Worker, eventually, until};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,40 +101,46 @@ fn a_caller_is_told_twice_and_loses_no_stream() {
     assert_eq!(reconnects.into_inner(), 8);
 }
 
-/// An instance that takes the first stream of its first connection for one too many, and serves every other.
-fn forgetful(listener: &TcpListener, seen: &AtomicUsize) -> Option<()> {
-    let serve = |stream: &mut TcpStream, first: bool| {
-        let mut preface = [0; 24];
-        stream.read_exact(&mut preface).ok()?;
-        write(stream, SETTINGS, 0, 0, &[])?;
-        loop {
-            let mut head = [0; 9];
-            stream.read_exact(&mut head).ok()?;
-            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-            stream.read_exact(&mut payload).ok()?;
-            let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            match head[3] {
-                SETTINGS if head[4] & 1 == 0 => write(stream, SETTINGS, 1, 0, &[])?,
-                1 if first => {
-                    // The last stream that was taken is none.
-                    seen.fetch_add(1, Ordering::AcqRel);
-                    write(stream, GOAWAY, 0, 0, &[0; 8])?;
-                }
-                1 => {
-                    seen.fetch_add(1, Ordering::AcqRel);
-                    write(stream, 1, 5, id, &[0x88])?;
-                }
-                _ => {}
-            }
+/// An instance whose first connection is no good, and every other is; it counts the streams that it saw.
+fn instance(first: Option<u8>) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("h2c://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = seen.clone();
+    std::thread::spawn(move || {
+        for nth in 0.. {
+            let (Ok((stream, _)), counted) = (listener.accept(), counted.clone()) else { return };
+            // Before the first connection there is one that only asks whether somebody is there.
+            std::thread::spawn(move || serve(stream, nth == 1, first, &counted));
         }
-    };
-    for nth in 0.. {
-        let mut stream = listener.accept().ok()?.0;
-        // The first connection only asks whether somebody is there.
-        let first = nth == 1;
-        let _: Option<()> = serve(&mut stream, first);
+    });
+    (address, seen)
+}
+
+fn serve(mut stream: TcpStream, bad: bool, instead: Option<u8>, seen: &AtomicUsize) -> Option<()> {
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).ok()?;
+    write(&mut stream, SETTINGS, 0, 0, &[])?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).ok()?;
+        let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        match head[3] {
+            SETTINGS if head[4] & 1 == 0 => write(&mut stream, SETTINGS, 1, 0, &[])?,
+            1 => {
+                seen.fetch_add(1, Ordering::AcqRel);
+                match (bad, instead) {
+                    (false, _) => write(&mut stream, 1, 5, id, &[0x88])?,
+                    // The last stream that was taken is none.
+                    (true, Some(kind)) => write(&mut stream, kind, 0, 0, &[0; 8])?,
+                    (true, None) => {}
+                }
+            }
+            _ => {}
+        }
     }
-    None
 }
 
 fn write(stream: &mut TcpStream, kind: u8, flags: u8, id: u32, payload: &[u8]) -> Option<()> {
@@ -146,15 +153,30 @@ fn write(stream: &mut TcpStream, kind: u8, flags: u8, id: u32, payload: &[u8]) -
 
 #[test]
 fn a_stream_that_an_instance_did_not_take_has_not_run() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("h2c://{}", listener.local_addr().unwrap());
-    let seen = Arc::new(AtomicUsize::new(0));
-    let counted = seen.clone();
-    std::thread::spawn(move || forgetful(&listener, &counted));
+    let (address, seen) = instance(Some(GOAWAY));
     let fourmi = Setup::beside(&address).start();
     // A POST that may have run is not sent again; this one cannot have.
     let answer = fourmi.post("/buy", "", "");
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert_eq!(seen.load(Ordering::Acquire), 2);
     assert_eq!(fourmi.metrics().sum("fourmi_retries_total", &[("reason", "stale")]), 1.0);
+}
+
+#[test]
+fn a_dead_connection_is_not_what_proves_an_instance() {
+    // Somebody between forgot the first connection: nothing comes back on it, and it never ends.
+    let ((address, _), other) = (instance(None), H2Worker::replying(|_| http::Response::new(Pieces::default())));
+    let keys = "retries: {per_try: 200ms, budget: {least: 100}}, healthchecks: {passive: {ejection: {base: 500ms}}}";
+    let service =
+        format!("{{stock: {{algorithm: round-robin, address: [\"{address}\", \"{}\"], {keys}}}}}", other.address());
+    let fourmi = Setup::alone().outbound(service).start();
+    let becomes = |state: &str| {
+        until(state, || {
+            assert_eq!(ask(&fourmi, "stock").0, 200);
+            one(&fourmi, "stock", &address)["state"] == state
+        });
+    };
+    becomes("ejected");
+    becomes("healthy");
+    assert_eq!(one(&fourmi, "stock", &address)["ejections"], 1, "the first command after it was over a new connection");
 }
