@@ -76,6 +76,11 @@ impl Secured {
     /// Ready when there is something to read, or its end. What the session itself is told (tickets, new keys) is taken
     /// and is nothing to read.
     pub(super) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (wire, session) = self.session.get_mut();
+        // Most often nothing has come, and the session need not look for itself.
+        if session.wants_read() {
+            ready!(wire.stream.poll_read_ready(cx))?;
+        }
         ready!(Pin::new(&mut self.session).poll_fill_buf(cx))?;
         Poll::Ready(Ok(()))
     }

@@ -213,6 +213,11 @@ impl Stream {
         &self.socket
     }
 
+    /// Ready when there is something to read, or its end.
+    pub(super) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.read < self.prefix.len() { Poll::Ready(Ok(())) } else { self.socket.poll_read_ready(cx) }
+    }
+
     fn count(&self, n: usize) {
         if let Some(passed) = &self.passed {
             passed.set(passed.get() + n as u64);
