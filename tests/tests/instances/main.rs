@@ -3,7 +3,6 @@
 mod choice;
 mod goodbye;
 mod health;
-mod night;
 mod proxies;
 
 use fourmi_tests::{Fourmi, Worker};

@@ -1,6 +1,5 @@
 //! The bad night: instances freeze, die and grow slow under load, and no command fails.
 
-use super::shown;
 use fourmi_tests::net::Stream;
 use fourmi_tests::peers::Peer;
 use fourmi_tests::peers::instances::{instance, requests};
@@ -79,8 +78,8 @@ fn percentiles(told: &[Told], from: Instant, to: Instant) -> (f64, f64, usize) {
 
 /// Commands given to each instance so far, by its port.
 fn given(fourmi: &Fourmi) -> BTreeMap<u16, u64> {
-    let service = shown(fourmi, "stock");
-    let instances = service["instances"].as_array().unwrap();
+    let services = fourmi.admin("GET", "/api/v1/upstreams").json();
+    let instances = services[0]["instances"].as_array().unwrap();
     let port = |address: &str| address.rsplit(':').next().unwrap().parse().unwrap();
     instances.iter().map(|i| (port(i["address"].as_str().unwrap()), i["commands"].as_u64().unwrap())).collect()
 }
@@ -92,8 +91,12 @@ enum Sickness {
     Slow,
 }
 
+/// One night at a time: each measures.
+static NIGHT: Mutex<()> = Mutex::new(());
+
 /// A night with so many instances, of which the first ones fall sick.
 fn night(title: &str, of: usize, sick: &[Sickness], after: Duration) {
+    let _one = NIGHT.lock();
     let mut instances: Vec<Peer> = (0..of).map(|_| instance()).collect();
     let addresses: Vec<String> = instances.iter().map(|i| format!("\"http://127.0.0.1:{}\"", i.port)).collect();
     let fourmi = Setup::alone()
