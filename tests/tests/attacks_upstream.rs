@@ -259,3 +259,41 @@ fn broken_uploads_eject_nobody() {
         }
     }
 }
+
+#[test]
+fn an_instance_that_is_named_by_nothing_is_not_all_of_them() {
+    let worker = Worker::answering(OK);
+    let fourmi = service(&[worker.address()], "retries: 0");
+    for bad in ["", "%ff", "%"] {
+        let path = format!("/api/v1/upstreams/health?service=stock&state=down&instance={bad}");
+        assert!(fourmi.admin("POST", &path).status() >= 400, "{bad}");
+    }
+    assert_eq!(get(&fourmi, "/", ""), 200);
+}
+
+/// The same as above where both sides share connections.
+#[test]
+fn streams_that_are_left_give_back_what_they_held() {
+    let worker = H2Worker::replying(|_| http::Response::new(Pieces::of("ok")));
+    let fourmi = service(&[&worker.address()], "concurrency: {max: 4, queue: 50, wait: 1h}, retries: 0");
+    let running = || fourmi.metrics().sum("fourmi_commands_in_flight", &[]);
+    for round in 0..4 {
+        let mut raw = RawH2::connect(fourmi.outbound_port());
+        let lines = |method| {
+            [(":method", method), (":scheme", "http"), (":authority", "stock"), (":path", "/"), ("delay-ms", "60000")]
+        };
+        for n in 0..12 {
+            raw.headers(2 * n + 1, &lines(if n % 2 == 0 { "GET" } else { "PUT" }), n % 3 != 0);
+        }
+        until("they are on their way", || running() == 12.0);
+        match round % 2 {
+            0 => (0..12).for_each(|n| raw.frame(3, 0, 2 * n + 1, &8_u32.to_be_bytes())),
+            _ => drop(raw),
+        }
+        until("all is given back", || {
+            let now = stock(&fourmi);
+            now["instances"][0]["in_flight"] == 0 && now["waiting"] == 0 && running() == 0.0
+        });
+    }
+    assert_eq!(get(&fourmi, "/", ""), 200, "and there is room");
+}

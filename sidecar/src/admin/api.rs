@@ -128,7 +128,12 @@ fn health(head: &Parts, control: &dyn Control) -> Answer {
         _ => return problem(400, HOW),
     };
     let Some(service) = argument(head, "service") else { return problem(400, HOW) };
-    match control.set_health(&service, argument(head, "instance").as_deref(), hand) {
+    let instance = argument(head, "instance");
+    // One that is named and cannot be read, such as a variable that is not set, is not all of them.
+    if instance.is_none() && asked(head, "instance").is_some() {
+        return problem(400, HOW);
+    }
+    match control.set_health(&service, instance.as_deref(), hand) {
         Ok(now) => json_answer(200, &now),
         Err(why) => problem(404, &why),
     }

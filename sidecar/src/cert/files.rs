@@ -3,9 +3,9 @@
 use super::Failure;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 /// Bytes of one file.
@@ -14,6 +14,7 @@ const FILE_MAX: u64 = 1 << 20;
 const CERTIFICATES_MAX: usize = 1000;
 const KEY_MODE: u32 = 0o600;
 const CERTIFICATE_MODE: u32 = 0o644;
+const FOLDER_MODE: u32 = 0o755;
 
 /// What a file is for decides who may read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,15 @@ pub(super) fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDe
 }
 
 pub(super) fn folder(path: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(path).map_err(|e| cannot(path, &e))
+    // Who may write here may put other files in the place of ours, whatever the umask says.
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path).map_err(|e| cannot(path, &e))
+}
+
+/// Nobody else of us writes into the folder as long as this is held, where the file system has locks.
+pub(super) fn locked(folder: &Path) -> Option<File> {
+    let file = File::open(folder).ok()?;
+    file.lock().ok()?;
+    Some(file)
 }
 
 /// Writes a file that must not be there yet. On failure nothing of it stays.

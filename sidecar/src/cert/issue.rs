@@ -105,6 +105,7 @@ pub fn issue(asked: &Issue) -> Result<Issued, Failure> {
     let (certificate, key) = (asked.out.join(format!("{own}.pem")), asked.out.join(format!("{own}.key")));
     let renewed = certificate.exists();
     {
+        let _one = files::locked(&asked.out);
         // Both lie ready before either is replaced, so that they belong together again a moment later. The key goes
         // first: who looks when the certificate has changed finds its key.
         let new_key = Replacement::prepare(&key, Kind::Key, &pair.serialize_pem())?;

@@ -97,7 +97,10 @@ impl Pool {
 
     /// Puts another set in its place.
     pub fn replace(&self, mut members: Vec<Member>) {
-        members.truncate(INSTANCES_MAX);
+        if members.len() > INSTANCES_MAX {
+            tracing::warn!("a service of {} instances: {INSTANCES_MAX} of them are used", members.len());
+            members.truncate(INSTANCES_MAX);
+        }
         self.floor.set(members.iter().map(|m| m.standing.clone()).collect());
         let mut current = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         *current = members.into();
