@@ -14,6 +14,7 @@ pub mod gelf_http;
 pub mod go_gelf;
 pub mod graphite_web;
 pub mod http_sink;
+pub mod instances;
 pub mod loggly;
 pub mod netdata;
 pub mod oteltap;
@@ -131,6 +132,10 @@ impl Peer {
     pub fn kill_9(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+    /// Sends it a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal);
     }
     /// What it printed so far.
     pub fn output(&self) -> String {

@@ -189,7 +189,8 @@ fn argument(head: &Parts, key: &str) -> Option<String> {
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let [first, tail @ ..] = rest {
-        let escaped = || u8::from_str_radix(std::str::from_utf8(tail.get(..2)?).ok()?, 16).ok();
+        let digits = || tail.get(..2).filter(|two| two.iter().all(u8::is_ascii_hexdigit));
+        let escaped = || u8::from_str_radix(std::str::from_utf8(digits()?).ok()?, 16).ok();
         match (first, escaped()) {
             (b'%', Some(byte)) => {
                 out.push(byte);

@@ -41,7 +41,10 @@ pub fn init(asked: &Init) -> Result<Authority, Failure> {
     let pair = new_key()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "Fourmi CA");
+    let serial = serial()?;
+    // Some look up an authority by its name alone, so a new one for the same trust domain has another.
+    let short: String = serial.as_ref().iter().take(4).map(|b| format!("{b:02x}")).collect();
+    params.distinguished_name.push(DnType::CommonName, format!("Fourmi CA {short}"));
     if domain.len() <= ORGANIZATION_MAX {
         params.distinguished_name.push(DnType::OrganizationName, domain);
     }
@@ -49,7 +52,7 @@ pub fn init(asked: &Init) -> Result<Authority, Failure> {
     // It signs what services show, no other authorities.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.serial_number = Some(serial()?);
+    params.serial_number = Some(serial);
     let now = now();
     validity(&mut params, now - BACKDATED, now + i64::from(asked.days) * DAY);
     let pem = params.self_signed(&pair).map_err(|e| Failure::failed(format!("can't sign: {e}")))?.pem();

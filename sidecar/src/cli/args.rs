@@ -208,6 +208,14 @@ pub(crate) enum Command {
         #[arg(short = 'H', long = "header", value_name = "LINE")]
         headers: Vec<String>,
     },
+    /// List services and instances of a running Fourmi: health, load, ejections
+    #[command(
+        after_help = "Examples:\n  fourmi upstreams | grep ejected\n  fourmi upstreams set down stock http://10.0.0.7:8080\n  fourmi upstreams set auto stock"
+    )]
+    Upstreams {
+        #[command(subcommand)]
+        command: Option<UpstreamsCommand>,
+    },
     /// Print the version
     Version,
     /// Print a completion script
@@ -241,6 +249,40 @@ pub(crate) enum Command {
 pub(crate) enum ConfigCommand {
     /// Print every value that holds, and who gave it
     Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UpstreamsCommand {
+    /// Take an instance in or out by hand
+    Set {
+        /// `up` and `down` hold whatever is found out; `auto` goes back to that, and forgets what was counted
+        state: HandWord,
+        /// The service
+        service: String,
+        /// The instance's address, as `fourmi upstreams` shows it; without it, all of the service
+        instance: Option<String>,
+    },
+}
+
+/// What is done to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HandWord {
+    /// In
+    Up,
+    /// Out
+    Down,
+    /// As it is found out
+    Auto,
+}
+
+impl HandWord {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            HandWord::Up => "up",
+            HandWord::Down => "down",
+            HandWord::Auto => "auto",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -186,6 +186,22 @@ fn change(target: &Target, path: &str, patience: Duration) -> Result<Place, u8> 
     }
 }
 
+/// The body of a good answer, or the exit code.
+pub(super) fn answer(target: &Target, method: &str, path: &str) -> Result<String, u8> {
+    let place = find(target).map_err(|lost| lost.tell(target.json))?;
+    match ask(&place, method, path, true, PATIENCE) {
+        Ok(answer) if answer.good() => Ok(answer.body),
+        Ok(answer) => Err(refused(target, &place, path, &answer)),
+        Err(why) => Err(unreachable(&place, path, &why)),
+    }
+}
+
+/// The same for what is only nice to know: nothing is said when there is none.
+pub(super) fn quiet_answer(target: &Target, path: &str) -> Option<String> {
+    let place = find(target).ok()?;
+    ask(&place, "GET", path, true, PATIENCE).ok().filter(Answer::good).map(|answer| answer.body)
+}
+
 /// The flag, the environment, the configuration, the default.
 fn find(target: &Target) -> Result<Place, Lost> {
     locate(target, || crate::config::load(&target.load).map(|loaded| loaded.plan))

@@ -161,6 +161,11 @@ fn name<'h>(
 }
 
 impl Explained {
+    /// The service that it goes to.
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+
     /// Whether something would answer it.
     pub(crate) fn served(&self) -> bool {
         !self.instances.is_empty() && self.listener.is_some()

@@ -12,9 +12,10 @@ mod explain;
 mod log;
 mod out;
 mod show;
+mod upstreams;
 
 use crate::config::LoadOptions;
-use args::{Cli, Color, Command, ConfigCommand};
+use args::{Cli, Color, Command, ConfigCommand, UpstreamsCommand};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -63,7 +64,11 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Schema => out::json(&crate::config::schema()),
         Command::Env => show::env(&global),
         Command::Cert { command } => cert::cert(&global, command),
-        Command::Explain { request, headers } => show::explain(&global, &request, &headers),
+        Command::Explain { request, headers } => show::explain(&global, &target(), &request, &headers),
+        Command::Upstreams { command: None } => upstreams::list(&global, &target()),
+        Command::Upstreams { command: Some(UpstreamsCommand::Set { state, service, instance }) } => {
+            upstreams::set(&global, &target(), state, &service, instance.as_deref())
+        }
         Command::Version => show::version(&global),
         Command::Completion { shell } => show::completion(shell),
         Command::Man { directory } => show::man(directory.as_deref()),

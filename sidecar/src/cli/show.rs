@@ -1,7 +1,8 @@
 //! Subcommands that only print or write: validate, init, config show, schema, env, explain, version, man.
 
 use super::args::{Cli, Global, Output};
-use super::{explain, out};
+use super::client::Target;
+use super::{explain, out, upstreams};
 use crate::config::{self, LoadOptions, Loaded, Report};
 use clap::CommandFactory as _;
 use serde_json::json;
@@ -96,7 +97,7 @@ pub(crate) fn env(global: &Global) -> u8 {
     }
 }
 
-pub(crate) fn explain(global: &Global, request: &[String], headers: &[String]) -> u8 {
+pub(crate) fn explain(global: &Global, target: &Target, request: &[String], headers: &[String]) -> u8 {
     let loaded = match load(global) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -107,9 +108,21 @@ pub(crate) fn explain(global: &Global, request: &[String], headers: &[String]) -
             2
         }
         Ok(explained) => {
+            // What only a running one knows: which instance it would be.
+            let now = explained.served().then(|| upstreams::explained(target, explained.service())).flatten();
             let code = match global.json() {
-                true => out::json(&explained.json(&loaded.plan)),
-                false => out::result(&explained.text(&loaded.plan)),
+                true => {
+                    let mut all = explained.json(&loaded.plan);
+                    all["now"] = now.unwrap_or(serde_json::Value::Null);
+                    out::json(&all)
+                }
+                false => {
+                    let live = match &now {
+                        Some(now) => upstreams::explained_text(now),
+                        None => format!("{:<10} no running Fourmi was asked: none answers\n", "now"),
+                    };
+                    out::result(&(explained.text(&loaded.plan) + &live))
+                }
             };
             if code == 0 && !explained.served() { 1 } else { code }
         }

@@ -4,8 +4,10 @@ use super::stream::{Socket, Stream};
 use crate::tls::{self, Acceptor, Connector, Peer};
 use rustls::CommonState;
 use socket2::SockRef;
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
@@ -23,26 +25,37 @@ struct Wire {
 
 /// A session over a socket.
 #[derive(Debug)]
-pub struct Secured(TlsStream<Wire>);
+pub struct Secured {
+    session: TlsStream<Wire>,
+    failed: Failed,
+}
+
+/// What a session failed of, once it has: for those who are told less.
+pub(super) type Failed = Rc<RefCell<Option<io::Error>>>;
 
 impl Secured {
     pub(super) async fn accept(stream: Stream, acceptor: &Acceptor) -> io::Result<Box<Secured>> {
         let session = acceptor.accept(Wire { stream, left: 0 }).await?;
-        Ok(Box::new(Secured(session.into())))
+        Ok(Box::new(Secured { session: session.into(), failed: Failed::default() }))
     }
 
     pub(super) async fn connect(stream: Stream, host: &str, connector: &Connector) -> io::Result<Box<Secured>> {
         let session = connector.connect_now(host, Wire { stream, left: 0 }).await?;
-        Ok(Box::new(Secured(session.into())))
+        Ok(Box::new(Secured { session: session.into(), failed: Failed::default() }))
     }
 
     fn common(&self) -> (&Wire, &CommonState) {
-        self.0.get_ref()
+        self.session.get_ref()
     }
 
     /// The socket below.
     pub(super) fn socket(&self) -> &Socket {
         self.common().0.stream.socket()
+    }
+
+    /// What it failed of, now or later.
+    pub(super) fn failed(&self) -> Failed {
+        self.failed.clone()
     }
 
     /// Bytes that have left.
@@ -63,48 +76,78 @@ impl Secured {
     /// Ready when there is something to read, or its end. What the session itself is told (tickets, new keys) is taken
     /// and is nothing to read.
     pub(super) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (wire, session) = self.0.get_mut();
+        let (wire, session) = self.session.get_mut();
         // Most often nothing has come, and the session need not look for itself.
         if session.wants_read() {
             ready!(wire.stream.poll_read_ready(cx))?;
         }
-        ready!(Pin::new(&mut self.0).poll_fill_buf(cx))?;
+        ready!(Pin::new(&mut self.session).poll_fill_buf(cx))?;
         Poll::Ready(Ok(()))
     }
 
     /// Whether the other side has said nothing and has not ended the connection, asked of the system itself. A ticket
     /// that came in the meantime is no reason to give a connection up, so what lies there is taken into the session.
     pub(super) fn is_silent(&mut self) -> bool {
-        let TlsStream::Client(stream) = &mut self.0 else { return false };
+        matches!(self.hear(), Heard::Nothing)
+    }
+
+    /// Takes what lies in the socket, without the event loop.
+    fn hear(&mut self) -> Heard {
+        let TlsStream::Client(stream) = &mut self.session else { return Heard::Something(None) };
         let (wire, session) = stream.get_mut();
         for _ in 0..LOOKS_MAX {
             let read = match wire.stream.socket() {
                 Socket::Tcp(s) => session.read_tls(&mut &*SockRef::from(s)),
                 Socket::Unix(s) => session.read_tls(&mut &*SockRef::from(s)),
-                Socket::Tls(_) | Socket::Taken => return false,
+                Socket::Tls(_) | Socket::Taken => return Heard::Something(None),
             };
             match read {
-                Ok(0) => return false,
+                Ok(0) => return Heard::Something(None),
                 Ok(_) => match session.process_new_packets() {
                     Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
-                    _ => return false,
+                    Ok(_) => return Heard::Something(None),
+                    Err(e) => return Heard::Something(Some(e)),
                 },
-                Err(e) => return e.kind() == io::ErrorKind::WouldBlock,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Heard::Nothing,
+                Err(_) => return Heard::Something(None),
             }
         }
-        false
+        Heard::Something(None)
     }
+
+    /// A write that fails often has its reason in what the other side said before.
+    fn written<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(written, Poll::Ready(Err(_)))
+            && let Heard::Something(Some(e)) = self.hear()
+        {
+            *self.failed.borrow_mut() = Some(io::Error::new(io::ErrorKind::InvalidData, e));
+        }
+        written
+    }
+}
+
+/// What a look at a connection found.
+enum Heard {
+    /// Nothing for us.
+    Nothing,
+    /// Something, or the end, or what the session failed of.
+    Something(Option<rustls::Error>),
 }
 
 impl AsyncRead for Secured {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let read = Pin::new(&mut self.session).poll_read(cx, buf);
+        if let Poll::Ready(Err(e)) = &read {
+            *self.failed.borrow_mut() = tls::failure(e);
+        }
+        read
     }
 }
 
 impl AsyncWrite for Secured {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let written = Pin::new(&mut self.session).poll_write(cx, buf);
+        self.written(written)
     }
 
     fn poll_write_vectored(
@@ -112,7 +155,8 @@ impl AsyncWrite for Secured {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.session).poll_write_vectored(cx, bufs);
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -120,11 +164,12 @@ impl AsyncWrite for Secured {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        let flushed = Pin::new(&mut self.session).poll_flush(cx);
+        self.written(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.session).poll_shutdown(cx)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A byte stream over TCP or a unix socket, with the bytes already read for telling protocols apart put back.
 
+pub(super) use super::secured::Failed;
 use super::secured::Secured;
 use crate::tls::{Acceptor, Connector, Peer};
 use socket2::SockRef;
@@ -88,6 +89,11 @@ impl Socket {
     /// while, and what it did not take may have left in part.
     pub(super) fn left(&self) -> u64 {
         if let Socket::Tls(s) = self { s.left() } else { 0 }
+    }
+
+    /// What its session failed of, now or later; nothing ever where there is none.
+    pub(super) fn failed(&self) -> Failed {
+        if let Socket::Tls(s) = self { s.failed() } else { Failed::default() }
     }
 
     /// Who the other side is, if it is encrypted and the other side has shown a certificate.

@@ -89,7 +89,7 @@ impl Lane {
     }
 
     /// The way to a host that no configuration names.
-    pub(super) fn named(&self, host: &str, port: u16, own: &Rc<[u16]>) -> (Arc<str>, Rc<Cluster>) {
+    pub(super) fn named(&self, host: &str, port: u16, own: &Rc<[SocketAddr]>) -> (Arc<str>, Rc<Cluster>) {
         let key = format!("{host}:{port}");
         let mut named = self.named.borrow_mut();
         if let Some(known) = named.get_mut(&key) {
@@ -105,7 +105,8 @@ impl Lane {
         let target = Target { scheme: Scheme::Http, place: Place::Tcp(bare.to_owned(), port) };
         let service = self.label(host);
         let member = Member::new(target, Standing::new(false));
-        let kept = Kept::new(service.clone(), Pool::new(vec![member]), self.tell.clone(), own.clone());
+        let kept = Kept::new(service.clone(), Pool::new(vec![member]), self.tell.clone());
+        kept.keep_off(own.clone());
         let cluster = Cluster::new(kept, self.plain.clone(), false);
         named.insert(key, Named { service: service.clone(), cluster: cluster.clone(), used: Instant::now() });
         (service, cluster)
@@ -156,6 +157,6 @@ impl Lane {
 
 /// Services keep their connections and what is known of them over a change of plan.
 fn keep(kept: &Keeping, tell: &Rc<dyn Tell>, served: &Served) -> Rc<Kept> {
-    let made = || Kept::new(served.name.clone(), served.pool.clone(), tell.clone(), Rc::new([]));
+    let made = || Kept::new(served.name.clone(), served.pool.clone(), tell.clone());
     kept.borrow_mut().entry(Arc::as_ptr(&served.pool)).or_insert_with(made).clone()
 }

@@ -10,6 +10,7 @@ use crate::sink::Show;
 use crate::upstream::{Cluster, Kept, Policy, Pool};
 use ipnet::IpNet;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -41,8 +42,9 @@ pub struct Blueprint {
     pub worker: Option<Served>,
     /// Services of the outbound side.
     pub services: Vec<Served>,
-    /// Ports of our own listeners, to which nothing may be sent back.
-    pub own_ports: Vec<u16>,
+    /// Where we ourselves listen, to which nothing may be sent back; whether commands come in there, which services may
+    /// be sent to.
+    pub own: Vec<(SocketAddr, bool)>,
     /// Whether there is an outbound listener.
     pub outbound: bool,
     /// Whether a log sink listens.
@@ -68,24 +70,28 @@ pub struct Road {
     pub(super) none: Arc<str>,
     worker: Option<Way>,
     services: HashMap<Arc<str>, Way>,
-    own_ports: Rc<[u16]>,
+    own: Rc<[SocketAddr]>,
 }
 
 impl Road {
     /// Compiles a blueprint; `kept` finds or makes what this thread knows of a service.
     pub(super) fn new(blueprint: &Blueprint, kept: impl Fn(&Served) -> Rc<Kept>) -> Self {
-        let way = |served: &Served, route: Arc<str>| Way {
+        let all: Rc<[SocketAddr]> = blueprint.own.iter().map(|(at, _)| *at).collect();
+        let outbound: Rc<[SocketAddr]> =
+            blueprint.own.iter().filter(|(_, inbound)| !inbound).map(|(at, _)| *at).collect();
+        let way = |served: &Served, route: Arc<str>, own: &Rc<[SocketAddr]>| Way {
             service: served.name.clone(),
             route,
             explicit: false,
             cluster: {
                 let kept = kept(served);
                 kept.renew_after(blueprint.timeouts.upstream_age);
+                kept.keep_off(own.clone());
                 Cluster::new(kept, served.policy.clone(), true)
             },
         };
-        let worker = blueprint.worker.as_ref().map(|served| way(served, "worker".into()));
-        let services = blueprint.services.iter().map(|s| (s.name.clone(), way(s, s.name.clone()))).collect();
+        let worker = blueprint.worker.as_ref().map(|served| way(served, "worker".into(), &all));
+        let services = blueprint.services.iter().map(|s| (s.name.clone(), way(s, s.name.clone(), &outbound))).collect();
         Road {
             identity: blueprint.identity.clone(),
             rules: blueprint.rules.clone(),
@@ -102,7 +108,7 @@ impl Road {
             none: "".into(),
             worker,
             services,
-            own_ports: blueprint.own_ports.as_slice().into(),
+            own: all,
         }
     }
 
@@ -144,12 +150,12 @@ impl Road {
             None => 80,
         };
         // A command for our own address would come back to us for ever, or reach the admin API as a neighbour would.
-        if self.own_ports.contains(&port) && is_here(host) {
+        if self.own.iter().any(|own| own.port() == port) && is_here(host) {
             let detail =
                 format!("{} is this Fourmi itself; name a service in Host, or use this as http_proxy", head.authority);
             return Err(Fault::new(FaultKind::NoRoute, detail));
         }
-        let (service, cluster) = lane.named(host, port, &self.own_ports);
+        let (service, cluster) = lane.named(host, port, &self.own);
         Ok(Way { service: service.clone(), route: service, explicit: false, cluster })
     }
 }

@@ -45,9 +45,7 @@ pub(super) async fn connect(mut told: Told, way: Way, upgrade: Option<Upgrade>, 
         return refuse::refuse(told, Fault::new(FaultKind::BadRequest, "CONNECT is for HTTP/1.1 here"), body);
     };
     let picked = match way.cluster.pick(Instant::now(), &Choice::default(), &[]) {
-        Pick::One(endpoint) => {
-            endpoint.enter(way.cluster.most()).filter(|_| endpoint.admit()).map(|in_flight| (endpoint, in_flight))
-        }
+        Pick::One(endpoint) => endpoint.enter(way.cluster.most()).map(|in_flight| (endpoint, in_flight)),
         Pick::Full | Pick::None => None,
     };
     let Some((endpoint, in_flight)) = picked else {

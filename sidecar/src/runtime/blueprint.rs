@@ -7,10 +7,11 @@ use crate::pipeline::Blueprint;
 
 /// Draws the plan with the services of now.
 pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
-    let ports = plan.listeners.iter().filter_map(|l| match &l.bind {
-        Bind::Tcp(address) => Some(address.port()),
+    let listeners = plan.listeners.iter().filter_map(|l| match &l.bind {
+        Bind::Tcp(address) => Some((*address, l.direction == Direction::Inbound)),
         Bind::Unix(_) => None,
     });
+    let admin = plan.admin.as_ref().map(|a| (a.listen, false));
     Blueprint {
         identity: plan.identity.clone(),
         rules: plan.identify.clone(),
@@ -19,7 +20,7 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
         limits: plan.limits.clone(),
         worker: services.worker(),
         services: services.outbound(),
-        own_ports: ports.chain(plan.admin.as_ref().map(|a| a.listen.port())).collect(),
+        own: listeners.chain(admin).collect(),
         outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
         logs: !plan.logs.is_empty() || plan.spans.is_some(),
         show: plan.show.clone(),

@@ -18,14 +18,27 @@ const EXPIRES_SOON: i64 = 14 * DAY;
 const WARN_EVERY: Duration = Duration::from_secs(DAY as u64);
 const DAY: i64 = 24 * 60 * 60;
 
+/// What an instance is spoken to for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Use {
+    /// Commands of the worker. Its service may have the name of an outbound one.
+    Worker,
+    /// Commands of an outbound service.
+    Outbound,
+    /// Checks of the worker that have settings of their own.
+    WorkerChecks,
+    /// Those of an outbound service.
+    OutboundChecks,
+}
+
 /// Everything of this process that was read from such files.
 #[derive(Default)]
 pub(super) struct Certificates {
     acceptors: RefCell<HashMap<Bind, Acceptor>>,
-    /// By service, and whether HTTP/2 is asked for.
-    connectors: RefCell<HashMap<(Arc<str>, bool), Connector>>,
-    /// When a file was last warned of, and of which end.
-    warned: RefCell<HashMap<PathBuf, (i64, Instant)>>,
+    /// By service, whether HTTP/2 is asked for, and what for.
+    connectors: RefCell<HashMap<(Arc<str>, bool, Use), Connector>>,
+    /// What was said last of each file.
+    warned: RefCell<HashMap<PathBuf, Warning>>,
 }
 
 impl Certificates {
@@ -64,12 +77,12 @@ impl Certificates {
     }
 
     /// How instances of a service are spoken to in a scheme; none when it is not over TLS.
-    pub(super) fn connector(&self, service: &Arc<str>, scheme: Scheme, tls: &ClientTls) -> Option<Connector> {
+    pub(super) fn connector(&self, service: &Arc<str>, scheme: Scheme, tls: &ClientTls, of: Use) -> Option<Connector> {
         if !scheme.is_secure() {
             return None;
         }
         let mut connectors = self.connectors.borrow_mut();
-        let key = (service.clone(), scheme.is_two());
+        let key = (service.clone(), scheme.is_two(), of);
         match connectors.get(&key) {
             Some(known) if known.is_of(tls) => Some(known.clone()),
             _ => {
@@ -82,7 +95,7 @@ impl Certificates {
 
     /// Forgets services that the plan does not have.
     pub(super) fn retain(&self, services: &[Arc<str>]) {
-        self.connectors.borrow_mut().retain(|(service, _), _| services.contains(service));
+        self.connectors.borrow_mut().retain(|(service, ..), _| services.contains(service));
     }
 
     /// Looks at every file once, and says what changed.
@@ -91,7 +104,7 @@ impl Certificates {
         for (bind, acceptor) in self.acceptors.borrow().iter() {
             all.push((format!("listener {}", place(bind)), Watched::Acceptor(acceptor.clone())));
         }
-        for ((service, _), connector) in self.connectors.borrow().iter() {
+        for ((service, ..), connector) in self.connectors.borrow().iter() {
             all.push((format!("service {service}"), Watched::Connector(connector.clone())));
         }
         if all.is_empty() {
@@ -123,22 +136,33 @@ impl Certificates {
         warned.retain(|file, _| expiries.contains_key(file));
         for (file, at) in expiries {
             let left = at.saturating_sub(now);
-            let told = warned.get(file).is_some_and(|(of, when)| of == at && when.elapsed() < WARN_EVERY);
-            // The moment of its end is told, however short ago the last warning was.
-            let ends = left <= 0 && left > -2;
-            if left >= EXPIRES_SOON || (told && !ends) {
+            let warning = Warning { at: *at, expired: left <= 0, when: Instant::now() };
+            if left >= EXPIRES_SOON || warned.get(file).is_some_and(|last| last.is_enough(&warning)) {
                 continue;
             }
-            let file_name = file.display();
-            match left {
-                ..=0 => tracing::error!("the certificate in {file_name} has expired: renew it, no restart is needed"),
-                _ => tracing::warn!(
-                    "the certificate in {file_name} expires in {} days: renew it, no restart is needed",
-                    left / DAY
-                ),
+            let (name, days) = (file.display(), left / DAY);
+            if warning.expired {
+                tracing::error!("the certificate in {name} has expired: renew it, no restart is needed");
+            } else {
+                tracing::warn!("the certificate in {name} expires in {days} days: renew it, no restart is needed");
             }
-            warned.insert(file.clone(), (*at, Instant::now()));
+            warned.insert(file.clone(), warning);
         }
+    }
+}
+
+/// What was said of a file's end.
+struct Warning {
+    at: i64,
+    expired: bool,
+    when: Instant,
+}
+
+impl Warning {
+    /// Whether the next one says nothing new, and comes soon.
+    fn is_enough(&self, next: &Warning) -> bool {
+        let same = self.at == next.at && self.expired == next.expired;
+        same && next.when.saturating_duration_since(self.when) < WARN_EVERY
     }
 }
 
@@ -175,5 +199,31 @@ fn place(bind: &Bind) -> String {
     match bind {
         Bind::Tcp(address) => address.to_string(),
         Bind::Unix(path) => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_warned_of_once_a_day_and_when_something_is_new() {
+        let when = Instant::now();
+        let said = |at, expired, after| Warning { at, expired, when: when + after };
+        let last = said(5, false, Duration::ZERO);
+        assert!(last.is_enough(&said(5, false, WARN_EVERY / 2)));
+        assert!(!last.is_enough(&said(5, false, WARN_EVERY)));
+        assert!(!last.is_enough(&said(5, true, Duration::ZERO)), "it has expired");
+        assert!(!last.is_enough(&said(9, false, Duration::ZERO)), "it is another one");
+
+        let certificates = Certificates::default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
+        let files = [("late", 20 * DAY), ("soon", 3 * DAY), ("gone", -DAY)];
+        let all: BTreeMap<PathBuf, i64> = files.iter().map(|(f, left)| (PathBuf::from(f), now + left)).collect();
+        certificates.warn(&all);
+        let warned = |name: &str| certificates.warned.borrow().get(&PathBuf::from(name)).map(|w| w.expired);
+        assert_eq!((warned("late"), warned("soon"), warned("gone")), (None, Some(false), Some(true)));
+        certificates.warn(&BTreeMap::new());
+        assert!(certificates.warned.borrow().is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! The services of the plan on the control thread: their instances, and what checks them.
 
-use super::certificates::Certificates;
+use super::certificates::{Certificates, Use};
 use crate::config::{Address, Plan, Ready};
 use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Tell};
 use crate::pipeline::Served;
@@ -49,7 +49,7 @@ pub(super) struct Service {
     /// What is wrong with the answers.
     trouble: RefCell<HashMap<Name, String>>,
     follows: RefCell<HashMap<Name, JoinHandle<()>>>,
-    checks: RefCell<HashMap<Arc<str>, JoinHandle<()>>>,
+    checks: RefCell<HashMap<Arc<str>, (Member, JoinHandle<()>)>>,
 }
 
 /// What the plan says of it.
@@ -86,7 +86,7 @@ fn over(addresses: &[Address], scheme: Scheme) -> Option<Scheme> {
 }
 
 /// The sessions of `healthchecks.active` of the types https and grpcs.
-fn checked_over(policy: &Policy, tls: &ClientTls) -> Option<Connector> {
+fn checked_over(policy: &Policy, tls: &ClientTls) -> Option<(Scheme, ClientTls)> {
     let active = &policy.health.active;
     if active.is_off() || !active.speak.is_tls() {
         return None;
@@ -97,20 +97,26 @@ fn checked_over(policy: &Policy, tls: &ClientTls) -> Option<Connector> {
         ..tls.clone()
     };
     let scheme = if active.speak == Speak::Grpcs { Scheme::H2 } else { Scheme::Https };
-    Some(tls.lasting(scheme.alpn()))
+    Some((scheme, tls))
 }
 
 impl Services {
     /// Takes over a plan. Services that stay keep their instances, and those what is known of them.
     pub(super) fn follow(&self, plan: &Plan, certificates: &Certificates) {
-        let wanted = |name: &Arc<str>, addresses: &[Address], tls: &ClientTls, policy: &Arc<Policy>, check| Wanted {
+        let wanted = |name: &Arc<str>,
+                      addresses: &[Address],
+                      tls: &ClientTls,
+                      policy: &Arc<Policy>,
+                      check,
+                      of: (Use, Use)| Wanted {
             addresses: addresses.to_vec(),
             policy: policy.clone(),
             check,
             tls: Connectors {
-                one: over(addresses, Scheme::Https).and_then(|scheme| certificates.connector(name, scheme, tls)),
-                two: over(addresses, Scheme::H2).and_then(|scheme| certificates.connector(name, scheme, tls)),
-                check: checked_over(policy, tls),
+                one: over(addresses, Scheme::Https).and_then(|scheme| certificates.connector(name, scheme, tls, of.0)),
+                two: over(addresses, Scheme::H2).and_then(|scheme| certificates.connector(name, scheme, tls, of.0)),
+                check: checked_over(policy, tls)
+                    .and_then(|(scheme, tls)| certificates.connector(name, scheme, &tls, of.1)),
             },
             zone: plan.zone.clone(),
         };
@@ -129,7 +135,14 @@ impl Services {
             Service::renewed(
                 old,
                 &plan.identity.service,
-                wanted(&plan.identity.service, &w.addresses, &w.tls, &w.policy, check),
+                wanted(
+                    &plan.identity.service,
+                    &w.addresses,
+                    &w.tls,
+                    &w.policy,
+                    check,
+                    (Use::Worker, Use::WorkerChecks),
+                ),
             )
         });
         let mut outbound = self.outbound.borrow_mut();
@@ -139,7 +152,9 @@ impl Services {
             .iter()
             .map(|s| {
                 let old = old.iter().find(|o| o.name == s.name).cloned();
-                Service::renewed(old, &s.name, wanted(&s.name, &s.addresses, &s.tls, &s.policy, checked(&s.policy)))
+                let of = (Use::Outbound, Use::OutboundChecks);
+                let wanted = wanted(&s.name, &s.addresses, &s.tls, &s.policy, checked(&s.policy), of);
+                Service::renewed(old, &s.name, wanted)
             })
             .collect();
     }
@@ -149,7 +164,7 @@ impl Services {
         if self.dns.borrow().as_ref() != Some(dns) {
             *self.dns.borrow_mut() = Some(dns.clone());
             *self.resolver.borrow_mut() = Rc::new(Resolver::new(dns.clone()));
-            self.all().iter().for_each(|s| s.stop(&s.follows));
+            self.all().iter().for_each(|s| s.stop_look_ups());
         }
         let resolver = self.resolver.borrow().clone();
         for service in self.all() {
@@ -194,7 +209,7 @@ impl Service {
                 };
                 *service.wanted.borrow_mut() = wanted;
                 if other {
-                    service.stop(&service.checks);
+                    service.stop_checks();
                     let gated = service.wanted.borrow().is_gated();
                     service.members().iter().for_each(|m| m.standing.forget_checks(gated));
                 }
@@ -323,8 +338,10 @@ impl Service {
         let wanted = self.wanted.borrow();
         let permits = wanted.policy.health.active.permits();
         let mut checks = self.checks.borrow_mut();
-        checks.retain(|label, task| {
-            let stays = members.iter().any(|m| m.label == *label);
+        checks.retain(|label, (checked, task)| {
+            // The same place may be reached in another way, or be another name's now.
+            let is_same = |m: &Member| m.target == checked.target && m.addresses == checked.addresses;
+            let stays = members.iter().any(|m| m.label == *label && is_same(m));
             if !stays {
                 task.abort();
             }
@@ -349,14 +366,16 @@ impl Service {
             };
             let counted = || Counted::new(Rc::new(Silent), ConnectionSide::Upstream);
             let task = keep_checking(instance, wanted.check.clone(), counted, tell);
-            checks.insert(member.label.clone(), tokio::task::spawn_local(task));
+            checks.insert(member.label.clone(), (member.clone(), tokio::task::spawn_local(task)));
         }
     }
 
-    fn stop<K>(&self, tasks: &RefCell<HashMap<K, JoinHandle<()>>>) {
-        for (_, task) in tasks.borrow_mut().drain() {
-            task.abort();
-        }
+    fn stop_look_ups(&self) {
+        self.follows.borrow_mut().drain().for_each(|(_, task)| task.abort());
+    }
+
+    fn stop_checks(&self) {
+        self.checks.borrow_mut().drain().for_each(|(_, (_, task))| task.abort());
     }
 }
 
@@ -369,8 +388,8 @@ impl Wanted {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.stop(&self.follows);
-        self.stop(&self.checks);
+        self.stop_look_ups();
+        self.stop_checks();
     }
 }
 

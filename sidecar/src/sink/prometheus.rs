@@ -168,13 +168,10 @@ fn levels(out: &mut String, registry: &Registry) {
     for ((service, state), n) in &registry.instances() {
         line(out, metric::INSTANCES, &[("service", service), ("state", state)], n);
     }
-    let certificates = registry.certificates();
-    if !certificates.is_empty() {
-        let name = metric::CERTIFICATE_EXPIRES;
-        family(out, name, "gauge", "When the certificates of a file expire, in seconds since 1970.");
-        for (file, at) in &certificates {
-            line(out, name, &[("file", file)], at);
-        }
+    let name = metric::CERTIFICATE_EXPIRES;
+    family(out, name, "gauge", "When the certificates of a file expire, in seconds since 1970.");
+    for (file, at) in &registry.certificates() {
+        line(out, name, &[("file", file)], at);
     }
 }
 

@@ -31,7 +31,7 @@ pub struct ServerTls {
     /// Certificates, chosen by the name that a caller asks for; the first for all others.
     pub pairs: Vec<Pair>,
     /// Whether the pairs stand under `certificates`, for messages.
-    pub(super) listed: bool,
+    pub(crate) listed: bool,
     /// PEM file of the authorities of callers' certificates; without it callers are not asked for one.
     pub client_ca: Option<PathBuf>,
     /// Callers without a certificate are let in too.

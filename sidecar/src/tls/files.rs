@@ -6,6 +6,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Certificates of one file; a system's whole list has some 150.
@@ -81,12 +84,20 @@ fn read(path: &Path, key: &'static str) -> Result<Vec<u8>, Trouble> {
         let words = format!("{} cannot be read ({e})", path.display());
         Trouble::new(key, words, format!("correct `{key}` or the file"))
     };
-    let length = std::fs::metadata(path).map_err(trouble)?.len();
-    if length > FILE_MAX {
-        let words = format!("{} is larger than {} MiB", path.display(), FILE_MAX >> 20);
-        return Err(Trouble::new(key, words, "name a PEM file"));
+    let bad = |what: String| Trouble::new(key, format!("{} {what}", path.display()), "name a PEM file");
+    // A pipe would be waited for, and a device never ends.
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(trouble)?;
+    let about = file.metadata().map_err(trouble)?;
+    if !about.is_file() {
+        let what = if about.is_dir() { "is a folder" } else { "is no file" };
+        return Err(bad(what.to_owned()));
     }
-    std::fs::read(path).map_err(trouble)
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(trouble)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(bad(format!("is larger than {} MiB", FILE_MAX >> 20)));
+    }
+    Ok(bytes)
 }
 
 fn said(error: &pem::Error) -> String {

@@ -140,6 +140,10 @@ impl<S: Settings> Kept<S> {
         }
         let made = settings.make();
         let mut now = self.now();
+        if !Arc::ptr_eq(&now.settings, &settings) {
+            // Others took their place meanwhile.
+            return Look::Same;
+        }
         match made {
             Ok((made, expiries)) => {
                 (now.made, now.expiries, now.stamp, now.bad) = (Ok(Arc::new(made)), expiries, seen, None);

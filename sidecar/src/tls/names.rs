@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+/// How identities begin that are more than a name.
+const SPIFFE: &str = "spiffe://";
 /// The longest identity that is shown.
 const IDENTITY_MAX: usize = 255;
 /// Names of one certificate that are looked at.
@@ -60,20 +62,31 @@ pub(super) fn identity(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
     };
     if let Ok(Some(names)) = parsed.subject_alternative_name() {
         let names = || names.value.general_names.iter().take(NAMES_MAX);
-        let spiffe = names().find_map(|n| match n {
-            GeneralName::URI(uri) => Some(*uri).filter(|u| u.starts_with("spiffe://")).filter(fits),
+        let mut spiffe = names().filter_map(|n| match n {
+            GeneralName::URI(uri) if is_spiffe(uri) => Some(*uri),
             _ => None,
         });
+        // Who has two has none (X.509-SVID, 2), nor another name instead.
+        match (spiffe.next(), spiffe.next()) {
+            (Some(one), None) => return Some(one).filter(fits).map(Arc::from),
+            (Some(_), Some(_)) => return None,
+            (None, _) => {}
+        }
         let host = || {
             names().find_map(|n| match n {
-                GeneralName::DNSName(host) => Some(*host).filter(fits),
+                GeneralName::DNSName(host) => Some(*host).filter(fits).filter(|host| !is_spiffe(host)),
                 _ => None,
             })
         };
-        if let Some(name) = spiffe.or_else(host) {
+        if let Some(name) = host() {
             return Some(name.into());
         }
     }
     let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
-    Some(name).filter(fits).map(Arc::from)
+    // What an authority lets people call themselves is no identity of that kind.
+    Some(name).filter(fits).filter(|name| !is_spiffe(name)).map(Arc::from)
+}
+
+fn is_spiffe(name: &str) -> bool {
+    name.get(..SPIFFE.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SPIFFE))
 }

@@ -83,6 +83,8 @@ impl Breaker {
     /// A command has ended.
     pub fn ended(&self, settings: &Settings, pass: Pass, failed: bool, now: Instant) -> Option<Moved> {
         match (pass, self.state.get()) {
+            // Another trial was faster.
+            (Pass::Yes | Pass::Trial, State::Closed) => self.count(settings, failed, now),
             (Pass::Trial, _) if failed => {
                 self.state.set(State::Open(now + settings.open));
                 None
@@ -92,7 +94,6 @@ impl Breaker {
                 self.begin(now);
                 Some(Moved::Closed)
             }
-            (Pass::Yes, State::Closed) => self.count(settings, failed, now),
             // It was sent before the breaker opened.
             _ => None,
         }
@@ -100,9 +101,14 @@ impl Breaker {
 
     /// The command that was to find out ended without telling anything: its caller left, or it was refused before.
     pub fn given_up(&self, pass: Pass, now: Instant) {
-        if pass == Pass::Trial {
+        if pass == Pass::Trial && matches!(self.state.get(), State::HalfOpen(_)) {
             self.state.set(State::Open(now));
         }
+    }
+
+    /// Nobody asks it any more; whether it was open.
+    pub fn reset(&self) -> bool {
+        self.state.replace(State::Closed) != State::Closed
     }
 
     fn begin(&self, now: Instant) {
@@ -167,5 +173,12 @@ mod tests {
         }
         assert_eq!(b.admit(&s, at(2100)), Pass::Trial);
         assert_eq!(b.admit(&s, at(2200)), Pass::Trial);
+        // Both come back: it closes once, and what the slower one says counts like any other.
+        assert_eq!(b.ended(&s, Pass::Trial, false, at(2210)), Some(Moved::Closed));
+        assert_eq!(b.ended(&s, Pass::Trial, false, at(2220)), None);
+        assert_eq!(b.ended(&s, Pass::Trial, true, at(2220)), None);
+        b.given_up(Pass::Trial, at(2230));
+        assert_eq!(b.admit(&s, at(2230)), Pass::Yes);
+        assert!(!b.reset());
     }
 }

@@ -11,6 +11,7 @@ use super::{Endpoint, Policy};
 use crate::exchange::{Tell, Timeouts};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,8 +30,8 @@ pub struct Kept {
 
 impl Kept {
     /// Nothing yet of the instances of a pool.
-    pub fn new(name: Arc<str>, pool: Arc<Pool>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
-        let around = Around::new(pool.clone(), tell, own);
+    pub fn new(name: Arc<str>, pool: Arc<Pool>, tell: Rc<dyn Tell>) -> Rc<Self> {
+        let around = Around::new(pool.clone(), tell);
         Rc::new(Kept {
             name,
             pool,
@@ -57,6 +58,18 @@ impl Kept {
         self.around.age.set(age);
     }
 
+    /// No instance may turn out to be one of these, where we ourselves listen.
+    pub fn keep_off(&self, own: Rc<[SocketAddr]>) {
+        *self.around.own.borrow_mut() = own;
+    }
+
+    /// The circuit breaker is not asked any more.
+    fn forget_breaker(&self) {
+        if self.breaker.reset() {
+            self.pool.breaker(false);
+        }
+    }
+
     fn budget(&self, share: super::budget::Share) -> Rc<Budget> {
         let mut budget = self.budget.borrow_mut();
         match &*budget {
@@ -67,6 +80,12 @@ impl Kept {
                 made
             }
         }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.forget_breaker();
     }
 }
 
@@ -114,6 +133,9 @@ impl Cluster {
     pub fn new(kept: Rc<Kept>, policy: Arc<Policy>, holds: bool) -> Rc<Self> {
         let budget = kept.budget(policy.retries.budget);
         kept.around.slow_start.set(policy.balance.slow_start);
+        if policy.breaker.is_none() {
+            kept.forget_breaker();
+        }
         let balancer = Balancer::new::<Rc<Endpoint>>(policy.balance.algorithm, &[]);
         let none = Rc::new(Set { version: u64::MAX, endpoints: Vec::new(), balancer });
         Rc::new(Cluster { kept, policy, budget, holds, set: RefCell::new(none) })
@@ -155,8 +177,8 @@ impl Cluster {
         let endpoints = members
             .iter()
             .map(|member| match known.get(&member.label) {
-                // Who trusts others now does not use connections of before.
-                Some(endpoint) if endpoint.tls == member.tls => {
+                // Who trusts others now, or wants another name in the certificate, does not use connections of before.
+                Some(endpoint) if endpoint.tls == member.tls && endpoint.target == member.target => {
                     endpoint.moved(member);
                     endpoint.clone()
                 }
@@ -185,7 +207,9 @@ impl Cluster {
         let free = |e: &Rc<Endpoint>| {
             e.available(now) && (tried.is_empty() || !tried.iter().any(|t| Rc::ptr_eq(t, e))) && e.has_room(most)
         };
+        // A key stays with its instance: only its own keys find out whether a suspect one is well.
         if self.kept.around.suspects.get() > 0
+            && choice.key.is_none()
             && let Some(suspect) = set.endpoints.iter().find(|e| e.suspect() && e.weight() > 0 && free(e))
         {
             return Pick::One(suspect.clone());

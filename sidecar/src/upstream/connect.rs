@@ -52,6 +52,19 @@ pub async fn secure(socket: Socket, target: &Target, connector: &Connector) -> i
     Ok(socket)
 }
 
+/// Whether one of these addresses is that of a listener.
+pub(super) fn reaches(addresses: &[SocketAddr], listeners: &[SocketAddr]) -> bool {
+    let is = |to: &SocketAddr, listener: &SocketAddr| {
+        let (ip, at) = (to.ip().to_canonical(), listener.ip().to_canonical());
+        let same = ip == at
+            || (at.is_unspecified() && is_this_machine(ip))
+            // What is sent to no address in particular arrives at the loopback one.
+            || (ip.is_unspecified() && at.is_loopback());
+        to.port() == listener.port() && same
+    };
+    addresses.iter().any(|to| listeners.iter().any(|listener| is(to, listener)))
+}
+
 /// Whether an address is one of this machine's, however it is written.
 pub(super) fn is_this_machine(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();

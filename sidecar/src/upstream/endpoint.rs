@@ -2,7 +2,7 @@
 
 use super::balance::{Ewma, Peer, SlowStart};
 use super::connect::{self, secure};
-use super::health::{Change, Passive, Report, Standing};
+use super::health::{Change, Passive, Report, Standing, Trial};
 use super::pool::{Load, Loads, Member, Pool};
 use super::queue::Queue;
 use super::target::{Place, Target};
@@ -79,21 +79,21 @@ pub struct Around {
     pub(super) suspects: Cell<u32>,
     /// How old a connection may get.
     pub(super) age: Cell<Duration>,
-    /// Ports of this process, which a host that a caller merely names may not turn out to be.
-    own: Rc<[u16]>,
+    /// Where this process listens, which an instance may not turn out to be: commands would go round.
+    pub(super) own: RefCell<Rc<[SocketAddr]>>,
     tell: Rc<dyn Tell>,
 }
 
 impl Around {
     /// A service without instances.
-    pub fn new(pool: Arc<Pool>, tell: Rc<dyn Tell>, own: Rc<[u16]>) -> Rc<Self> {
+    pub fn new(pool: Arc<Pool>, tell: Rc<dyn Tell>) -> Rc<Self> {
         Rc::new(Around {
             queue: Queue::new(pool.counter()),
             pool,
             slow_start: Cell::default(),
             suspects: Cell::new(0),
             age: Cell::new(Timeouts::default().upstream_age),
-            own,
+            own: RefCell::new(Rc::new([])),
             tell,
         })
     }
@@ -156,12 +156,15 @@ impl Endpoint {
         self.load.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Takes a place for a command, if one of `max` is free.
+    /// Takes a place for a command that is sent at once, if one of `max` is free; one at a time at an instance that has
+    /// to prove itself.
     pub fn enter(self: &Rc<Self>, max: Option<u32>) -> Option<InFlight> {
         if max.is_some_and(|max| !self.loads.take(max)) {
             return None;
         }
-        Some(InFlight::new(self, max.is_some()))
+        let mut in_flight = InFlight::new(self, max.is_some());
+        in_flight.trial = Some(self.standing.admit()?);
+        Some(in_flight)
     }
 
     /// Whether one of `max` places is free.
@@ -178,11 +181,6 @@ impl Endpoint {
     /// while any.
     pub(super) fn is_trial(&self, now: Instant) -> bool {
         self.standing.next_try().is_some_and(|since| now < since + TRIALS_OF_ALL)
-    }
-
-    /// Lets a command in that is sent at once: one at a time into an instance that has to prove itself.
-    pub fn admit(&self) -> bool {
-        self.standing.admit()
     }
 
     /// Whether its last connection failed.
@@ -215,7 +213,7 @@ impl Endpoint {
         }
         self.standing.set_reached(false);
         // What was connected before belongs to the process that is gone.
-        self.close_idle();
+        self.leave_connections();
         self.addresses.borrow_mut().looked_up = None;
     }
 
@@ -248,7 +246,7 @@ impl Endpoint {
             Change::Ejected(time) => {
                 tracing::warn!(instance = &*self.label, "ejected for {time:?}: {report}");
                 // Its connections may be as sick as it is.
-                self.close_idle();
+                self.leave_connections();
             }
             Change::Spared => {
                 tracing::warn!(instance = &*self.label, "not ejected, too few would be left: {report}");
@@ -261,6 +259,8 @@ impl Endpoint {
     /// It is given a command; lets one exchange try a suspect instance while the others keep away.
     pub fn reserve(&self, now: Instant, until: Instant) {
         self.used.set(now);
+        // Only this thread writes them.
+        self.load.commands.store(self.load.commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         if let Some(d) = self.down.get() {
             self.down.set(Some(Down { until, ..d }));
         }
@@ -327,10 +327,7 @@ impl Endpoint {
             }
         }
         let addresses = self.addresses.borrow().known.clone();
-        if let Place::Tcp(_, port) = place
-            && self.around.own.contains(port)
-            && addresses.iter().any(|a| connect::is_this_machine(a.ip()))
-        {
+        if connect::reaches(&addresses, &self.around.own.borrow()) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "that is this Fourmi itself"));
         }
         connect::connect(place, &addresses).await
@@ -380,8 +377,11 @@ impl Endpoint {
         self.load.idle.store(u32::try_from(n).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    fn close_idle(&self) {
+    /// No further command goes over a connection of before; what runs over a shared one goes on.
+    fn leave_connections(&self) {
         self.idle.borrow_mut().clear();
+        self.count_idle(0);
+        *self.two.borrow_mut() = None;
     }
 
     /// Whether it is spoken to in HTTP/2.
@@ -474,6 +474,8 @@ pub struct InFlight {
     endpoint: Rc<Endpoint>,
     /// It holds one of a limited number of places.
     limited: bool,
+    /// What it owes the instance's health.
+    trial: Option<Trial>,
 }
 
 impl InFlight {
@@ -481,8 +483,7 @@ impl InFlight {
         let load = &endpoint.load;
         // Only this thread writes them.
         load.in_flight.store(load.in_flight.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
-        load.commands.store(load.commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        InFlight { endpoint: endpoint.clone(), limited }
+        InFlight { endpoint: endpoint.clone(), limited, trial: None }
     }
 }
 
@@ -490,6 +491,9 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let in_flight = &self.endpoint.load.in_flight;
         in_flight.store(in_flight.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        if let Some(trial) = self.trial {
+            self.endpoint.standing.give_up(trial);
+        }
         if self.limited {
             self.endpoint.loads.give();
             self.endpoint.around.queue.call();

@@ -58,6 +58,7 @@ impl Member {
     /// Whether a set that has this one instead is the same.
     pub fn is_same(&self, other: &Member) -> bool {
         self.label == other.label
+            && self.target == other.target
             && self.addresses == other.addresses
             && (self.weight, self.priority, self.near) == (other.weight, other.priority, other.near)
             && self.tls == other.tls

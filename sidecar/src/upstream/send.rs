@@ -13,12 +13,17 @@ use super::{Choice, Cluster, Endpoint, InFlight, Retries};
 use crate::codec::Stream;
 use crate::codec::client::{Http1, OwnBody, Received, ReceivedBody};
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Source, Tell, Timeouts};
+use crate::exchange::{
+    Body, BodyError, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Source, Stage, Tell, Timeouts,
+};
 use attempt::{Failed, once};
 use bytes::{Bytes, BytesMut};
-use http::Method;
+use http::{HeaderMap, Method};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// How often one command may meet a connection that died before a byte of it was written.
@@ -101,6 +106,19 @@ pub struct Task<'a> {
     pub tell: &'a dyn Tell,
 }
 
+impl Task<'_> {
+    /// Whether it is the caller that time ran out with: it has not finished its request, or has no patience.
+    fn is_callers_fault(&self) -> bool {
+        let since = self.ex.timings.sent.unwrap_or(self.ex.timings.start);
+        is_hurried(self.ex, self.by, since) || self.upload.is_some_and(|u| u.is_awaited())
+    }
+}
+
+/// Whether a deadline of the caller's own left too little time to say anything of an instance.
+fn is_hurried(ex: &Exchange, by: Instant, since: Instant) -> bool {
+    ex.deadline == Some(by) && by.saturating_duration_since(since) < HURRIED
+}
+
 /// Why there is no answer.
 pub enum Failure {
     /// This happened.
@@ -142,17 +160,17 @@ async fn guarded(cluster: &Cluster, task: &mut Task<'_>, settings: &breaker::Set
         Pass::No(left) => return Err(left_alone(left).into()),
         pass => pass,
     };
+    let mut trying = Trying { breaker, pass };
     let result = attempts(cluster, task).await;
     let now = Instant::now();
     let failed = match &result {
         Ok(sent) => sent.status >= 500,
+        Err(Failure::Late) if task.is_callers_fault() => return result,
         Err(Failure::Late) => true,
         Err(Failure::Fault(fault)) if fault.kind.side() == crate::exchange::Side::Upstream => true,
-        Err(Failure::Fault(_)) => {
-            breaker.given_up(pass, now);
-            return result;
-        }
+        Err(Failure::Fault(_)) => return result,
     };
+    trying.pass = Pass::Yes;
     match breaker.ended(settings, pass, failed, now) {
         Some(Moved::Opened) => {
             cluster.pool().breaker(true);
@@ -165,6 +183,20 @@ async fn guarded(cluster: &Cluster, task: &mut Task<'_>, settings: &breaker::Set
         None => {}
     }
     result
+}
+
+/// A command on its way; one that leaves without telling anything leaves the finding out to the next.
+struct Trying<'a> {
+    breaker: &'a breaker::Breaker,
+    pass: Pass,
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        if self.pass == Pass::Trial {
+            self.breaker.given_up(self.pass, Instant::now());
+        }
+    }
 }
 
 fn left_alone(left: Duration) -> Fault {
@@ -188,16 +220,14 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         again.whole = again.copy.is_some();
     }
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    let mut unsent = 0;
+    let (mut unsent, mut kept) = (0, true);
     // Why the last instance was left, and its answer, which is better than none.
     let mut last: Option<Box<Fault>> = None;
     let mut answer: Option<Box<Sent>> = None;
     loop {
         let now = Instant::now();
         let found = match cluster.pick(now, &choice, &tried) {
-            super::Pick::One(e) if cluster.queue().is_empty() => {
-                e.enter(most).filter(|_| e.admit()).map(|in_flight| (e, in_flight))
-            }
+            super::Pick::One(e) if cluster.queue().is_empty() => e.enter(most).map(|in_flight| (e, in_flight)),
             _ => None,
         };
         let (endpoint, in_flight, begun) = match found {
@@ -209,6 +239,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                     by,
                     hold: timeouts.hold,
                     last: last.as_deref(),
+                    waits: answer.is_none(),
                 };
                 match Box::pin(find::find(cluster, &mut tried, search)).await {
                     Ok((endpoint, in_flight)) => (endpoint, in_flight, Instant::now()),
@@ -230,9 +261,9 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             Some(most) if again.is_possible() => by.min(begun + most),
             _ => by,
         };
-        let going = attempt::Going { timeouts, limit, early, now: begun };
+        let going = attempt::Going { timeouts, limit, early, now: begun, kept };
         let (endpoint, result) = match cluster.policy.hedge {
-            Some(after) if again.whole && hedge::is_read(&ex.request.method) => {
+            Some(after) if again.is_bare() && hedge::is_read(&ex.request.method) => {
                 let both =
                     Box::pin(hedge::once(cluster, &choice, (endpoint, in_flight), &ex.request, going, after, tell))
                         .await;
@@ -286,6 +317,12 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                 ex.attempt_failed(&endpoint.label, Instant::now(), FaultKind::Broken, why);
                 tell.retried("stale");
             }
+            // It may have run, so this is done once, and over a connection that cannot have died of age.
+            Err(Failed::Stale) => {
+                kept = false;
+                ex.attempt_failed(&endpoint.label, Instant::now(), FaultKind::Broken, "a kept connection ended");
+                tell.retried("stale");
+            }
             Err(Failed::Unsent) => {
                 let detail = format!("{} closes every connection", endpoint.label);
                 return Err(Fault::new(FaultKind::Unreachable, detail).into());
@@ -293,8 +330,9 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             Err(Failed::Late) => {
                 let now = Instant::now();
                 // A caller that does not finish its request, or has no patience, says nothing of the instance.
-                let hurried = limit == by && ex.deadline == Some(by) && limit.duration_since(begun) < HURRIED;
+                let hurried = limit == by && is_hurried(ex, by, begun);
                 if !hurried && upload.is_none_or(|u| !u.is_awaited()) {
+                    endpoint.slower_than(now.saturating_duration_since(begun), now);
                     endpoint.report(passive, Report::Timeout);
                 }
                 if now >= by {
@@ -341,12 +379,17 @@ struct Again {
     /// Attempts that are left.
     left: u32,
     /// Its body, to be sent again.
-    copy: Option<Bytes>,
+    copy: Option<Copy>,
     /// Its body is none, or there is a copy.
     whole: bool,
 }
 
 impl Again {
+    /// There is no body.
+    fn is_bare(&self) -> bool {
+        self.whole && self.copy.is_none()
+    }
+
     fn is_possible(&self) -> bool {
         self.repeat && self.whole && self.left > 0
     }
@@ -370,18 +413,17 @@ impl Again {
     }
 
     fn restore(&self, body: &mut Body) {
-        *body = self.copy.clone().map_or(Body::Empty, Body::from);
+        *body = self.copy.as_ref().map_or(Body::Empty, Copy::body);
     }
 }
 
 /// Reads a body of known length that is not too long, so that it can be sent twice.
-async fn copied(body: &mut Body, most: usize, by: Instant) -> Result<Option<Bytes>, Failure> {
-    use http_body::Body as _;
+async fn copied(body: &mut Body, most: usize, by: Instant) -> Result<Option<Copy>, Failure> {
     let fits = body.size_hint().exact().is_some_and(|n| n <= most as u64);
     if !fits {
         return Ok(None);
     }
-    let mut all = BytesMut::new();
+    let (mut all, mut trailers) = (BytesMut::new(), None);
     loop {
         match until(by, body.frame()).await {
             Err(Elapsed) => return Err(Failure::Late),
@@ -389,16 +431,54 @@ async fn copied(body: &mut Body, most: usize, by: Instant) -> Result<Option<Byte
             Ok(Some(Err(_))) => {
                 return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off").into());
             }
-            Ok(Some(Ok(frame))) => {
-                if let Some(data) = frame.data_ref() {
-                    all.extend_from_slice(data);
-                }
-            }
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => all.extend_from_slice(&data),
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            },
         }
     }
-    let all = all.freeze();
-    *body = Body::from(all.clone());
-    Ok(Some(all))
+    let copy = Copy { data: all.freeze(), trailers };
+    *body = copy.body();
+    Ok(Some(copy))
+}
+
+/// A body that can be sent more than once.
+#[derive(Clone)]
+struct Copy {
+    data: Bytes,
+    /// Only HTTP/2 has some behind a known length.
+    trailers: Option<HeaderMap>,
+}
+
+impl Copy {
+    fn body(&self) -> Body {
+        match self.trailers {
+            None => Body::from(self.data.clone()),
+            Some(_) => Body::staged(Box::new(self.clone())),
+        }
+    }
+}
+
+impl Stage for Copy {}
+
+impl HttpBody for Copy {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.data.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))));
+        }
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.len() as u64)
+    }
 }
 
 #[cfg(test)]

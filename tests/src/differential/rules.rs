@@ -98,6 +98,9 @@ pub(super) fn unfinished(case: &Case<'_>) -> bool {
         && case.at.is_cut_off()
 }
 
+/// HTTP/2's first bytes.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 fn bare(bytes: &[u8]) -> bool {
     bytes.iter().enumerate().any(|(i, b)| *b == b'\n' && (i == 0 || bytes[i - 1] != b'\r'))
 }
@@ -231,11 +234,16 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "preface",
-        reason: "HTTP/2's first bytes where HTTP/1 is expected: hyper leaves without a word, we say 400 first",
+        reason: "HTTP/2's first bytes where HTTP/1 is expected, or behind a request that is refused: hyper leaves \
+                 without a word, we say 400 first",
         then: Then::Stop,
         holds: |c| {
-            matches!((c.ours, c.theirs), (Item::End(End::Refused(400)), Item::End(End::Broken)))
-                && c.at.words() == [&b"PRI"[..], b"*", b"HTTP/2.0"]
+            let refused = matches!(c.ours, Item::Message(m) if m.start.is_none());
+            let here = c.at.words() == [&b"PRI"[..], b"*", b"HTTP/2.0"];
+            c.side == Side::Requests
+                && (refused || matches!(c.ours, Item::End(End::Refused(400))))
+                && matches!(c.theirs, Item::End(End::Broken))
+                && ((here && !refused) || c.at.rest.starts_with(PREFACE))
         },
     },
     Rule {

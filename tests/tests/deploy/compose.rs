@@ -79,7 +79,7 @@ fn the_parts_of_compose_agree() {
         assert_eq!(port_of(port), listen, "what is published must be what listens; the admin listener is not");
     }
     let python = std::fs::read_to_string(example("worker/worker.py")).unwrap();
-    let port = port_of(&config["worker"]["address"][0]);
+    let port = port_of(&config["worker"]["address"][0]["url"]);
     assert!(python.contains(&format!("\"WORKER_PORT\", \"{port}\"")), "the worker listens elsewhere than on {port}");
     assert!(seconds(&sidecar["stop_grace_period"]) >= seconds(&config["timeouts"]["drain"]) + BEYOND_DRAIN);
     assert!(seconds(&worker["stop_grace_period"]) > 20.0, "the worker finishes what it has within 20 s");

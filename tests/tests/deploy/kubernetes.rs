@@ -82,7 +82,7 @@ fn the_objects_agree() {
     assert_eq!(service["spec"]["ports"][0]["targetPort"], "commands");
     // The kubelet comes from outside of the pod's loopback.
     assert!(word(&config, "/admin/listen").starts_with("0.0.0.0:"));
-    assert!(word(&config, "/worker/address/0").contains("//127.0.0.1:"), "nobody goes past the sidecar");
+    assert!(word(&config, "/worker/address/0/url").contains("//127.0.0.1:"), "nobody goes past the sidecar");
     let worker = by_name(&pod["containers"], "payment");
     let proxy = by_name(&worker["env"], "http_proxy");
     assert_eq!(proxy["value"], config["outbound"][0]["listen"]);

@@ -6,6 +6,7 @@ mod fronts;
 mod pki;
 mod renewal;
 mod servers;
+mod sidecars;
 mod table;
 
 use clients::{Hello, curl, openssl};
@@ -19,12 +20,20 @@ pub(crate) const VERSIONS: [&str; 2] = ["1.2", "1.3"];
 pub(crate) const CLIENTS: [(&str, bool); 4] =
     [("none", false), ("good", true), ("stranger", false), ("expired", false)];
 /// A name that is asked for, and the subject of the certificate that is due.
-pub(crate) const NAMES: [(&str, Option<&str>, &str); 4] = [
+pub(crate) const NAMES: [(&str, Option<&str>, &str); 6] = [
     ("exact", Some("exact.test"), "exact.test"),
+    ("upper-case", Some("EXACT.TEST"), "exact.test"),
     ("wildcard", Some("a.wild.test"), "*.wild.test"),
+    // A wildcard stands for one label.
+    ("two-labels", Some("a.b.wild.test"), "localhost"),
     ("unknown", Some("unknown.test"), "localhost"),
     ("no-name", None, "localhost"),
 ];
+/// Whether the certificate that is due is for the name that was asked for.
+pub(crate) fn fits(name: &str) -> bool {
+    !matches!(name, "two-labels" | "unknown")
+}
+
 const PROTOCOLS: [(&str, Option<&str>); 3] = [("h2", Some("h2")), ("http/1.1", Some("http/1.1")), ("no-alpn", None)];
 
 /// Fourmi with three certificates before a worker, telling its records as JSON.
@@ -97,7 +106,7 @@ fn callers_with_every_version_certificate_name_and_protocol() {
                     let expected = match (good, name) {
                         // The client itself says so, when the handshake is over. In 1.3 that is before the server has
                         // judged the client's certificate.
-                        (_, "unknown") if good || version == "1.3" => "other name".to_owned(),
+                        (_, name) if !fits(name) && (good || version == "1.3") => "other name".to_owned(),
                         (true, _) => format!(
                             "200 {subject} {} by {IDENTITY}",
                             if alpn == Some("h2") { "h2" } else { "http/1.1" }

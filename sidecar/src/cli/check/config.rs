@@ -54,10 +54,11 @@ fn named(value: &Value, path: &str, out: &mut Vec<(String, String)>) {
     match value {
         Value::Array(items) => items.iter().enumerate().for_each(|(i, v)| named(v, &format!("{path}[{i}]"), out)),
         Value::Object(entries) => {
-            let tls = path.ends_with(".tls");
+            let tls = path.ends_with(".tls") || path.contains(".tls.certificates[");
             for (key, value) in entries.iter().filter(|(key, _)| !OWN_WORDS.contains(&key.as_str())) {
                 let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let file = key.ends_with("_file") || (tls && ["ca", "certificate", "key"].contains(&key.as_str()));
+                let file = key.ends_with("_file")
+                    || (tls && ["ca", "certificate", "client_ca", "key"].contains(&key.as_str()));
                 match value.as_str() {
                     Some(text) if file => out.push((at, text.to_owned())),
                     _ => named(value, &at, out),
@@ -79,6 +80,7 @@ mod tests {
             "tags": {"x_file": "no"},
             "logs": [{"graylog": {"rename": {"key": "no"}, "tls": {"ca": "/ca", "verify": true, "key": "/key"}}}],
             "traces": {"otlp": {"token_file": "/token", "key": "no"}},
+            "inbound": [{"tls": {"client_ca": "/clients", "certificates": [{"certificate": "/a", "key": "/b"}]}}],
         });
         let mut files = Vec::new();
         named(&values, "", &mut files);
@@ -87,6 +89,9 @@ mod tests {
             ("logs[0].graylog.tls.ca", "/ca"),
             ("logs[0].graylog.tls.key", "/key"),
             ("traces.otlp.token_file", "/token"),
+            ("inbound[0].tls.client_ca", "/clients"),
+            ("inbound[0].tls.certificates[0].certificate", "/a"),
+            ("inbound[0].tls.certificates[0].key", "/b"),
         ];
         assert_eq!(files, expected);
     }

@@ -140,18 +140,32 @@ fn part(part: &Value) -> Line {
 fn instances(service: &Value, own: &str) -> Option<Line> {
     let name = words(&service["service"]);
     let all = list(&service["instances"]);
-    let down: Vec<String> = all.iter().filter(|i| i["ready"] != true).map(|i| words(&i["address"])).collect();
+    let down: Vec<String> = all.iter().filter(|i| i["ready"] != true).map(standing).collect();
     let up = all.len() - down.len();
-    let detail = match down.is_empty() {
-        true => format!("{up} of {up} ready"),
-        false => format!("{up} of {} ready; not: {}", all.len(), down.join(", ")),
+    let trouble = list(&service["troubles"]).first();
+    let detail = match (trouble, down.is_empty()) {
+        (Some(t), _) if all.is_empty() => {
+            format!("no instance is known: {} cannot be looked up: {}", words(&t["name"]), words(&t["why"]))
+        }
+        (_, true) => format!("{up} of {up} ready"),
+        (_, false) => format!("{up} of {} ready; not: {}", all.len(), down.join(", ")),
     };
     let mark = match (down.is_empty(), up) {
-        (true, _) => Mark::Ok,
-        (false, 0) if name == own => Mark::Failed,
+        (true, 1..) => Mark::Ok,
+        (_, 0) if name == own => Mark::Failed,
         _ => Mark::Warning,
     };
-    (!all.is_empty()).then(|| INSTANCES.line(mark, name, detail))
+    (!all.is_empty() || trouble.is_some()).then(|| INSTANCES.line(mark, name, detail))
+}
+
+/// An instance that is not ready, and why as far as that is known.
+fn standing(instance: &Value) -> String {
+    let address = words(&instance["address"]);
+    match (instance["state"].as_str(), instance["last_failure"].as_str()) {
+        (Some(state), Some(why)) => format!("{address} ({state}: {why})"),
+        (Some(state), None) => format!("{address} ({state})"),
+        (None, _) => address,
+    }
 }
 
 #[cfg(test)]
@@ -190,5 +204,15 @@ mod tests {
         assert_eq!(service("own", &[false]), Some(Mark::Failed));
         assert_eq!(service("stock", &[false]), Some(Mark::Warning));
         assert_eq!(service("stock", &[]), None);
+        let gone = json!({
+            "service": "stock", "instances": [], "troubles": [{"name": "stock.test", "why": "SERVFAIL"}],
+        });
+        let line = instances(&gone, "own").unwrap();
+        assert!(line.mark == Mark::Warning && line.detail.contains("stock.test") && line.detail.contains("SERVFAIL"));
+        let ejected = json!({"service": "stock", "instances": [
+            {"address": "http://a", "ready": false, "state": "ejected", "last_failure": "a timeout, 3 in a row"},
+        ]});
+        let line = instances(&ejected, "own").unwrap();
+        assert!(line.detail.ends_with("not: http://a (ejected: a timeout, 3 in a row)"), "{}", line.detail);
     }
 }

@@ -1,13 +1,13 @@
 //! What rests, what is cut, what is kept: an encrypted connection as its codec sees it.
 
-use crate::codec::client::{Cause, Home, Http1, OwnBody};
+use crate::codec::client::{Cause, Home, Http1, Http2, OwnBody};
 use crate::codec::server::{self, Incoming, Life};
 use crate::codec::stream::Socket;
 use crate::exchange::{
     Answer, Body, BodyError, ConnectionSide, Counted, Direction, Early, Exchange, Head, Headers, Limits, Tell,
 };
 use crate::tls::testing::Papers;
-use crate::tls::{Acceptor, Connector};
+use crate::tls::{Acceptor, Connector, ServerTls, in_words};
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use http_body::Body as _;
@@ -192,6 +192,33 @@ fn a_body_that_ends_with_the_connection_must_be_ended_by_the_other_side() {
             }
             assert!(home.0.borrow().is_empty());
             peer.await.unwrap();
+        }
+    });
+}
+
+/// In TLS 1.3 an instance refuses our certificate, or asks for one, when the handshake is over for us.
+#[test]
+fn what_an_instance_says_of_our_certificate_is_told() {
+    on_one_thread(async {
+        let papers = Papers::new();
+        let asking = ServerTls { client_ca: Some(papers.path("ca.pem")), ..papers.server() };
+        let acceptor = asking.acceptor().unwrap();
+        for two in [false, true] {
+            let connector = papers.client().connector(&[if two { b"h2" } else { b"http/1.1" }]).unwrap();
+            let (near, far) = tcp().await;
+            let (near, far) = tokio::join!(Socket::Tcp(near).connect("server.test", &connector), acceptor.accept(far));
+            assert!(far.is_err());
+            let (asking, mut body) = (head(Method::POST), Body::from(Bytes::from_static(b"x")));
+            let near = near.unwrap();
+            let error = if two {
+                let counted = Counted::new(Rc::new(Deaf), ConnectionSide::Upstream);
+                let mut conn = Http2::handshake(near, counted).await.unwrap();
+                conn.send(&asking, &mut body).await.err().unwrap()
+            } else {
+                conn(near).send(&asking, &mut body, &Early::default()).await.err().unwrap()
+            };
+            let Cause::Tls(error) = error.cause else { panic!("{two}") };
+            assert!(in_words("x", error).to_string().contains("asks for a client certificate"));
         }
     });
 }

@@ -19,10 +19,12 @@ const HANDSHAKES_MAX: usize = 1024;
 /// How every record of a handshake begins (RFC 8446, 5.1).
 const HANDSHAKE: u8 = 22;
 
+type Peer = Option<SocketAddr>;
+
 /// Handshakes that are not over, by their age.
 #[derive(Default)]
 pub(super) struct Handshakes {
-    running: RefCell<BTreeMap<u64, Rc<Life>>>,
+    running: RefCell<BTreeMap<u64, (Rc<Life>, Peer)>>,
     next: Cell<u64>,
 }
 
@@ -30,17 +32,18 @@ pub(super) struct Handshakes {
 struct Running<'a>(&'a Handshakes, u64);
 
 impl Handshakes {
-    /// Begins one. True when the oldest was given up for it.
-    fn begin(&self, life: &Rc<Life>) -> (Running<'_>, bool) {
+    /// Begins one; and whose was given up for it.
+    fn begin(&self, life: &Rc<Life>, peer: Peer) -> (Running<'_>, Option<Peer>) {
         let mut running = self.running.borrow_mut();
         let given_up = (running.len() >= HANDSHAKES_MAX).then(|| running.pop_first()).flatten();
-        if let Some((_, oldest)) = &given_up {
+        let given_up = given_up.map(|(_, (oldest, peer))| {
             oldest.close();
-        }
+            peer
+        });
         let key = self.next.get();
         self.next.set(key.wrapping_add(1));
-        running.insert(key, life.clone());
-        (Running(self, key), given_up.is_some())
+        running.insert(key, (life.clone(), peer));
+        (Running(self, key), given_up)
     }
 }
 
@@ -57,7 +60,7 @@ pub(super) async fn encrypt(
     acceptor: &Acceptor,
     socket: Socket,
     first: Vec<u8>,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     (life, by): (&Rc<Life>, Instant),
 ) -> Option<(Socket, Vec<u8>)> {
     if first.first() != Some(&HANDSHAKE) {
@@ -70,13 +73,20 @@ pub(super) async fn encrypt(
         }
         return None;
     }
-    let (running, given_up) = worker.handshakes.begin(life);
-    if given_up {
-        worker.handshake_failed(peer, "more handshakes at once than are allowed: the oldest was given up");
+    let (running, given_up) = worker.handshakes.begin(life, peer);
+    if let Some(oldest) = given_up {
+        worker.handshake_failed(oldest, "more handshakes at once than are allowed: the oldest is given up");
     }
+    let late = || worker.handshake_failed(peer, "the handshake was not over in time (timeouts.head)");
     let shaken = tokio::select! {
         shaken = deadline::until(by, socket.accept(first, acceptor)) => shaken,
-        () = life.ending() => return None,
+        () = life.ending() => {
+            // The one who looks after connections may have looked first.
+            if Instant::now() >= by {
+                late();
+            }
+            return None;
+        }
     };
     drop(running);
     let mut socket = match shaken {
@@ -86,7 +96,7 @@ pub(super) async fn encrypt(
             return None;
         }
         Err(deadline::Elapsed) => {
-            worker.handshake_failed(peer, "the handshake was not over in time (timeouts.head)");
+            late();
             return None;
         }
     };
@@ -112,14 +122,15 @@ mod tests {
     fn one_too_many_ends_the_oldest() {
         let handshakes = Handshakes::default();
         let lives: Vec<Rc<Life>> = (0..=HANDSHAKES_MAX).map(|_| Life::new()).collect();
-        let mut running: Vec<Running<'_>> = lives[..HANDSHAKES_MAX].iter().map(|l| handshakes.begin(l).0).collect();
+        let mut running: Vec<Running<'_>> =
+            lives[..HANDSHAKES_MAX].iter().map(|l| handshakes.begin(l, None).0).collect();
         // One in the middle is through.
         drop(running.remove(7));
-        let (first, given_up) = handshakes.begin(&lives[HANDSHAKES_MAX]);
-        assert!(!given_up);
+        let (first, given_up) = handshakes.begin(&lives[HANDSHAKES_MAX], None);
+        assert_eq!(given_up, None);
         let extra = Life::new();
-        let (_second, given_up) = handshakes.begin(&extra);
-        assert!(given_up);
+        let (_second, given_up) = handshakes.begin(&extra, None);
+        assert_eq!(given_up, Some(None));
         drop((running, first));
         assert_eq!(handshakes.running.borrow().len(), 1);
     }

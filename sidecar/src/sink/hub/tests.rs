@@ -151,10 +151,12 @@ fn the_text_of_metrics_is_escaped_and_in_order() {
     x.command.tags = vec![("shop".into(), "a\"b\\c\nd".into())];
     tellers[0].told(&x);
     hub.set_instances("order", "up", 3);
+    hub.set_certificates([("a.pem".to_owned(), 1_796_807_012)].into());
     hub.count_reload(true);
     let mut text = String::new();
     hub.prometheus(&mut text);
     assert!(text.contains(r#"shop="a\"b\\c\nd""#), "{text}");
+    assert!(text.contains("fourmi_certificate_expires_timestamp_seconds{file=\"a.pem\"} 1796807012\n"));
     assert!(text.contains("fourmi_instances{service=\"order\",state=\"up\"} 3\n"));
     let mut family = "";
     for line in text.lines() {

@@ -127,8 +127,11 @@ const IN_FLIGHT: Family = family("fourmi.commands.in_flight", "{command}", "Comm
 const CONNECTIONS: Family =
     family("fourmi.connections", "{connection}", "Open connections of callers and to instances.");
 const INSTANCES: Family = family("fourmi.instances", "{instance}", "Instances of a service by state.");
-const CERTIFICATE_EXPIRES: Family =
-    family("fourmi.certificate.expires", "s", "When the certificates of a file expire, in seconds since 1970.");
+const CERTIFICATE_EXPIRES: Family = family(
+    "fourmi.certificate.expires.timestamp",
+    "s",
+    "When the certificates of a file expire, in seconds since 1970.",
+);
 // The conventions' own names for what a process takes.
 const CPU: Family = family("process.cpu.time", "s", "User and system time.");
 const MEMORY: Family = family("process.memory.usage", "By", "Resident memory.");

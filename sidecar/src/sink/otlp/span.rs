@@ -53,6 +53,7 @@ mod key {
     pub(super) const TAG: &str = "fourmi.tag.";
     pub(super) const ROUTE: &str = "fourmi.route";
     pub(super) const CONSUMER: &str = "fourmi.consumer";
+    pub(super) const CLIENT_IDENTITY: &str = "fourmi.client_identity";
     pub(super) const OUTCOME: &str = "fourmi.outcome";
     pub(super) const ATTEMPT: &str = "fourmi.attempt";
     pub(super) const UPSTREAM: &str = "fourmi.upstream";
@@ -277,6 +278,9 @@ fn of_hop(to: &mut Attributes, entry: &Entry<'_>, names: &Names) {
     }
     if let Some(client) = entry.client.filter(|_| shown(Field::Client)) {
         to.shown(key::CLIENT, client);
+    }
+    if !entry.client_identity.is_empty() && shown(Field::ClientIdentity) {
+        to.text(key::CLIENT_IDENTITY, entry.client_identity);
     }
     if !entry.upstream.is_empty() && shown(Field::Upstream) {
         to.text(key::UPSTREAM, entry.upstream);

@@ -121,6 +121,14 @@ fn a_record_has_the_documented_fields_and_types() {
 }
 
 #[test]
+fn who_a_caller_has_proved_to_be_is_shown() {
+    let mut x = sample(&identity(&[]));
+    x.peer_identity = Some("spiffe://ours/pay".into());
+    let (_, text) = gelf(&x);
+    assert!(text.contains(r#""_client":"10.1.2.3","_client_identity":"spiffe://ours/pay","_upstream""#), "{text}");
+}
+
+#[test]
 fn tags_are_text_cleaned_and_unique() {
     let mut x = sample(&identity(&[("team", "orders"), ("region", "eu"), ("none", "")]));
     x.command.tags = [

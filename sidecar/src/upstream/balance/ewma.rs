@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 /// The time after which an observation counts for 1/e; Kong's too.
 pub const DECAY: Duration = Duration::from_secs(10);
+/// What an observation counts at least. Where there are many a second, a peak that was a moment's is not held against
+/// an instance for seconds, and one that comes now and then still is.
+const LEAST: f64 = 1.0 / 64.0;
 
 /// The peak EWMA of an instance's latencies, as in Finagle.
 ///
@@ -26,7 +29,7 @@ impl Ewma {
         let next = match self.last.get() {
             // Compared with the average as it was left: after a pause the usual latency is no peak.
             Some((average, at)) if seconds < average => {
-                let kept = kept(at, now);
+                let kept = kept(at, now).min(1.0 - LEAST);
                 // Commands may end in another order than their clocks were read.
                 (average * kept + seconds * (1.0 - kept), now.max(at))
             }

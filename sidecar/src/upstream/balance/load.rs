@@ -8,6 +8,10 @@ const SECONDS_MIN: f64 = 100e-6;
 /// What each command in flight counts at an instance that has not answered yet. The first goes there at once, so that
 /// it becomes known; the next ones only when the others are slower than this.
 const SECONDS_UNTRIED: f64 = 1.0;
+/// One that takes so many times as long as another is sluggish beside it.
+const SLUGGISH: f64 = 4.0;
+/// Below this a peak is the machine's noise, and no reason to leave an instance alone.
+const SECONDS_NOTICED: f64 = 5e-3;
 /// The least part of its weight that an instance has.
 const RAMP_MIN: f64 = 0.01;
 
@@ -29,12 +33,23 @@ pub(super) fn connections(peer: &impl Peer, weight: u32, now: Instant) -> f64 {
     (f64::from(peer.in_flight()) + 1.0) / strength(peer, weight, now)
 }
 
-/// The seconds until it would be done with those and the next one, for its weight.
-pub(super) fn latency(peer: &impl Peer, weight: u32, now: Instant) -> f64 {
-    let seconds = match peer.cost(now) {
+/// The seconds that it is expected to take.
+fn seconds(peer: &impl Peer, now: Instant) -> f64 {
+    match peer.cost(now) {
         None if peer.in_flight() == 0 => 0.0,
         Some(seconds) if seconds.is_finite() => seconds.max(SECONDS_MIN),
         _ => SECONDS_UNTRIED,
-    };
-    seconds * connections(peer, weight, now)
+    }
+}
+
+/// The seconds until it would be done with those and the next one, for its weight.
+pub(super) fn latency(peer: &impl Peer, weight: u32, now: Instant) -> f64 {
+    seconds(peer, now) * connections(peer, weight, now)
+}
+
+/// Whether it takes so much longer than the other that no number of commands there makes up for it. The other has its
+/// own latency to say when they become too many.
+pub(super) fn is_sluggish(peer: &impl Peer, beside: &impl Peer, now: Instant) -> bool {
+    peer.cost(now).is_some_and(f64::is_finite)
+        && seconds(peer, now) > SLUGGISH * seconds(beside, now).max(SECONDS_NOTICED)
 }

@@ -5,6 +5,7 @@ use super::ring::Ring;
 use super::{Algorithm, Peer, wheel};
 use fastrand::Rng;
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::time::Instant;
 
 /// Unusable instances that are passed one by one before all of them are looked at instead.
@@ -186,18 +187,20 @@ impl Set {
     /// Power of two choices.
     fn better_of_two<P: Peer>(&self, look: &Look<'_, P, impl Fn(&P) -> bool>, rng: &mut Rng) -> Option<Choice> {
         let (one, other) = self.two(look, rng)?;
-        let load = |at: usize| {
-            let member = self.members.get(at)?;
-            Some(load::latency(look.peers.get(member.at as usize)?, member.weight, look.now))
+        let Some(other) = other else { return self.choice(one, 0) };
+        let of = |at: usize| self.members.get(at).and_then(|m| look.peers.get(m.at as usize).map(|p| (p, m.weight)));
+        let ((first, weight), (second, beside)) = (of(one)?, of(other)?);
+        let now = look.now;
+        let order = match (load::is_sluggish(first, second, now), load::is_sluggish(second, first, now)) {
+            (true, false) => Some(Ordering::Greater),
+            (false, true) => Some(Ordering::Less),
+            _ => load::latency(first, weight, now).partial_cmp(&load::latency(second, beside, now)),
         };
-        let better = match other {
-            None => one,
-            Some(other) => match load(one).partial_cmp(&load(other)) {
-                Some(std::cmp::Ordering::Less) => one,
-                Some(std::cmp::Ordering::Greater) => other,
-                // Equal ones came in the order of their places.
-                _ => rng.choice([one, other])?,
-            },
+        let better = match order {
+            Some(Ordering::Less) => one,
+            Some(Ordering::Greater) => other,
+            // Equal ones came in the order of their places.
+            _ => rng.choice([one, other])?,
         };
         self.choice(better, 0)
     }

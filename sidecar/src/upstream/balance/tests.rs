@@ -218,8 +218,11 @@ fn of_two_drawn_ones_the_better_is_chosen_whatever_its_place() {
     let all = counts(&b, &peers, 9000);
     assert_eq!(all[4], 0);
     all.iter().enumerate().filter(|(i, _)| *i != 4).for_each(|(_, n)| about(*n, 9000, 1.0 / 9.0));
-    // Until the others hold so many that it would be done first.
-    peers.iter().enumerate().filter(|(i, _)| *i != 4).for_each(|(_, p)| p.in_flight.set(200));
+    // Until the others hold so many that it would be done first, and are no longer so much faster.
+    for peer in peers.iter().enumerate().filter(|(i, _)| *i != 4).map(|(_, p)| p) {
+        peer.in_flight.set(4);
+        peer.cost.set(Some(0.3));
+    }
     about(counts(&b, &peers, 9000)[4], 9000, 0.2);
 }
 
@@ -275,12 +278,58 @@ fn the_estimate_jumps_to_a_peak_and_forgets_it_slowly() {
     let average = 0.5 * kept + 0.010 * (1.0 - kept);
     near(ewma.get(at(2.0)), average);
     near(ewma.get(at(12.0)), average / std::f64::consts::E);
-    // Clocks read in another order.
-    ewma.observe(Duration::from_millis(1), t);
+    // Clocks read in another order: it counts as one of now.
+    ewma.observe(Duration::from_millis(10), t);
+    let average = average * 63.0 / 64.0 + 0.010 / 64.0;
     near(ewma.get(at(2.0)), average);
     near(ewma.get(t), average);
     ewma.observe(Duration::ZERO, at(1000.0));
     assert!(ewma.get(at(1000.0)).unwrap() < 1e-6);
+}
+
+#[test]
+fn many_answers_outweigh_a_moment_and_a_few_do_not() {
+    let (ewma, t) = (Ewma::new(), Instant::now());
+    let fast = |n: u32| {
+        (0..n).for_each(|_| {
+            let _ = ewma.observe(Duration::from_millis(10), t);
+        })
+    };
+    ewma.observe(Duration::from_millis(500), t);
+    fast(20);
+    assert!(ewma.get(t).unwrap() > 0.3);
+    fast(400);
+    assert!(ewma.get(t).unwrap() < 0.015);
+    // Who is slow once in fifty answers is not fast.
+    for _ in 0..10 {
+        ewma.observe(Duration::from_millis(500), t);
+        fast(49);
+        assert!(ewma.get(t).unwrap() > 0.2);
+    }
+}
+
+#[test]
+fn a_sluggish_one_waits_until_the_other_is_slow_itself() {
+    let peers = fakes(&[100, 100]);
+    let b = balancer(Algorithm::Latency, &peers);
+    for (cost, held, other, picked) in [
+        (0.020, 50, 0.200, 0),
+        (0.020, 1000, 0.200, 0),
+        // It has as many as it can take, and its latency says so.
+        (0.060, 50, 0.200, 1),
+        // Not so much slower: commands in flight count.
+        (0.020, 1, 0.050, 0),
+        (0.020, 3, 0.050, 1),
+        // What is that fast is not told apart by peaks.
+        (0.0002, 50, 0.004, 1),
+    ] {
+        peers[0].cost.set(Some(cost));
+        peers[0].in_flight.set(held);
+        peers[1].cost.set(Some(other));
+        for _ in 0..20 {
+            assert_eq!(pick(&b, &peers), Some(picked), "{cost} with {held} beside {other}");
+        }
+    }
 }
 
 #[test]

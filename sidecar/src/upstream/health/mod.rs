@@ -17,4 +17,4 @@ pub use limits::{Limits, Report, Statuses, below_threshold};
 pub use passive::{Change, Ejection, Passive};
 pub use probe::Opener;
 pub use section::Health;
-pub use standing::{Shown, Standing, State};
+pub use standing::{Shown, Standing, State, Trial};

@@ -75,6 +75,14 @@ pub struct Shown {
     pub last_failure: Option<String>,
 }
 
+/// What a command owes that was let in: none, or the proof that is over at this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trial(u64);
+
+impl Trial {
+    const NONE: Trial = Trial(0);
+}
+
 /// One instance. Written when it changes, not per command: what is asked of it for every command is one load.
 #[derive(Debug)]
 pub struct Standing {
@@ -126,15 +134,31 @@ impl Standing {
         word.is_open() || (word.is_only_ejected() && word.time() <= now)
     }
 
-    /// Lets a command in that is about to be sent. Of a half-open instance only one at a time gets a yes, and has to
-    /// report.
-    pub fn admit(&self) -> bool {
-        self.word().is_open() || self.admit_at(now())
+    /// Lets a command in that is about to be sent. Of a half-open instance only one at a time gets in, and has to
+    /// report or to give up.
+    pub fn admit(&self) -> Option<Trial> {
+        if self.word().is_open() { Some(Trial::NONE) } else { self.admit_at(now()) }
     }
 
-    pub(super) fn admit_at(&self, now: u64) -> bool {
+    pub(super) fn admit_at(&self, now: u64) -> Option<Trial> {
+        if self.word().is_open() {
+            return Some(Trial::NONE);
+        }
         let enter = |w: Word| (w.is_only_ejected() && w.time() <= now).then(|| w.with(Word::TRIAL).at(now + TRIAL));
-        self.word().is_open() || self.change(now, enter).is_some()
+        self.change(now, enter).map(|(_, is)| Trial(is.time()))
+    }
+
+    /// A command that was let in has ended. If it was to prove the instance and told nothing, because its caller left
+    /// or the fault was ours, the next one may.
+    pub fn give_up(&self, trial: Trial) {
+        if trial != Trial::NONE {
+            self.give_up_at(trial, now());
+        }
+    }
+
+    pub(super) fn give_up_at(&self, trial: Trial, now: u64) {
+        let _ =
+            self.change(now, |w| (w.has(Word::TRIAL) && w.time() == trial.0).then(|| w.without(Word::TRIAL).at(now)));
     }
 
     /// The command that was to prove it did not: another may.

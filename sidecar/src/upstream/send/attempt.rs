@@ -16,6 +16,8 @@ pub(super) struct Going<'a> {
     pub(super) limit: Instant,
     pub(super) early: &'a Early,
     pub(super) now: Instant,
+    /// Whether it may go over a connection that was kept, and so may meet one that has died meanwhile.
+    pub(super) kept: bool,
 }
 
 /// Why an attempt brought no answer.
@@ -26,6 +28,8 @@ pub(super) enum Failed {
     NoRoom(String),
     /// The connection died before a byte was written; the request is whole.
     Unsent,
+    /// A kept connection died under a request that may run twice and has no body.
+    Stale,
     /// The time was over.
     Late,
     /// This happened, when the request may have run.
@@ -40,14 +44,14 @@ pub(super) async fn once(
     body: &mut Body,
     going: &Going<'_>,
 ) -> Result<Sent, Failed> {
-    let Going { timeouts, limit, early, now } = *going;
+    let Going { timeouts, limit, early, now, kept } = *going;
     let connect = limit.min(now + timeouts.connect);
     endpoint.reserve(now, now + timeouts.connect);
     let _awaited = Awaited::new(endpoint, now);
     if endpoint.speaks_two() {
         return Box::pin(once_shared(endpoint, in_flight, head, body, going)).await;
     }
-    let free = endpoint.free();
+    let free = if kept { endpoint.free() } else { None };
     let reused = free.is_some();
     let mut conn = match free {
         Some(conn) => conn,
@@ -58,7 +62,7 @@ pub(super) async fn once(
     let again = reused && idempotent(&head.method) && body.is_empty();
     match until(limit, conn.send(head, body, early)).await {
         Ok(Ok(received)) => Ok(Sent::own(received, conn, endpoint, in_flight)),
-        Ok(Err(e)) => Err(failed(endpoint, *e, |cause| again && matches!(cause, Cause::Ended))),
+        Ok(Err(e)) => Err(failed(endpoint, *e, again, false)),
         Err(Elapsed) => Err(Failed::Late),
     }
 }
@@ -70,7 +74,9 @@ async fn once_shared(
     body: &mut Body,
     going: &Going<'_>,
 ) -> Result<Sent, Failed> {
-    let mut conn = match endpoint.shared() {
+    let shared = endpoint.shared();
+    let reused = going.kept && shared.is_some();
+    let mut conn = match shared {
         Some(conn) => conn,
         None => {
             let by = going.limit.min(Instant::now() + going.timeouts.connect);
@@ -85,20 +91,21 @@ async fn once_shared(
     let empty = body.is_empty();
     match until(going.limit, conn.send(head, body)).await {
         Ok(Ok((received, incoming))) => Ok(Sent::shared(received, incoming, endpoint, in_flight)),
-        Ok(Err(e)) => Err(failed(endpoint, *e, |cause| {
-            let twice = matches!(cause, Cause::Ended) && idempotent(&head.method);
-            empty && (twice || matches!(cause, Cause::Refused))
-        })),
+        Ok(Err(e)) => Err(failed(endpoint, *e, reused && empty && idempotent(&head.method), empty)),
         Err(Elapsed) => Err(Failed::Late),
     }
 }
 
-/// Whether the request is still whole, or can be sent again as it is.
-fn failed(endpoint: &Endpoint, error: SendError, again: impl Fn(&Cause) -> bool) -> Failed {
-    if error.unsent || again(&error.cause) {
-        Failed::Unsent
-    } else {
-        Failed::Fault(Box::new(fault_of(endpoint, error.cause)))
+/// Whether the request is still whole, or can be sent again as it is: `stale` if the connection's end was that of one
+/// kept too long, `refusable` if a refused stream took nothing with it.
+fn failed(endpoint: &Endpoint, error: SendError, stale: bool, refusable: bool) -> Failed {
+    match error.cause {
+        Cause::Refused if refusable => Failed::Unsent,
+        // Another session would fail of the same.
+        Cause::Tls(_) => Failed::Fault(Box::new(fault_of(endpoint, error.cause))),
+        _ if error.unsent => Failed::Unsent,
+        Cause::Ended if stale => Failed::Stale,
+        cause => Failed::Fault(Box::new(fault_of(endpoint, cause))),
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Search<'a> {
     pub(super) hold: Duration,
     /// Why the last instance was left.
     pub(super) last: Option<&'a Fault>,
+    /// Whether it waits for room. One that has an answer already holds a place itself, maybe the one it waits for.
+    pub(super) waits: bool,
 }
 
 /// Finds an instance and takes a place there.
@@ -44,13 +46,14 @@ pub(super) async fn find(
         let pick = if turn { cluster.pick(now, search.choice, tried) } else { Pick::Full };
         match pick {
             Pick::One(endpoint) => {
-                if let Some(in_flight) = endpoint.enter(most).filter(|_| endpoint.admit()) {
+                if let Some(in_flight) = endpoint.enter(most) {
                     if let Some(waiting) = waiting.take() {
                         waiting.served();
                     }
                     return Ok((endpoint, in_flight));
                 }
             }
+            Pick::Full if !search.waits => return Err(overloaded("no instance has room".into()).into()),
             Pick::Full => {}
             Pick::None => {
                 waiting = None;

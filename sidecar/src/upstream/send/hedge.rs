@@ -38,7 +38,7 @@ pub(super) async fn once(
         Pick::One(other) if cluster.queue().is_empty() => other,
         _ => return (endpoint.clone(), first.await),
     };
-    let Some(in_flight) = other.enter(cluster.most()).filter(|_| other.admit()) else {
+    let Some(in_flight) = other.enter(cluster.most()) else {
         return (endpoint.clone(), first.await);
     };
     if !cluster.budget.spend() {

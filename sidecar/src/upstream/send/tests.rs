@@ -54,7 +54,7 @@ fn sent_past(gone: usize) -> (Exchange, usize) {
         let mut ex = exchange("POST", "/", &[]);
         ex.request.authority = "test".to_owned();
         let timeouts = Timeouts::default();
-        let kept = Kept::new("test".into(), Pool::new(members), tell.clone(), Rc::new([]));
+        let kept = Kept::new("test".into(), Pool::new(members), tell.clone());
         let cluster = Cluster::new(kept, Arc::default(), true);
         let mut task = Task {
             body: &mut Body::Empty,

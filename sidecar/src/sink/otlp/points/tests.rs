@@ -101,6 +101,7 @@ fn names_become_those_of_prometheus() {
     registry.labels(&["a-b".to_owned(), "a.b".to_owned()]);
     registry.count_reload(false);
     registry.set_instances("order", "ready", 1);
+    registry.set_certificates([("a.pem".to_owned(), 1_796_807_012)].into());
     let sinks = BTreeMap::from([("otlp", SinkTotals { sent: 1, troubles: [1; 8], ..SinkTotals::default() })]);
     let metrics = all(&Report::new(&Since::Begin(Begun::at(0)), 1 << 20).of(&Sums::now(&registry, sinks, None)));
     // The translation of the OpenTelemetry specification, "Prometheus and OpenMetrics compatibility".
@@ -121,6 +122,7 @@ fn names_become_those_of_prometheus() {
         metric::REJECTED,
         metric::RETRIES,
         metric::INSTANCES,
+        metric::CERTIFICATE_EXPIRES,
         metric::SINK_RECORDS,
         metric::SINK_TROUBLES,
         metric::CONNECTIONS,

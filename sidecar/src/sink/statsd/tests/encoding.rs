@@ -14,6 +14,7 @@ fn lines(dialect: Dialect, registry: &Registry, told: &Told) -> Vec<String> {
         report.series(&s.key, &s.totals, told.series.get(&s.id).unwrap_or(&Totals::default()), &s.samples);
     }
     report.levels(registry.levels(), &registry.instances());
+    report.certificates(&registry.certificates());
     let Lot { packets, oversize, invalid } = report.finish();
     assert_eq!((oversize, invalid), (0, 0));
     said(&packets)
@@ -123,6 +124,7 @@ fn row_39_43_one_line_says_the_sum_and_timers_count_right() {
     assert!(lines(Dialect::Plain, &registry, &told).is_empty(), "what did not move is not sent");
     worker.record(&x);
     registry.set_instances("order", "up", 2);
+    registry.set_certificates([("a.pem".to_owned(), 1_796_807_012)].into());
     let datadog = lines(Dialect::Datadog, &registry, &told);
     let of = "command:CreateOrder,direction:inbound,env:prod,";
     let end = "protocol:http/1.1,route:worker,service:order,shop:se_ven,tag_service:own";
@@ -133,6 +135,7 @@ fn row_39_43_one_line_says_the_sum_and_timers_count_right() {
         format!("fourmi.overhead:0.3|ms|#{of}{end}"),
         "fourmi.tag:1|c|#env:prod,tag:shop,value:se_ven".to_owned(),
         "fourmi.instances:2|g|#env:prod,service:order,state:up".to_owned(),
+        "fourmi.certificate.expires.timestamp:1796807012|g|#env:prod,file:a.pem".to_owned(),
         "fourmi.commands.in.flight:0|g|#direction:inbound,env:prod".to_owned(),
     ] {
         assert!(datadog.contains(&line), "{line} in {datadog:#?}");

@@ -1,0 +1,164 @@
+//! `fourmi upstreams`: services and instances of a running Fourmi, and one taken in or out by hand.
+
+use super::args::{Global, HandWord};
+use super::client::{self, Target};
+use super::out;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// The answer to a question, or the exit code.
+fn asked(target: &Target, method: &str, path: &str) -> Result<Value, u8> {
+    let answer = client::answer(target, method, path)?;
+    serde_json::from_str(&answer).map_err(|_| {
+        out::note(&format!("error: {path} answered something else than JSON; is this the admin port?"));
+        1
+    })
+}
+
+/// Every service and instance, a line each.
+pub(crate) fn list(global: &Global, target: &Target) -> u8 {
+    match asked(target, "GET", "/api/v1/upstreams") {
+        Err(code) => code,
+        Ok(all) if global.json() => out::json(&all),
+        Ok(all) => out::result(&table(&all)),
+    }
+}
+
+/// Takes an instance in or out by hand, or all of a service.
+pub(crate) fn set(global: &Global, target: &Target, word: HandWord, service: &str, instance: Option<&str>) -> u8 {
+    let mut path = format!("/api/v1/upstreams/health?service={}&state={}", encoded(service), word.as_str());
+    if let Some(instance) = instance {
+        let _ = write!(path, "&instance={}", encoded(instance));
+    }
+    match asked(target, "POST", &path) {
+        Err(code) => code,
+        Ok(now) if global.json() => out::json(&now),
+        Ok(now) => {
+            let lines = now.as_array().into_iter().flatten().map(|i| row(service, i)).collect();
+            out::result(&aligned(lines))
+        }
+    }
+}
+
+/// What a running Fourmi would do with a command to this service now; none when nobody answers.
+pub(crate) fn explained(target: &Target, service: &str) -> Option<Value> {
+    let path = format!("/api/v1/upstreams/explain?service={}", encoded(service));
+    serde_json::from_str(&client::quiet_answer(target, &path)?).ok()
+}
+
+/// The same for people.
+pub(crate) fn explained_text(now: &Value) -> String {
+    let mut out = String::new();
+    let picked = now["picked"].as_str().unwrap_or("none can be used");
+    let _ = writeln!(out, "{:<10} {picked}, by {}", "now", words(&now["algorithm"]));
+    for i in now["instances"].as_array().into_iter().flatten() {
+        let latency = i["latency_ms"].as_f64().map_or("latency unknown".to_owned(), |ms| format!("{ms} ms"));
+        let _ = writeln!(
+            out,
+            "{:<10} {}: {}, {} in flight, {latency}, weight {}: {}",
+            "",
+            words(&i["address"]),
+            words(&i["state"]),
+            i["in_flight"],
+            i["weight"],
+            words(&i["why"])
+        );
+    }
+    out
+}
+
+fn words(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+const HEAD: [&str; 8] = ["SERVICE", "INSTANCE", "STATE", "WEIGHT", "IN-FLIGHT", "LATENCY", "EJECTIONS", "LAST-FAILURE"];
+
+fn table(all: &Value) -> String {
+    let mut lines = Vec::new();
+    let mut notes = String::new();
+    for service in all.as_array().into_iter().flatten() {
+        let name = words(&service["service"]);
+        lines.extend(service["instances"].as_array().into_iter().flatten().map(|i| row(name, i)));
+        if service["open_breakers"].as_u64().unwrap_or(0) > 0 {
+            let _ = writeln!(notes, "{name}: the circuit breaker is open");
+        }
+        for trouble in service["troubles"].as_array().into_iter().flatten() {
+            let (host, why) = (words(&trouble["name"]), words(&trouble["why"]));
+            let _ = writeln!(notes, "{name}: {host} cannot be looked up: {why}");
+        }
+    }
+    aligned(lines) + &notes
+}
+
+fn row(service: &str, i: &Value) -> [String; 8] {
+    let latency = i["latency_ms"].as_f64().filter(|ms| *ms > 0.0).map_or("-".to_owned(), |ms| format!("{ms}ms"));
+    [
+        service.to_owned(),
+        words(&i["address"]).to_owned(),
+        words(&i["state"]).to_owned(),
+        i["weight"].to_string(),
+        i["in_flight"].to_string(),
+        latency,
+        i["ejections"].to_string(),
+        words(&i["last_failure"]).to_owned(),
+    ]
+}
+
+/// Columns as wide as they must be; the last one is free.
+fn aligned(lines: Vec<[String; 8]>) -> String {
+    let head = HEAD.map(str::to_owned);
+    let mut widths = [0; 8];
+    for line in std::iter::once(&head).chain(&lines) {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for line in std::iter::once(&head).chain(&lines) {
+        let cells: Vec<String> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+    }
+    out
+}
+
+/// A query value.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' => out.push(byte.into()),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tables_line_up_and_values_are_encoded() {
+        let all = json!([{
+            "service": "stock", "open_breakers": 1, "troubles": [{"name": "stock.test", "why": "SERVFAIL"}],
+            "instances": [
+                {"address": "http://10.0.0.7:8080", "state": "healthy", "weight": 100, "in_flight": 3,
+                 "latency_ms": 1.25, "ejections": 0, "last_failure": null},
+                {"address": "http://a:1", "state": "ejected", "weight": 5, "in_flight": 0, "latency_ms": 0.0,
+                 "ejections": 12, "last_failure": "a timeout, 3 in a row"},
+            ],
+        }]);
+        assert_eq!(
+            table(&all),
+            "SERVICE  INSTANCE              STATE    WEIGHT  IN-FLIGHT  LATENCY  EJECTIONS  LAST-FAILURE\n\
+             stock    http://10.0.0.7:8080  healthy  100     3          1.25ms   0          -\n\
+             stock    http://a:1            ejected  5       0          -        12         a timeout, 3 in a row\n\
+             stock: the circuit breaker is open\n\
+             stock: stock.test cannot be looked up: SERVFAIL\n"
+        );
+        assert_eq!(encoded("unix:/run/a b&c.sock"), "unix:/run/a%20b%26c.sock");
+    }
+}
