@@ -3,9 +3,10 @@
 use super::choice::Choice;
 use super::kept::{Kept, Look, Settings, Trouble};
 use super::names::{self, Expiry};
+use super::tickets::Tickets;
 use super::{Version, files};
 use rustls::crypto::aws_lc_rs;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,7 +95,14 @@ impl Settings for ServerTls {
         config.alpn_protocols = ALPN.iter().map(|p| p.to_vec()).collect();
         // Its key changes by itself. A new configuration has a new one, so that nobody resumes what was agreed with
         // authorities that are not trusted any more.
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(broken)?;
+        config.ticketer = match self.client_ca {
+            None => aws_lc_rs::Ticketer::new().map_err(broken)?,
+            Some(_) => {
+                // What it remembers itself would last as long.
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                Arc::new(Tickets::new().map_err(broken)?)
+            }
+        };
         Ok((config, expiries))
     }
 }

@@ -8,6 +8,7 @@ mod files;
 mod kept;
 mod names;
 pub(crate) mod section;
+mod tickets;
 mod verify;
 mod words;
 

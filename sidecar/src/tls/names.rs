@@ -27,6 +27,17 @@ fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     Some(parsed.validity().not_after.timestamp())
 }
 
+/// When the first certificate in these bytes ends; none when there is none in them.
+pub(super) fn end_within(bytes: &[u8]) -> Option<i64> {
+    // A sequence whose length takes two bytes, as that of every certificate.
+    const BEGIN: [u8; 2] = [0x30, 0x82];
+    let begins = bytes.windows(2).enumerate().filter(|(_, two)| *two == BEGIN).map(|(at, _)| at);
+    begins
+        .filter_map(|at| X509Certificate::from_der(bytes.get(at..)?).ok())
+        .next()
+        .map(|(_, found)| found.validity().not_after.timestamp())
+}
+
 /// A chain is of no use when its first certificate to expire has.
 pub(super) fn of_chain(file: &Path, chain: &[CertificateDer<'_>]) -> Option<Expiry> {
     Some(Expiry { file: file.to_owned(), at: chain.iter().filter_map(not_after).min()? })

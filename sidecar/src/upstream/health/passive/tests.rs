@@ -152,12 +152,12 @@ fn what_is_told_of_changes() {
     assert!(desk.one.next_try().is_some());
     assert_eq!(desk.report(Report::Status(200)), Change::None);
     desk.now += 10_000;
-    assert!(desk.one.admit_at(desk.now));
+    assert!(desk.one.admit_at(desk.now).is_some());
     desk.now += 500;
     assert_eq!(desk.report(Report::Timeout), Change::Ejected(Duration::from_secs(20)));
     assert_eq!(desk.one.shown_at(desk.now).last_failure.as_deref(), Some("a timeout"));
     desk.now += 20_000;
-    assert!(desk.one.admit_at(desk.now));
+    assert!(desk.one.admit_at(desk.now).is_some());
     assert_eq!(desk.report(Report::Status(204)), Change::Back);
     // A slow start counts from here.
     desk.now += 3_000;
@@ -268,6 +268,24 @@ fn a_gate_opens_once() {
 
 /// Threads that fail together eject once, and of those that come when the time is over one is let in.
 #[test]
+fn who_leaves_without_a_proof_leaves_it_to_the_next() {
+    let mut desk = Desk::new(kong(1, 1, 1, 1), 3);
+    assert!(matches!(desk.report(Report::TcpFailure), Change::Ejected(_)));
+    desk.now += 10_000;
+    let trial = desk.one.admit_at(desk.now).unwrap();
+    assert_eq!(desk.one.admit_at(desk.now), None);
+    desk.now += 5;
+    desk.one.give_up_at(trial, desk.now);
+    let next = desk.one.admit_at(desk.now).unwrap();
+    // The first one takes nothing from the second, nor from a proof.
+    desk.one.give_up_at(trial, desk.now);
+    assert_eq!(desk.one.admit_at(desk.now), None);
+    assert_eq!(desk.report(Report::Status(200)), Change::Back);
+    desk.one.give_up_at(next, desk.now);
+    assert_eq!(desk.one.state_at(desk.now), State::Healthy);
+}
+
+#[test]
 fn threads_agree() {
     let passive =
         Passive { ejection: Ejection { base: Duration::from_millis(1), ..Ejection::default() }, ..kong(1, 1, 1, 1) };
@@ -287,8 +305,8 @@ fn threads_agree() {
         let fail =
             || matches!(desk.one.report_when(&passive, Report::Timeout, &desk.floor, || START), Change::Ejected(_));
         assert_eq!(together(&fail), 1);
-        assert_eq!(together(&|| desk.one.admit_at(START)), 0);
-        assert_eq!(together(&|| desk.one.admit_at(START + 1)), 1);
+        assert_eq!(together(&|| desk.one.admit_at(START).is_some()), 0);
+        assert_eq!(together(&|| desk.one.admit_at(START + 1).is_some()), 1);
         assert_eq!(desk.one.shown_at(START).ejected_total, 1);
     }
 }
