@@ -52,7 +52,7 @@ pub(crate) struct Cell {
 }
 
 const OF_ENVOY: Option<(f64, &[Proxy])> = Some((0.7, &[Proxy::Envoy]));
-const OF_THE_BEST: Option<(f64, &[Proxy])> = Some((0.9, &[Proxy::Nginx, Proxy::HAProxy, Proxy::Envoy]));
+const OF_THE_BEST: Option<(f64, &[Proxy])> = Some((0.9, &[Proxy::Nginx, Proxy::Haproxy, Proxy::Envoy]));
 
 /// What most cells have in common.
 const USUAL: Cell =
@@ -102,7 +102,7 @@ impl Cell {
             all.push(Proxy::Nginx);
         }
         if self.caller != Caller::Plain2 {
-            all.push(Proxy::HAProxy);
+            all.push(Proxy::Haproxy);
         }
         all
     }

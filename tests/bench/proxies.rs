@@ -20,7 +20,7 @@ pub(crate) enum Proxy {
     /// nginx.
     Nginx,
     /// HAProxy.
-    HAProxy,
+    Haproxy,
     /// An older Fourmi.
     Before,
 }
@@ -123,7 +123,7 @@ impl Proxy {
             Proxy::Fourmi => "Fourmi",
             Proxy::Envoy => "Envoy",
             Proxy::Nginx => "nginx",
-            Proxy::HAProxy => "HAProxy",
+            Proxy::Haproxy => "HAProxy",
             Proxy::Before => "Fourmi before",
         }
     }
@@ -137,7 +137,7 @@ impl Proxy {
             Proxy::Before => (FOURMI, placed.command(std::env::var_os(BEFORE).unwrap())),
             Proxy::Envoy => (ENVOY, placed.command(python_program("envoy"))),
             Proxy::Nginx => (NGINX, placed.command(program("nginx"))),
-            Proxy::HAProxy => (HAPROXY, placed.command(program("haproxy"))),
+            Proxy::Haproxy => (HAPROXY, placed.command(program("haproxy"))),
         };
         let upstream = if cell.worker == Kind::Http1 { "http_protocol_options" } else { "http2_protocol_options" };
         let pass = match cell.worker {
@@ -162,9 +162,9 @@ impl Proxy {
             Proxy::Fourmi | Proxy::Before => command.arg("run"),
             Proxy::Envoy => command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "error"]),
             Proxy::Nginx => command.args(["-e", "stderr"]),
-            Proxy::HAProxy => command.args(["-db", "-q"]),
+            Proxy::Haproxy => command.args(["-db", "-q"]),
         };
-        command.arg(if self == Proxy::HAProxy { "-f" } else { "-c" }).arg(file);
+        command.arg(if self == Proxy::Haproxy { "-f" } else { "-c" }).arg(file);
         let said = folder.path().join("said");
         Started { running: Running::start(self.name(), command, port, &said), _folder: folder }
     }
@@ -188,7 +188,7 @@ impl Proxy {
                 let http2 = if two { " http2" } else { "" };
                 format!("ssl{http2}; ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.3")
             }
-            Proxy::HAProxy => format!(" ssl crt {both} alpn {}", if two { "h2,http/1.1" } else { "http/1.1" }),
+            Proxy::Haproxy => format!(" ssl crt {both} alpn {}", if two { "h2,http/1.1" } else { "http/1.1" }),
             Proxy::Envoy => format!(
                 r#"transport_socket:
         name: tls
@@ -209,7 +209,7 @@ impl Proxy {
         let one = |(at, port): (usize, &u16)| match self {
             Proxy::Fourmi | Proxy::Before => format!("{scheme}://127.0.0.1:{port}"),
             Proxy::Nginx => format!("server 127.0.0.1:{port};"),
-            Proxy::HAProxy => format!("  server w{at} 127.0.0.1:{port} pool-max-conn -1"),
+            Proxy::Haproxy => format!("  server w{at} 127.0.0.1:{port} pool-max-conn -1"),
             Proxy::Envoy => {
                 format!("{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}")
             }
@@ -219,7 +219,7 @@ impl Proxy {
             Proxy::Fourmi | Proxy::Before if all.len() == 1 => format!("'{}'", all[0]),
             Proxy::Fourmi | Proxy::Before => format!("['{}']", all.join("', '")),
             Proxy::Nginx => all.join(" "),
-            Proxy::HAProxy => all.join("\n"),
+            Proxy::Haproxy => all.join("\n"),
             Proxy::Envoy => all.join(", "),
         }
     }
