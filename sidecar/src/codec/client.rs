@@ -20,7 +20,7 @@ pub struct Received {
 
 /// Why sending failed.
 pub struct SendError {
-    /// Not one byte of the request was written.
+    /// The request is whole: not one byte of it was written, or the instance says that it did nothing with it.
     pub unsent: bool,
     /// What happened.
     pub cause: Cause,

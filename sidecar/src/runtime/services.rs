@@ -39,6 +39,9 @@ impl Default for Services {
     }
 }
 
+/// An instance as it is checked, and what checks it.
+type Checked = (Member, JoinHandle<()>);
+
 /// One service. It is the same one over changes of plan, as long as it has its name.
 pub(super) struct Service {
     pub(super) name: Arc<str>,
@@ -49,7 +52,7 @@ pub(super) struct Service {
     /// What is wrong with the answers.
     trouble: RefCell<HashMap<Name, String>>,
     follows: RefCell<HashMap<Name, JoinHandle<()>>>,
-    checks: RefCell<HashMap<Arc<str>, (Member, JoinHandle<()>)>>,
+    checks: RefCell<HashMap<Arc<str>, Checked>>,
 }
 
 /// What the plan says of it.

@@ -180,3 +180,81 @@ fn a_dead_connection_is_not_what_proves_an_instance() {
     becomes("healthy");
     assert_eq!(one(&fourmi, "stock", &address)["ejections"], 1, "the first command after it was over a new connection");
 }
+
+/// An instance that lets so many bytes of its first stream come, and then says that it did nothing with it; every other
+/// stream is taken whole. Gives back what came on each stream.
+fn picky(after: usize, goodbye: bool) -> (String, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("h2c://{}", listener.local_addr().unwrap());
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let kept = bodies.clone();
+    let take = move |mut stream: TcpStream, kept: &Mutex<Vec<Vec<u8>>>| -> Option<()> {
+        stream.read_exact(&mut [0; 24]).ok()?;
+        // Nobody shall wait for room: a MiB for a stream, 16 for the connection.
+        write(&mut stream, SETTINGS, 0, 0, &[0, 4, 0, 16, 0, 0])?;
+        write(&mut stream, 8, 0, 0, &(16_u32 << 20).to_be_bytes())?;
+        let mut place = 0;
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).ok()?;
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).ok()?;
+            let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            let mut all = kept.lock().unwrap();
+            match head[3] {
+                SETTINGS if head[4] & 1 == 0 => write(&mut stream, SETTINGS, 1, 0, &[])?,
+                1 => {
+                    place = all.len();
+                    all.push(Vec::new());
+                }
+                0 => {
+                    all[place].extend_from_slice(&payload);
+                    if place == 0 && all[0].len() >= after {
+                        match goodbye {
+                            true => write(&mut stream, GOAWAY, 0, 0, &[0; 8])?,
+                            false => write(&mut stream, 3, 0, id, &7_u32.to_be_bytes())?,
+                        }
+                    }
+                }
+                _ => {}
+            }
+            if matches!(head[3], 0 | 1) && head[4] & 1 == 1 && place > 0 {
+                write(&mut stream, 1, 5, id, &[0x88])?;
+            }
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let (take, kept) = (take, kept.clone());
+            std::thread::spawn(move || take(stream, &kept));
+        }
+    });
+    (address, bodies)
+}
+
+#[test]
+fn a_body_that_an_instance_did_not_take_is_given_to_it_again() {
+    let body: Vec<u8> = (0..40_000_u32).map(|n| n as u8).collect();
+    for goodbye in [false, true] {
+        // Of a known length, of an unknown one, and one that is still coming when it is refused.
+        let (address, bodies) = picky(1, goodbye);
+        let fourmi = Setup::beside(&address).start();
+        assert_eq!(fourmi.post("/buy", "", &body).status(), 200, "{goodbye}");
+        assert!(bodies.lock().unwrap().len() == 2 && bodies.lock().unwrap()[1] == body);
+
+        let (address, bodies) = picky(5, goodbye);
+        let fourmi = Setup::beside(&address).start();
+        let mut caller = fourmi.client();
+        caller.send("POST /buy HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        until("the first stream is refused, and a second one begun", || bodies.lock().unwrap().len() == 2);
+        caller.send("6\r\n world\r\n0\r\n\r\n");
+        assert_eq!(caller.answer().status(), 200, "{goodbye}");
+        assert_eq!(bodies.lock().unwrap()[1], b"hello world");
+        assert_eq!(fourmi.metrics().sum("fourmi_retries_total", &[("reason", "stale")]), 1.0);
+    }
+    // More than is kept: it is told, and never half of it sent again.
+    let (address, bodies) = picky(100_000, false);
+    let fourmi = Setup::beside(&address).start();
+    assert_eq!(fourmi.post("/buy", "", vec![7; 200_000]).status(), 502);
+    assert_eq!(bodies.lock().unwrap().len(), 1);
+}

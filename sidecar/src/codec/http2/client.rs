@@ -1,22 +1,17 @@
 //! Shared connections to instances that speak HTTP/2: with prior knowledge, or agreed on in the TLS handshake.
 
+use super::lent::{Loan, of_body};
 use super::{CONNECTION_WINDOW, LocalExecutor, STREAM_WINDOW, fleeting, of_connection};
 use crate::codec::client::{Cause, Received, SendError};
 use crate::codec::stream::{Failed, Socket, Stream};
-use crate::exchange::{Body, BodyError, Counted, Head, Headers, Stage};
+use crate::exchange::{Body, BodyError, Counted, Head, Headers};
 use crate::tls;
-use bytes::Bytes;
 use http::uri::{Parts, PathAndQuery, Scheme};
 use http::{Request, Uri, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
-use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
 
 /// The largest head of an answer.
 const HEAD_MAX: u32 = 256 << 10;
@@ -68,21 +63,32 @@ impl Http2 {
         if let Err(error) = self.sender.ready().await {
             return Err(failed(true, cause_of(&error)));
         }
-        // The library says of a body that broke off only that the stream was reset, as an instance may do, too.
-        let broken: Broken = Rc::default();
-        *request.body_mut() = match std::mem::replace(body, Body::Empty) {
-            ours @ (Body::Empty | Body::Full(_)) => ours,
-            inner => Body::staged(Box::new(Watched { inner, broken: broken.clone() })),
-        };
+        let loan = (!body.is_empty()).then(|| Loan::new(std::mem::replace(body, Body::Empty)));
+        if let Some(loan) = &loan {
+            *request.body_mut() = loan.body();
+        }
+        let loan = loan.as_deref();
         match self.sender.try_send_request(request).await {
             Ok(response) => {
+                loan.inspect(|loan| loan.settle());
                 let (parts, incoming) = response.into_parts();
                 let headers = Headers::from_map(&parts.headers);
                 Ok((Received { status: parts.status.as_u16(), headers }, incoming))
             }
             Err(mut e) => {
-                let unsent = e.take_message().map(|message| *body = message.into_body()).is_some();
-                Err(failed(unsent, broken.take().unwrap_or_else(|| cause_of(e.error()))))
+                let unsent = e.take_message().is_some();
+                let cause = loan.and_then(Loan::broken).unwrap_or_else(|| cause_of(e.error()));
+                // Whoever wants nothing of it has not touched it.
+                let back = if unsent || matches!(cause, Cause::Refused) { loan.map(Loan::take_back) } else { None };
+                let whole = match back {
+                    Some(Some(ours)) => {
+                        *body = ours;
+                        true
+                    }
+                    Some(None) => false,
+                    None => loan.is_none(),
+                };
+                Err(failed(whole && (unsent || matches!(cause, Cause::Refused)), cause))
             }
         }
     }
@@ -100,50 +106,6 @@ fn request(head: &Head, scheme: Scheme) -> Option<Request<Body>> {
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = head.headers.to_map(|n| n != "host" && !of_connection(n), fleeting)?;
     Some(request)
-}
-
-/// What became of a request's body, if it broke off.
-type Broken = Rc<Cell<Option<Cause>>>;
-
-/// A request's body that tells why it broke off.
-struct Watched {
-    inner: Body,
-    broken: Broken,
-}
-
-impl Stage for Watched {
-    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.inner.poll_meanwhile(cx)
-    }
-}
-
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if let Poll::Ready(Some(Err(error))) = &polled {
-            self.broken.set(Some(of_body(error)));
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-fn of_body(error: &BodyError) -> Cause {
-    match error {
-        BodyError::TooLarge(limit) => Cause::TooLarge(*limit),
-        BodyError::Malformed(why) => Cause::BadBody((*why).to_owned()),
-        _ => Cause::CallerGone,
-    }
 }
 
 /// Whether the other side says that it did nothing with the stream: in so many words, or by a GOAWAY whose last stream

@@ -4,6 +4,7 @@
 mod body;
 mod call;
 pub(super) mod client;
+mod lent;
 mod request;
 pub(super) mod server;
 #[cfg(test)]

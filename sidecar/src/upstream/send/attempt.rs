@@ -62,7 +62,7 @@ pub(super) async fn once(
     let again = reused && idempotent(&head.method) && body.is_empty();
     match until(limit, conn.send(head, body, early)).await {
         Ok(Ok(received)) => Ok(Sent::own(received, conn, endpoint, in_flight)),
-        Ok(Err(e)) => Err(failed(endpoint, *e, again, false)),
+        Ok(Err(e)) => Err(failed(endpoint, *e, again)),
         Err(Elapsed) => Err(Failed::Late),
     }
 }
@@ -91,16 +91,15 @@ async fn once_shared(
     let empty = body.is_empty();
     match until(going.limit, conn.send(head, body)).await {
         Ok(Ok((received, incoming))) => Ok(Sent::shared(received, incoming, endpoint, in_flight)),
-        Ok(Err(e)) => Err(failed(endpoint, *e, reused && empty && idempotent(&head.method), empty)),
+        Ok(Err(e)) => Err(failed(endpoint, *e, reused && empty && idempotent(&head.method))),
         Err(Elapsed) => Err(Failed::Late),
     }
 }
 
 /// Whether the request is still whole, or can be sent again as it is: `stale` if the connection's end was that of one
-/// kept too long, `refusable` if a refused stream took nothing with it.
-fn failed(endpoint: &Endpoint, error: SendError, stale: bool, refusable: bool) -> Failed {
+/// kept too long.
+fn failed(endpoint: &Endpoint, error: SendError, stale: bool) -> Failed {
     match error.cause {
-        Cause::Refused if refusable => Failed::Unsent,
         // Another session would fail of the same.
         Cause::Tls(_) => Failed::Fault(Box::new(fault_of(endpoint, error.cause))),
         _ if error.unsent => Failed::Unsent,
