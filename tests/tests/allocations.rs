@@ -78,7 +78,7 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
             policy: std::sync::Arc::new(Policy::default()),
         }),
         services: Vec::new(),
-        own_ports: Vec::new(),
+        own: Vec::new(),
         outbound: false,
         logs: true,
         show: plan.show.clone(),
