@@ -297,3 +297,42 @@ fn streams_that_are_left_give_back_what_they_held() {
     }
     assert_eq!(get(&fourmi, "/", ""), 200, "and there is room");
 }
+
+/// Whoever asks for what takes long and gives it little time, many times at once, takes no instance from the others.
+#[test]
+fn deadlines_eject_nobody_who_answers() {
+    let worker = || {
+        Worker::scripted(|mut conn| {
+            while let Some(request) = conn.request() {
+                match request.target() {
+                    "/slow" => drop(conn.until_closed()),
+                    _ => drop(conn.send(OK)),
+                }
+            }
+        })
+    };
+    let (one, two) = (worker(), worker());
+    let keys = "algorithm: round-robin, circuit_breaker: {failures: 0.3, least: 4, window: 60s, open: 60s}";
+    let fourmi = service(&[one.address(), two.address()], keys);
+    let mut hostile: Vec<_> = (0..16).map(|_| fourmi.outbound()).collect();
+    for caller in &mut hostile {
+        caller.send("GET /slow HTTP/1.1\r\nHost: stock\r\nFourmi-Deadline: 1500\r\n\r\n");
+    }
+    until("they are there", || targets(&one, "/slow") + targets(&two, "/slow") == 16);
+    for _ in 0..8 {
+        assert_eq!(get(&fourmi, "/", ""), 200);
+    }
+    hostile.iter_mut().for_each(|caller| assert_eq!(caller.answer().status(), 504));
+    for _ in 0..8 {
+        assert_eq!(get(&fourmi, "/", ""), 200);
+    }
+    let now = stock(&fourmi);
+    assert!(now["instances"].as_array().unwrap().iter().all(|i| i["ejections"] == 0), "{now}");
+    // One that answers nobody is another matter.
+    let silent = Worker::scripted(|mut conn| while conn.request().is_some() {});
+    let fourmi = service(&[silent.address(), one.address()], "algorithm: round-robin, retries: 0");
+    until("it is ejected", || {
+        get(&fourmi, "/", "Fourmi-Deadline: 1100\r\n");
+        stock(&fourmi)["instances"][0]["ejections"] == 1
+    });
+}

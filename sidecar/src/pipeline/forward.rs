@@ -157,7 +157,7 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
             }
             Err(*fault)
         }
-        Err(Failure::Late) => {
+        Err(Failure::Late(_)) => {
             let limit = Limit::of(&told.ex, &road.timeouts);
             if told.upload.as_ref().is_some_and(|upload| upload.is_awaited()) {
                 return Err(limit.passed(FaultKind::SlowCaller, "no end of the request's body"));

@@ -54,6 +54,8 @@ pub struct Endpoint {
     /// Commands whose answer has not begun, and since when none of them has had one.
     awaited: Cell<u32>,
     asked: Cell<Option<Instant>>,
+    /// When its last answer began.
+    answered: Cell<Option<Instant>>,
     loads: Arc<Loads>,
     /// This thread's part of them.
     load: Arc<Load>,
@@ -122,6 +124,7 @@ impl Endpoint {
             ewma: Ewma::new(),
             awaited: Cell::default(),
             asked: Cell::default(),
+            answered: Cell::default(),
             loads: member.load.clone(),
             load: member.load.join(),
             used: Cell::new(Instant::now()),
@@ -220,12 +223,18 @@ impl Endpoint {
     /// It answered with this status.
     pub fn answered(&self, passive: &Passive, status: u16, sent: Instant, now: Instant) {
         self.asked.set((self.awaited.get() > 0).then_some(now));
+        self.answered.set(Some(now));
         let took = now.saturating_duration_since(sent);
         // One that fails fast must not look fast.
         if status < 500 || self.ewma.get(now).is_none_or(|usual| took.as_secs_f64() > usual) {
             self.observe(took, now);
         }
         self.report(passive, Report::Status(status));
+    }
+
+    /// Whether it has answered a command since then.
+    pub fn has_answered_since(&self, then: Instant) -> bool {
+        self.answered.get().is_some_and(|at| at >= then)
     }
 
     /// It took longer than this, and was not waited for.

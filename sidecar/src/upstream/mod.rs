@@ -21,5 +21,5 @@ pub use endpoint::{Endpoint, InFlight};
 pub use health::Standing;
 pub use policy::{Policy, Retries};
 pub use pool::{Endpoints, Load, Loads, Member, Pool, Total};
-pub use send::{Failure, Sent, Task, send};
+pub use send::{Failure, Patience, Sent, Task, send};
 pub use target::{Place, Scheme, Target};

@@ -119,12 +119,21 @@ fn is_hurried(ex: &Exchange, by: Instant, since: Instant) -> bool {
     ex.deadline == Some(by) && by.saturating_duration_since(since) < HURRIED
 }
 
+/// Whose patience was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// That of a caller who wanted too much, or did not finish its request.
+    Callers,
+    /// Ours.
+    Ours,
+}
+
 /// Why there is no answer.
 pub enum Failure {
     /// This happened.
     Fault(Box<Fault>),
     /// The time was over.
-    Late,
+    Late(Patience),
 }
 
 impl From<Fault> for Failure {
@@ -165,8 +174,9 @@ async fn guarded(cluster: &Cluster, task: &mut Task<'_>, settings: &breaker::Set
     let now = Instant::now();
     let failed = match &result {
         Ok(sent) => sent.status >= 500,
-        Err(Failure::Late) if task.is_callers_fault() => return result,
-        Err(Failure::Late) => true,
+        Err(Failure::Late(Patience::Callers)) => return result,
+        Err(Failure::Late(Patience::Ours)) if task.is_callers_fault() => return result,
+        Err(Failure::Late(Patience::Ours)) => true,
         Err(Failure::Fault(fault)) if fault.kind.side() == crate::exchange::Side::Upstream => true,
         Err(Failure::Fault(_)) => return result,
     };
@@ -250,7 +260,10 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         if last.is_some() {
             if !cluster.budget.spend() {
                 tell.retry_skipped("budget");
-                return answer.map_or_else(|| Err(last.take().map_or(Failure::Late, Failure::Fault)), |sent| Ok(*sent));
+                return answer.map_or_else(
+                    || Err(last.take().map_or(Failure::Late(Patience::Ours), Failure::Fault)),
+                    |sent| Ok(*sent),
+                );
             }
             tell.retried("connect");
         }
@@ -329,14 +342,20 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             }
             Err(Failed::Late) => {
                 let now = Instant::now();
-                // A caller that does not finish its request, or has no patience, says nothing of the instance.
-                let hurried = limit == by && is_hurried(ex, by, begun);
-                if !hurried && upload.is_none_or(|u| !u.is_awaited()) {
+                // A caller that does not finish its request, or has little patience, says nothing of the instance; nor
+                // does one with more of it, if the instance has answered others meanwhile.
+                let own = limit == by && ex.deadline == Some(by);
+                let hurried = own && (is_hurried(ex, by, begun) || endpoint.has_answered_since(begun));
+                let whose = match hurried || upload.is_some_and(|u| u.is_awaited()) {
+                    true => Patience::Callers,
+                    false => Patience::Ours,
+                };
+                if whose == Patience::Ours {
                     endpoint.slower_than(now.saturating_duration_since(begun), now);
                     endpoint.report(passive, Report::Timeout);
                 }
                 if now >= by {
-                    return answer.map_or(Err(Failure::Late), |sent| Ok(*sent));
+                    return answer.map_or(Err(Failure::Late(whose)), |sent| Ok(*sent));
                 }
                 let took = retries.per_try.unwrap_or_default();
                 let why = format!("no answer within {took:?} (retries.per_try)");
@@ -426,7 +445,7 @@ async fn copied(body: &mut Body, most: usize, by: Instant) -> Result<Option<Copy
     let (mut all, mut trailers) = (BytesMut::new(), None);
     loop {
         match until(by, body.frame()).await {
-            Err(Elapsed) => return Err(Failure::Late),
+            Err(Elapsed) => return Err(Failure::Late(Patience::Callers)),
             Ok(None) => break,
             Ok(Some(Err(_))) => {
                 return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off").into());

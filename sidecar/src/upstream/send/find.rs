@@ -1,6 +1,6 @@
 //! Waiting for an instance: until one can be reached, or until one has room.
 
-use super::{Failure, LOOK_AGAIN};
+use super::{Failure, LOOK_AGAIN, Patience};
 use crate::exchange::deadline::until;
 use crate::exchange::{Fault, FaultKind, Retry};
 use crate::upstream::queue::Waiting;
@@ -36,7 +36,7 @@ pub(super) async fn find(
     loop {
         let now = Instant::now();
         if now >= search.by {
-            return Err(Failure::Late);
+            return Err(Failure::Late(Patience::Ours));
         }
         // Who comes later does not overtake.
         let turn = match &waiting {

@@ -69,7 +69,7 @@ fn sent_past(gone: usize) -> (Exchange, usize) {
         let sent = match send(&cluster, &mut task).await {
             Ok(sent) => sent,
             Err(Failure::Fault(fault)) => panic!("{fault:?}"),
-            Err(Failure::Late) => panic!("late"),
+            Err(Failure::Late(_)) => panic!("late"),
         };
         assert_eq!(sent.status, 204);
         (ex, tell.0.get())
