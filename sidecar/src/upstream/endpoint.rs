@@ -1,8 +1,14 @@
 //! One instance as one worker thread sees it: its free connections, its load, whether it answers.
 
-use super::balance::{Ewma, Peer, SlowStart};
+mod peer;
+mod presence;
+
+pub(super) use presence::Awaited;
+pub use presence::InFlight;
+
+use super::balance::{Ewma, SlowStart};
 use super::connect::{self, secure};
-use super::health::{Change, Passive, Report, Standing, Trial};
+use super::health::{Change, Passive, Report, Standing};
 use super::pool::{Load, Loads, Member, Pool};
 use super::queue::Queue;
 use super::target::{Place, Target};
@@ -409,103 +415,10 @@ impl Home for Endpoint {
     }
 }
 
-impl Peer for Endpoint {
-    fn name(&self) -> &str {
-        &self.label
-    }
-    fn in_flight(&self) -> u32 {
-        Endpoint::in_flight(self)
-    }
-    /// An instance that says nothing is at least as slow as its silence is long.
-    fn cost(&self, now: Instant) -> Option<f64> {
-        let usual = self.ewma.get(now);
-        match self.asked.get() {
-            Some(since) => {
-                let silent = now.saturating_duration_since(since).as_secs_f64();
-                Some(usual.map_or(silent, |usual| usual.max(silent)))
-            }
-            None => usual,
-        }
-    }
-    fn weight(&self) -> u32 {
-        self.weight.get()
-    }
-    fn ramp(&self, now: Instant) -> f64 {
-        let slow_start = self.around.slow_start.get();
-        if slow_start.window.is_zero() {
-            return 1.0;
-        }
-        let since = self.standing.usable_for().and_then(|age| now.checked_sub(age));
-        slow_start.factor(since.unwrap_or(now), now)
-    }
-    fn rank(&self) -> u32 {
-        self.rank.get()
-    }
-    fn near(&self) -> bool {
-        self.near.get()
-    }
-}
-
-/// A command whose answer is awaited.
-pub(super) struct Awaited<'a>(&'a Endpoint);
-
-impl<'a> Awaited<'a> {
-    /// It is being sent.
-    pub(super) fn new(endpoint: &'a Endpoint, now: Instant) -> Self {
-        endpoint.awaited.set(endpoint.awaited.get() + 1);
-        if endpoint.asked.get().is_none() {
-            endpoint.asked.set(Some(now));
-        }
-        Awaited(endpoint)
-    }
-}
-
-impl Drop for Awaited<'_> {
-    fn drop(&mut self) {
-        let left = self.0.awaited.get().saturating_sub(1);
-        self.0.awaited.set(left);
-        if left == 0 {
-            self.0.asked.set(None);
-        }
-    }
-}
-
 impl Drop for Endpoint {
     fn drop(&mut self) {
         if self.suspect() {
             self.around.suspects.set(self.around.suspects.get().saturating_sub(1));
-        }
-    }
-}
-
-/// Counts one command at an instance for as long as it lives.
-pub struct InFlight {
-    endpoint: Rc<Endpoint>,
-    /// It holds one of a limited number of places.
-    limited: bool,
-    /// What it owes the instance's health.
-    trial: Option<Trial>,
-}
-
-impl InFlight {
-    fn new(endpoint: &Rc<Endpoint>, limited: bool) -> Self {
-        let load = &endpoint.load;
-        // Only this thread writes them.
-        load.in_flight.store(load.in_flight.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
-        InFlight { endpoint: endpoint.clone(), limited, trial: None }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let in_flight = &self.endpoint.load.in_flight;
-        in_flight.store(in_flight.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
-        if let Some(trial) = self.trial {
-            self.endpoint.standing.give_up(trial);
-        }
-        if self.limited {
-            self.endpoint.loads.give();
-            self.endpoint.around.queue.call();
         }
     }
 }

@@ -3,27 +3,22 @@
 //! What cannot have run (no connection, a kept one that died before a byte was written, a refused stream) is sent again
 //! whatever it is. What may have run is sent again only if it may run twice. Both spend the service's budget.
 
+mod again;
 mod attempt;
 mod find;
+mod guarded;
 mod hedge;
 
-use super::breaker::{self, Moved, Pass};
 use super::health::Report;
 use super::{Choice, Cluster, Endpoint, InFlight, Retries};
 use crate::codec::Stream;
 use crate::codec::client::{Http1, OwnBody, Received, ReceivedBody};
-use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{
-    Body, BodyError, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Source, Stage, Tell, Timeouts,
-};
+use crate::exchange::{Body, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Source, Tell, Timeouts};
+use again::{Again, copied};
 use attempt::{Failed, once};
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::Method;
 use hyper::body::Incoming;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// How often one command may meet a connection that died before a byte of it was written.
@@ -158,61 +153,8 @@ fn may_repeat(head: &Head, retries: &Retries) -> bool {
 pub async fn send(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failure> {
     match &cluster.policy.breaker {
         None => attempts(cluster, task).await,
-        Some(settings) => Box::pin(guarded(cluster, task, settings)).await,
+        Some(settings) => Box::pin(guarded::send(cluster, task, settings)).await,
     }
-}
-
-/// Sends one command if the circuit breaker lets it, which learns how it ends.
-async fn guarded(cluster: &Cluster, task: &mut Task<'_>, settings: &breaker::Settings) -> Result<Sent, Failure> {
-    let breaker = &cluster.kept().breaker;
-    let pass = match breaker.admit(settings, Instant::now()) {
-        Pass::No(left) => return Err(left_alone(left).into()),
-        pass => pass,
-    };
-    let mut trying = Trying { breaker, pass };
-    let result = attempts(cluster, task).await;
-    let now = Instant::now();
-    let failed = match &result {
-        Ok(sent) => sent.status >= 500,
-        Err(Failure::Late(Patience::Callers)) => return result,
-        Err(Failure::Late(Patience::Ours)) if task.is_callers_fault() => return result,
-        Err(Failure::Late(Patience::Ours)) => true,
-        Err(Failure::Fault(fault)) if fault.kind.side() == crate::exchange::Side::Upstream => true,
-        Err(Failure::Fault(_)) => return result,
-    };
-    trying.pass = Pass::Yes;
-    match breaker.ended(settings, pass, failed, now) {
-        Some(Moved::Opened) => {
-            cluster.pool().breaker(true);
-            tracing::warn!(service = cluster.name(), "the circuit breaker opens: most commands fail");
-        }
-        Some(Moved::Closed) => {
-            cluster.pool().breaker(false);
-            tracing::info!(service = cluster.name(), "the circuit breaker closes");
-        }
-        None => {}
-    }
-    result
-}
-
-/// A command on its way; one that leaves without telling anything leaves the finding out to the next.
-struct Trying<'a> {
-    breaker: &'a breaker::Breaker,
-    pass: Pass,
-}
-
-impl Drop for Trying<'_> {
-    fn drop(&mut self) {
-        if self.pass == Pass::Trial {
-            self.breaker.given_up(self.pass, Instant::now());
-        }
-    }
-}
-
-fn left_alone(left: Duration) -> Fault {
-    let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-    let detail = "most commands to this service failed lately (circuit_breaker)";
-    Fault::new(FaultKind::CircuitOpen, detail).retry(Retry::Safe).retry_after(seconds)
 }
 
 async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failure> {
@@ -388,115 +330,6 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                 again.restore(body);
             }
         }
-    }
-}
-
-/// Whether a command that may have run is sent again.
-struct Again {
-    /// It may run twice.
-    repeat: bool,
-    /// Attempts that are left.
-    left: u32,
-    /// Its body, to be sent again.
-    copy: Option<Copy>,
-    /// Its body is none, or there is a copy.
-    whole: bool,
-}
-
-impl Again {
-    /// There is no body.
-    fn is_bare(&self) -> bool {
-        self.whole && self.copy.is_none()
-    }
-
-    fn is_possible(&self) -> bool {
-        self.repeat && self.whole && self.left > 0
-    }
-
-    /// Takes one attempt, or says why there is none.
-    fn may(&mut self, cluster: &Cluster) -> Result<(), &'static str> {
-        if !self.repeat {
-            return Err("not-idempotent");
-        }
-        if !self.whole {
-            return Err("body");
-        }
-        if self.left == 0 {
-            return Err("attempts");
-        }
-        if !cluster.budget.spend() {
-            return Err("budget");
-        }
-        self.left -= 1;
-        Ok(())
-    }
-
-    fn restore(&self, body: &mut Body) {
-        *body = self.copy.as_ref().map_or(Body::Empty, Copy::body);
-    }
-}
-
-/// Reads a body of known length that is not too long, so that it can be sent twice.
-async fn copied(body: &mut Body, most: usize, by: Instant) -> Result<Option<Copy>, Failure> {
-    let fits = body.size_hint().exact().is_some_and(|n| n <= most as u64);
-    if !fits {
-        return Ok(None);
-    }
-    let (mut all, mut trailers) = (BytesMut::new(), None);
-    loop {
-        match until(by, body.frame()).await {
-            Err(Elapsed) => return Err(Failure::Late(Patience::Callers)),
-            Ok(None) => break,
-            Ok(Some(Err(_))) => {
-                return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off").into());
-            }
-            Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => all.extend_from_slice(&data),
-                Err(frame) => trailers = frame.into_trailers().ok(),
-            },
-        }
-    }
-    let copy = Copy { data: all.freeze(), trailers };
-    *body = copy.body();
-    Ok(Some(copy))
-}
-
-/// A body that can be sent more than once.
-#[derive(Clone)]
-struct Copy {
-    data: Bytes,
-    /// Only HTTP/2 has some behind a known length.
-    trailers: Option<HeaderMap>,
-}
-
-impl Copy {
-    fn body(&self) -> Body {
-        match self.trailers {
-            None => Body::from(self.data.clone()),
-            Some(_) => Body::staged(Box::new(self.clone())),
-        }
-    }
-}
-
-impl Stage for Copy {}
-
-impl HttpBody for Copy {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.data.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))));
-        }
-        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.data.is_empty() && self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.len() as u64)
     }
 }
 
