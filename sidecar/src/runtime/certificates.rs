@@ -31,12 +31,14 @@ pub(super) enum Use {
     OutboundChecks,
 }
 
+/// A service, whether HTTP/2 is asked for, and what for.
+type Spoken = (Arc<str>, bool, Use);
+
 /// Everything of this process that was read from such files.
 #[derive(Default)]
 pub(super) struct Certificates {
     acceptors: RefCell<HashMap<Bind, Acceptor>>,
-    /// By service, whether HTTP/2 is asked for, and what for.
-    connectors: RefCell<HashMap<(Arc<str>, bool, Use), Connector>>,
+    connectors: RefCell<HashMap<Spoken, Connector>>,
     /// What was said last of each file.
     warned: RefCell<HashMap<PathBuf, Warning>>,
 }

@@ -49,8 +49,11 @@ pub(super) struct Service {
     /// What is wrong with the answers.
     trouble: RefCell<HashMap<Name, String>>,
     follows: RefCell<HashMap<Name, JoinHandle<()>>>,
-    checks: RefCell<HashMap<Arc<str>, (Member, JoinHandle<()>)>>,
+    checks: RefCell<Checks>,
 }
+
+/// Running checks by label, with the instance as it is checked.
+type Checks = HashMap<Arc<str>, (Member, JoinHandle<()>)>;
 
 /// What the plan says of it.
 struct Wanted {

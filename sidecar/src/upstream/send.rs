@@ -4,26 +4,22 @@
 //! whatever it is. What may have run is sent again only if it may run twice. Both spend the service's budget.
 
 mod attempt;
+mod copy;
 mod find;
 mod hedge;
 
 use super::breaker::{self, Moved, Pass};
+use super::endpoint::TIMEOUT;
 use super::health::Report;
 use super::{Choice, Cluster, Endpoint, InFlight, Retries};
 use crate::codec::Stream;
 use crate::codec::client::{Http1, OwnBody, Received, ReceivedBody};
-use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{
-    Body, BodyError, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Source, Stage, Tell, Timeouts,
-};
+use crate::exchange::{Body, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Source, Tell, Timeouts};
 use attempt::{Failed, once};
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use copy::{Copy, copied};
+use http::Method;
 use hyper::body::Incoming;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// How often one command may meet a connection that died before a byte of it was written.
@@ -119,6 +115,11 @@ fn is_hurried(ex: &Exchange, by: Instant, since: Instant) -> bool {
     ex.deadline == Some(by) && by.saturating_duration_since(since) < HURRIED
 }
 
+/// The same for a longer deadline, too, if the instance has answered others meanwhile.
+fn is_own(ex: &Exchange, by: Instant, since: Instant, endpoint: &Endpoint) -> bool {
+    is_hurried(ex, by, since) || (ex.deadline == Some(by) && endpoint.has_answered_since(since))
+}
+
 /// Whose patience was over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -173,6 +174,7 @@ async fn guarded(cluster: &Cluster, task: &mut Task<'_>, settings: &breaker::Set
     let result = attempts(cluster, task).await;
     let now = Instant::now();
     let failed = match &result {
+        Ok(sent) if sent.status == TIMEOUT && task.is_callers_fault() => return result,
         Ok(sent) => sent.status >= 500,
         Err(Failure::Late(Patience::Callers)) => return result,
         Err(Failure::Late(Patience::Ours)) if task.is_callers_fault() => return result,
@@ -289,7 +291,9 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         match result {
             Ok(sent) => {
                 let answered = Instant::now();
-                endpoint.answered(passive, sent.status, begun, answered);
+                // The next hop has less time than this one, and so is the one that says that it was too little.
+                let excused = sent.status == TIMEOUT && is_own(ex, by, begun, &endpoint);
+                endpoint.answered(passive, sent.status, excused, (begun, answered));
                 if retries.statuses.contains(&sent.status) {
                     match again.may(cluster) {
                         Ok(()) => {
@@ -341,8 +345,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                 let now = Instant::now();
                 // A caller that does not finish its request, or has little patience, says nothing of the instance; nor
                 // does one with more of it, if the instance has answered others meanwhile.
-                let own = limit == by && ex.deadline == Some(by);
-                let hurried = own && (is_hurried(ex, by, begun) || endpoint.has_answered_since(begun));
+                let hurried = limit == by && is_own(ex, by, begun, &endpoint);
                 let whose = match hurried || upload.is_some_and(|u| u.is_awaited()) {
                     true => Patience::Callers,
                     false => Patience::Ours,
@@ -429,70 +432,6 @@ impl Again {
 
     fn restore(&self, body: &mut Body) {
         *body = self.copy.as_ref().map_or(Body::Empty, Copy::body);
-    }
-}
-
-/// Reads a body of known length that is not too long, so that it can be sent twice.
-async fn copied(body: &mut Body, most: usize, by: Instant) -> Result<Option<Copy>, Failure> {
-    let fits = body.size_hint().exact().is_some_and(|n| n <= most as u64);
-    if !fits {
-        return Ok(None);
-    }
-    let (mut all, mut trailers) = (BytesMut::new(), None);
-    loop {
-        match until(by, body.frame()).await {
-            Err(Elapsed) => return Err(Failure::Late(Patience::Callers)),
-            Ok(None) => break,
-            Ok(Some(Err(_))) => {
-                return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off").into());
-            }
-            Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => all.extend_from_slice(&data),
-                Err(frame) => trailers = frame.into_trailers().ok(),
-            },
-        }
-    }
-    let copy = Copy { data: all.freeze(), trailers };
-    *body = copy.body();
-    Ok(Some(copy))
-}
-
-/// A body that can be sent more than once.
-#[derive(Clone)]
-struct Copy {
-    data: Bytes,
-    /// Only HTTP/2 has some behind a known length.
-    trailers: Option<HeaderMap>,
-}
-
-impl Copy {
-    fn body(&self) -> Body {
-        match self.trailers {
-            None => Body::from(self.data.clone()),
-            Some(_) => Body::staged(Box::new(self.clone())),
-        }
-    }
-}
-
-impl Stage for Copy {}
-
-impl HttpBody for Copy {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.data.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))));
-        }
-        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.data.is_empty() && self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.len() as u64)
     }
 }
 
