@@ -336,3 +336,30 @@ fn deadlines_eject_nobody_who_answers() {
         stock(&fourmi)["instances"][0]["ejections"] == 1
     });
 }
+
+/// The next hop has less of a short deadline, and says first that it was over.
+#[test]
+fn neither_do_deadlines_that_the_next_hop_tells_of() {
+    let worker = || {
+        Worker::replying(|request| match request.target() {
+            "/slow" => b"HTTP/1.1 504 Late\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            _ => OK.into(),
+        })
+    };
+    let (one, two) = (worker(), worker());
+    let keys = "circuit_breaker: {failures: 0.9, least: 6, window: 60s, open: 60s}";
+    let fourmi = service(&[one.address(), two.address()], keys);
+    for _ in 0..12 {
+        assert_eq!(get(&fourmi, "/slow", "Fourmi-Deadline: 500\r\n"), 504);
+    }
+    assert_eq!(get(&fourmi, "/", ""), 200);
+    let ejections = || {
+        let now = stock(&fourmi);
+        now["instances"].as_array().unwrap().iter().map(|i| i["ejections"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(ejections(), 0);
+    until("without a deadline it is their own", || {
+        get(&fourmi, "/slow", "");
+        ejections() > 0
+    });
+}

@@ -39,9 +39,6 @@ impl Default for Services {
     }
 }
 
-/// An instance as it is checked, and what checks it.
-type Checked = (Member, JoinHandle<()>);
-
 /// One service. It is the same one over changes of plan, as long as it has its name.
 pub(super) struct Service {
     pub(super) name: Arc<str>,
@@ -52,8 +49,11 @@ pub(super) struct Service {
     /// What is wrong with the answers.
     trouble: RefCell<HashMap<Name, String>>,
     follows: RefCell<HashMap<Name, JoinHandle<()>>>,
-    checks: RefCell<HashMap<Arc<str>, Checked>>,
+    checks: RefCell<Checks>,
 }
+
+/// Running checks by label, with the instance as it is checked.
+type Checks = HashMap<Arc<str>, (Member, JoinHandle<()>)>;
 
 /// What the plan says of it.
 struct Wanted {

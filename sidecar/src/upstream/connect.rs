@@ -55,12 +55,15 @@ pub async fn secure(socket: Socket, target: &Target, connector: &Connector) -> i
 /// Whether one of these addresses is that of a listener.
 pub(super) fn reaches(addresses: &[SocketAddr], listeners: &[SocketAddr]) -> bool {
     let is = |to: &SocketAddr, listener: &SocketAddr| {
+        // Asking for the machine's addresses takes its time, and ports seldom agree.
+        if to.port() != listener.port() {
+            return false;
+        }
         let (ip, at) = (to.ip().to_canonical(), listener.ip().to_canonical());
-        let same = ip == at
+        ip == at
             || (at.is_unspecified() && is_this_machine(ip))
             // What is sent to no address in particular arrives at the loopback one.
-            || (ip.is_unspecified() && at.is_loopback());
-        to.port() == listener.port() && same
+            || (ip.is_unspecified() && at.is_loopback())
     };
     addresses.iter().any(|to| listeners.iter().any(|listener| is(to, listener)))
 }
@@ -77,4 +80,27 @@ pub(super) fn is_this_machine(ip: IpAddr) -> bool {
         let v6 = a.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()));
         v4.or(v6) == Some(ip)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reaches_a_listener() {
+        for (to, listener, expected) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.2:80", "127.0.0.1:80", false),
+            ("127.0.0.2:80", "0.0.0.0:80", true),
+            ("[::1]:80", "[::]:80", true),
+            ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "192.0.2.1:80", false),
+            ("192.0.2.1:80", "0.0.0.0:80", false),
+        ] {
+            let [to, listener] = [to, listener].map(|text| text.parse::<SocketAddr>().unwrap());
+            assert_eq!(reaches(&[to], &[listener]), expected, "{to} {listener}");
+        }
+    }
 }

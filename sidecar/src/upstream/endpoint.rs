@@ -37,6 +37,9 @@ const DOWN_LAST: Duration = Duration::from_secs(2);
 /// How long an instance that may prove itself again is only given commands that may run twice.
 const TRIALS_OF_ALL: Duration = Duration::from_secs(10);
 
+/// What one answers whose time is over: that of the caller, maybe.
+pub(super) const TIMEOUT: u16 = 504;
+
 #[derive(Debug, Clone, Copy)]
 struct Down {
     until: Instant,
@@ -226,19 +229,21 @@ impl Endpoint {
         self.addresses.borrow_mut().looked_up = None;
     }
 
-    /// It answered with this status.
-    pub fn answered(&self, passive: &Passive, status: u16, sent: Instant, now: Instant) {
+    /// It answered with this status, which says nothing of it if it is `excused`.
+    pub fn answered(&self, passive: &Passive, status: u16, excused: bool, (sent, now): (Instant, Instant)) {
         self.asked.set((self.awaited.get() > 0).then_some(now));
-        self.answered.set(Some(now));
+        if status != TIMEOUT {
+            self.answered.set(Some(now));
+        }
         let took = now.saturating_duration_since(sent);
         // One that fails fast must not look fast.
         if status < 500 || self.ewma.get(now).is_none_or(|usual| took.as_secs_f64() > usual) {
             self.observe(took, now);
         }
-        self.report(passive, Report::Status(status));
+        self.report(passive, if excused { Report::Nothing } else { Report::Status(status) });
     }
 
-    /// Whether it has answered a command since then.
+    /// Whether it has answered a command since then, by more than that its own time was over.
     pub fn has_answered_since(&self, then: Instant) -> bool {
         self.answered.get().is_some_and(|at| at >= then)
     }

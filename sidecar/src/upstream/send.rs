@@ -5,17 +5,20 @@
 
 mod again;
 mod attempt;
+mod copy;
 mod find;
 mod guarded;
 mod hedge;
 
+use super::endpoint::TIMEOUT;
 use super::health::Report;
 use super::{Choice, Cluster, Endpoint, InFlight, Retries};
 use crate::codec::Stream;
 use crate::codec::client::{Http1, OwnBody, Received, ReceivedBody};
 use crate::exchange::{Body, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Source, Tell, Timeouts};
-use again::{Again, copied};
+use again::Again;
 use attempt::{Failed, once};
+use copy::copied;
 use http::Method;
 use hyper::body::Incoming;
 use std::rc::Rc;
@@ -112,6 +115,11 @@ impl Task<'_> {
 /// Whether a deadline of the caller's own left too little time to say anything of an instance.
 fn is_hurried(ex: &Exchange, by: Instant, since: Instant) -> bool {
     ex.deadline == Some(by) && by.saturating_duration_since(since) < HURRIED
+}
+
+/// The same for a longer deadline, too, if the instance has answered others meanwhile.
+fn is_own(ex: &Exchange, by: Instant, since: Instant, endpoint: &Endpoint) -> bool {
+    is_hurried(ex, by, since) || (ex.deadline == Some(by) && endpoint.has_answered_since(since))
 }
 
 /// Whose patience was over.
@@ -235,7 +243,9 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         match result {
             Ok(sent) => {
                 let answered = Instant::now();
-                endpoint.answered(passive, sent.status, begun, answered);
+                // The next hop has less time than this one, and so is the one that says that it was too little.
+                let excused = sent.status == TIMEOUT && is_own(ex, by, begun, &endpoint);
+                endpoint.answered(passive, sent.status, excused, (begun, answered));
                 if retries.statuses.contains(&sent.status) {
                     match again.may(cluster) {
                         Ok(()) => {
@@ -286,8 +296,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                 let now = Instant::now();
                 // A caller that does not finish its request, or has little patience, says nothing of the instance; nor
                 // does one with more of it, if the instance has answered others meanwhile.
-                let own = limit == by && ex.deadline == Some(by);
-                let hurried = own && (is_hurried(ex, by, begun) || endpoint.has_answered_since(begun));
+                let hurried = limit == by && is_own(ex, by, begun, &endpoint);
                 let whose = match hurried || upload.is_some_and(|u| u.is_awaited()) {
                     true => Patience::Callers,
                     false => Patience::Ours,

@@ -1,10 +1,15 @@
 //! A token, in the configuration or in a file of its own.
 
 use crate::section::Wrong;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a token.
 const LENGTH_MAX: usize = 4096;
+/// Bytes of its file that are read: more than a token and the white space around it.
+const FILE_MAX: u64 = 4 * LENGTH_MAX as u64;
 
 /// The token. It has no `Debug`: nothing prints it.
 pub(crate) struct Secret {
@@ -55,12 +60,19 @@ impl Secret {
 }
 
 fn read(file: &Path) -> Result<String, Wrong> {
-    let text = std::fs::read_to_string(file).map_err(|e| {
+    let wrong = |e: io::Error| {
         Wrong::new(
             format!("{}: {e}", file.display()),
             "name a file that Fourmi may read and that holds the token alone",
         )
-    })?;
+    };
+    // A pipe would be waited for, and a device never ends.
+    let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(file).map_err(wrong)?;
+    if !open.metadata().map_err(wrong)?.is_file() {
+        return Err(wrong(io::Error::other("is no file")));
+    }
+    let mut text = String::new();
+    open.take(FILE_MAX).read_to_string(&mut text).map_err(wrong)?;
     checked(&text)
 }
 
@@ -99,6 +111,11 @@ mod tests {
         assert_eq!(secret.value(), "second");
         std::fs::write(&file, "no token").unwrap();
         assert!(!secret.renew().await, "what is no token does not replace one");
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for no_file in [&pipe, Path::new("/dev/zero"), folder.path()] {
+            assert!(of(None, Some(no_file)).err().unwrap().message.contains("is no file"), "nobody waits for it");
+        }
         assert_eq!(of(None, None).err().unwrap().key, None);
         assert_eq!(of(Some("a"), Some(&file)).err().unwrap().key, Some("token_file"));
         for wrong in ["", "  ", "a b", "a\u{e9}", &"x".repeat(5000)] {

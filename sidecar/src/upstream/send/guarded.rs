@@ -4,6 +4,7 @@ use super::{Failure, Patience, Sent, Task, attempts};
 use crate::exchange::{Fault, FaultKind, Retry};
 use crate::upstream::Cluster;
 use crate::upstream::breaker::{self, Moved, Pass};
+use crate::upstream::endpoint::TIMEOUT;
 use std::time::{Duration, Instant};
 
 /// Sends one command if the circuit breaker lets it, which learns how it ends.
@@ -21,6 +22,7 @@ pub(super) async fn send(
     let result = attempts(cluster, task).await;
     let now = Instant::now();
     let failed = match &result {
+        Ok(sent) if sent.status == TIMEOUT && task.is_callers_fault() => return result,
         Ok(sent) => sent.status >= 500,
         Err(Failure::Late(Patience::Callers)) => return result,
         Err(Failure::Late(Patience::Ours)) if task.is_callers_fault() => return result,
