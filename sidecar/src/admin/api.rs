@@ -1,6 +1,6 @@
 //! Path and method to answer.
 
-use super::{Control, Hand, guard, page};
+use super::{Control, Hand, Request, guard, page};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
@@ -112,7 +112,14 @@ fn explain(head: &Parts, control: &dyn Control) -> Answer {
     let Some(service) = argument(head, "service") else {
         return problem(400, "name the service: /api/v1/upstreams/explain?service=NAME");
     };
-    match control.explain(&service) {
+    // As it would be sent: the path, and header lines, of which each is `Name: value`.
+    let lines = argument(head, "headers").unwrap_or_default();
+    let pair = |line: &str| line.split_once(':').map(|(n, v)| (n.trim().to_ascii_lowercase(), v.trim().to_owned()));
+    let request = Request {
+        target: argument(head, "target").filter(|t| t.starts_with('/')).unwrap_or_else(|| "/".to_owned()),
+        headers: lines.lines().filter_map(pair).collect(),
+    };
+    match control.explain(&service, &request) {
         Some(explained) => json_answer(200, &explained),
         None => problem(404, &format!("no service is called {service}; /api/v1/upstreams lists all of them")),
     }

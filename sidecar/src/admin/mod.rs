@@ -31,6 +31,15 @@ pub struct Part {
 /// How a reload ended: a line that says what changed, or every problem of the file as `validate` prints it.
 pub type Reloaded = Result<String, String>;
 
+/// A command that is only spoken of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Its path, with the query.
+    pub target: String,
+    /// Its header lines.
+    pub headers: Vec<(String, String)>,
+}
+
 /// What is done to an instance by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hand {
@@ -57,7 +66,7 @@ pub trait Control {
     /// Services and instances as the outbound and inbound sides see them.
     fn upstreams(&self) -> Value;
     /// Which instance of a service a command would be given now, and why; none when there is no such service.
-    fn explain(&self, service: &str) -> Option<Value>;
+    fn explain(&self, service: &str, request: &Request) -> Option<Value>;
     /// Takes an instance in or out by hand, or all of a service; what is wrong, if it can't be.
     fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String>;
     /// An object; `fourmi drain --wait` reads `in_flight` (a number: commands that have not ended) from it.

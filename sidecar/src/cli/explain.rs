@@ -13,6 +13,7 @@ use std::net::IpAddr;
 #[derive(Debug)]
 pub(crate) struct Explained {
     method: String,
+    target: String,
     path: String,
     authority: String,
     listener: Option<Listener>,
@@ -59,6 +60,10 @@ pub(crate) fn explain(plan: &Plan, request: &[String], lines: &[String]) -> Resu
     let mut out = Explained {
         command: name(plan, &method, &path, &header),
         method,
+        target: match uri.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.clone(),
+        },
         path,
         service: plan.identity.service.to_string(),
         direction: Direction::Inbound,
@@ -161,6 +166,11 @@ fn name<'h>(
 }
 
 impl Explained {
+    /// Its path and query, as it would be sent.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
     /// The service that it goes to.
     pub(crate) fn service(&self) -> &str {
         &self.service

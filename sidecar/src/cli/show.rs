@@ -109,7 +109,10 @@ pub(crate) fn explain(global: &Global, target: &Target, request: &[String], head
         }
         Ok(explained) => {
             // What only a running one knows: which instance it would be.
-            let now = explained.served().then(|| upstreams::explained(target, explained.service())).flatten();
+            let now = explained
+                .served()
+                .then(|| upstreams::explained(target, explained.service(), explained.target(), headers))
+                .flatten();
             let code = match global.json() {
                 true => {
                     let mut all = explained.json(&loaded.plan);

@@ -41,15 +41,21 @@ pub(crate) fn set(global: &Global, target: &Target, word: HandWord, service: &st
 }
 
 /// What a running Fourmi would do with a command to this service now; none when nobody answers.
-pub(crate) fn explained(target: &Target, service: &str) -> Option<Value> {
-    let path = format!("/api/v1/upstreams/explain?service={}", encoded(service));
+pub(crate) fn explained(target: &Target, service: &str, path: &str, headers: &[String]) -> Option<Value> {
+    let path = format!(
+        "/api/v1/upstreams/explain?service={}&target={}&headers={}",
+        encoded(service),
+        encoded(path),
+        encoded(&headers.join("\n"))
+    );
     serde_json::from_str(&client::quiet_answer(target, &path)?).ok()
 }
 
 /// The same for people.
 pub(crate) fn explained_text(now: &Value) -> String {
     let mut out = String::new();
-    let picked = now["picked"].as_str().unwrap_or("none can be used");
+    let none = now["refuses"].as_str().map_or("none can be used".to_owned(), |why| format!("none: {why}"));
+    let picked = now["picked"].as_str().map_or(none, str::to_owned);
     let _ = writeln!(out, "{:<10} {picked}, by {}", "now", words(&now["algorithm"]));
     for i in now["instances"].as_array().into_iter().flatten() {
         let latency = i["latency_ms"].as_f64().map_or("latency unknown".to_owned(), |ms| format!("{ms} ms"));
@@ -79,8 +85,11 @@ fn table(all: &Value) -> String {
     for service in all.as_array().into_iter().flatten() {
         let name = words(&service["service"]);
         lines.extend(service["instances"].as_array().into_iter().flatten().map(|i| row(name, i)));
-        if service["open_breakers"].as_u64().unwrap_or(0) > 0 {
-            let _ = writeln!(notes, "{name}: the circuit breaker is open");
+        if let Some(why) = service["refuses"].as_str() {
+            let _ = writeln!(notes, "{name}: refuses commands: {why}");
+        }
+        if let Some(n @ 1..) = service["waiting"].as_u64() {
+            let _ = writeln!(notes, "{name}: {n} commands wait for room (concurrency)");
         }
         for trouble in service["troubles"].as_array().into_iter().flatten() {
             let (host, why) = (words(&trouble["name"]), words(&trouble["why"]));
@@ -100,7 +109,10 @@ fn row(service: &str, i: &Value) -> [String; 8] {
         i["in_flight"].to_string(),
         latency,
         i["ejections"].to_string(),
-        words(&i["last_failure"]).to_owned(),
+        match (i["last_failure"].as_str(), i["last_failure_seconds_ago"].as_f64()) {
+            (Some(why), Some(ago)) => format!("{why} ({ago:.0}s ago)"),
+            (why, _) => why.unwrap_or("-").to_owned(),
+        },
     ]
 }
 
@@ -143,20 +155,21 @@ mod tests {
     #[test]
     fn tables_line_up_and_values_are_encoded() {
         let all = json!([{
-            "service": "stock", "open_breakers": 1, "troubles": [{"name": "stock.test", "why": "SERVFAIL"}],
+            "service": "stock", "refuses": "the circuit breaker is open", "waiting": 2, "troubles": [{"name": "stock.test", "why": "SERVFAIL"}],
             "instances": [
                 {"address": "http://10.0.0.7:8080", "state": "healthy", "weight": 100, "in_flight": 3,
                  "latency_ms": 1.25, "ejections": 0, "last_failure": null},
                 {"address": "http://a:1", "state": "ejected", "weight": 5, "in_flight": 0, "latency_ms": 0.0,
-                 "ejections": 12, "last_failure": "a timeout, 3 in a row"},
+                 "ejections": 12, "last_failure": "a timeout, 3 in a row", "last_failure_seconds_ago": 4.2},
             ],
         }]);
         assert_eq!(
             table(&all),
             "SERVICE  INSTANCE              STATE    WEIGHT  IN-FLIGHT  LATENCY  EJECTIONS  LAST-FAILURE\n\
              stock    http://10.0.0.7:8080  healthy  100     3          1.25ms   0          -\n\
-             stock    http://a:1            ejected  5       0          -        12         a timeout, 3 in a row\n\
-             stock: the circuit breaker is open\n\
+             stock    http://a:1            ejected  5       0          -        12         a timeout, 3 in a row (4s ago)\n\
+             stock: refuses commands: the circuit breaker is open\n\
+             stock: 2 commands wait for room (concurrency)\n\
              stock: stock.test cannot be looked up: SERVFAIL\n"
         );
         assert_eq!(encoded("unix:/run/a b&c.sock"), "unix:/run/a%20b%26c.sock");

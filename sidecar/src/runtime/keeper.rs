@@ -7,9 +7,9 @@ use super::listen;
 use super::services::{Changed, Services};
 use super::upstreams;
 use super::worker::{Order, Shared};
-use crate::admin::{Control, Hand, Part, Reloaded};
+use crate::admin::{Control, Hand, Part, Reloaded, Request};
 use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
-use crate::exchange::{Direction, Identity};
+use crate::exchange::{Direction, Exchange, Head, Headers, Identity, Protocol};
 use crate::lines::Lines;
 use crate::pipeline::Blueprint;
 use crate::sink::{Event, EventKind, Hub};
@@ -104,12 +104,13 @@ impl Keeper {
         let changed: Changed = Rc::new(move |service, what| {
             keeper.count_instances();
             let Some((instance, up, first)) = what else { return };
+            let why = || keeper.services.why_out(service, instance);
             if up {
                 tracing::info!(service, instance, "an instance is ready");
             } else if first {
-                tracing::info!(service, instance, "waiting for an instance");
+                tracing::info!(service, instance, "waiting for an instance: {}", why());
             } else {
-                tracing::warn!(service, instance, "an instance is not ready");
+                tracing::warn!(service, instance, "an instance is not ready: {}", why());
             }
             if !first {
                 let (what, kind) = match up {
@@ -386,8 +387,20 @@ impl Control for Rc<Keeper> {
         upstreams::shown(&self.services)
     }
 
-    fn explain(&self, service: &str) -> Option<Value> {
-        upstreams::explained(&self.services, service, None)
+    fn explain(&self, service: &str, request: &Request) -> Option<Value> {
+        let mut head = Head::default();
+        let (path, query) = request.target.split_once('?').map_or((&*request.target, None), |(p, q)| (p, Some(q)));
+        head.set_target(path, query);
+        let mut lines = http::HeaderMap::new();
+        for (name, value) in &request.headers {
+            if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
+                lines.append(name, value);
+            }
+        }
+        head.headers = Headers::from_map(&lines);
+        let identity = self.plan().identity.clone();
+        let exchange = Exchange::begin(&identity, Direction::Outbound, Protocol::Http11, head, &"".into());
+        upstreams::explained(&self.services, service, &exchange)
     }
 
     fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String> {

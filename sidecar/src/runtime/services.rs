@@ -5,7 +5,7 @@ use crate::config::{Address, Plan, Ready};
 use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Tell};
 use crate::pipeline::Served;
 use crate::tls::{ClientTls, Connector};
-use crate::upstream::health::{Check, Instance, Opener, Speak, keep_checking};
+use crate::upstream::health::{Check, Instance, Opener, Speak, State, keep_checking};
 use crate::upstream::names::{self, Found, Name, Resolver, Update, follow};
 use crate::upstream::{Endpoints, Member, Place, Policy, Pool, Scheme, Standing, Target, connect, secure};
 use std::cell::RefCell;
@@ -173,6 +173,17 @@ impl Services {
         for service in self.all() {
             service.look_up(&resolver, changed);
             service.check(changed);
+        }
+    }
+
+    /// Why an instance is not given commands, in words.
+    pub(super) fn why_out(&self, service: &str, instance: &str) -> String {
+        let members = self.named(service).map(|s| s.members());
+        let shown = members.iter().flat_map(|m| m.iter()).find(|m| *m.label == *instance).map(|m| m.standing.shown());
+        match shown {
+            Some(s) if s.state == State::ForcedDown => "taken out by hand".into(),
+            Some(s) => s.last_failure.unwrap_or_else(|| "nobody has reached it yet".into()),
+            None => "it is gone".into(),
         }
     }
 

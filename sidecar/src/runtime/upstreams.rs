@@ -2,8 +2,9 @@
 
 use super::services::{Service, Services};
 use crate::admin::Hand;
+use crate::exchange::Exchange;
 use crate::upstream::balance::{Account, Balancer, Peer, Why};
-use crate::upstream::health::State;
+use crate::upstream::health::{State, below_threshold};
 use crate::upstream::{Member, Total};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -22,9 +23,27 @@ fn service(service: &Service) -> Value {
         "open_breakers": service.pool.open_breakers(),
         "waiting": service.pool.waiting(),
         "spared": service.pool.floor().spared(),
+        "refuses": refuses(service),
         "troubles": service.troubles().iter().map(|(name, why)| json!({"name": name, "why": why})).collect::<Vec<_>>(),
         "instances": members.iter().map(instance).collect::<Vec<_>>(),
     })
+}
+
+/// Why no command to the service would be served now, if that is so for it as a whole.
+fn refuses(service: &Service) -> Option<String> {
+    let (policy, members) = (service.policy(), service.members());
+    let threshold = policy.health.threshold;
+    let usable = |m: &Member| (m.weight, m.standing.up());
+    if service.pool.open_breakers() > 0 {
+        return Some("the circuit breaker is open: most commands failed lately".into());
+    }
+    if !members.is_empty() && members.iter().all(|m| m.weight == 0) {
+        return Some("every instance has the weight 0".into());
+    }
+    if threshold > 0 && below_threshold(threshold, members.iter().map(usable)) {
+        return Some(format!("no more than {threshold} % of its weight can be used (healthchecks.threshold)"));
+    }
+    None
 }
 
 fn seconds(time: Option<Duration>) -> Value {
@@ -53,6 +72,7 @@ fn instance(member: &Member) -> Value {
         "ejections": s.ejected_total,
         "ejected_for_seconds": seconds(s.ejected_for),
         "last_failure": s.last_failure,
+        "last_failure_seconds_ago": seconds(s.last_failure_ago),
     })
 }
 
@@ -84,9 +104,10 @@ impl Peer for Seen<'_> {
 }
 
 /// Which instance a command to this service would be given now, and why.
-pub(super) fn explained(services: &Services, name: &str, key: Option<u64>) -> Option<Value> {
+pub(super) fn explained(services: &Services, name: &str, request: &Exchange) -> Option<Value> {
     let service = services.named(name)?;
     let policy = service.policy();
+    let key = policy.balance.hash.key(request).hash;
     let members = service.members();
     let seen: Vec<Seen<'_>> = members.iter().map(|member| Seen { member, load: member.load.total() }).collect();
     let balance = &policy.balance;
@@ -106,26 +127,33 @@ pub(super) fn explained(services: &Services, name: &str, key: Option<u64>) -> Op
                 "in_flight": account.in_flight,
                 "latency_ms": account.cost.map(|s| (s * 1e6).round() / 1e3),
                 "load": account.load,
-                "why": why(account, member.standing.state()),
+                "why": why(account, member, most),
             })
         })
         .collect();
-    let picked = explained.picked.and_then(|at| members.get(at)).map(|m| &*m.label);
+    let refuses = refuses(&service);
+    let picked = explained.picked.filter(|_| refuses.is_none()).and_then(|at| members.get(at)).map(|m| &*m.label);
     Some(json!({
         "service": &*service.name,
         "algorithm": balance.algorithm.as_str(),
         "picked": picked,
+        "refuses": refuses,
         "instances": peers,
     }))
 }
 
-fn why(account: &Account, state: State) -> String {
+fn why(account: &Account, member: &Member, most: Option<u32>) -> String {
+    let state = member.standing.state();
+    let failure = member.standing.shown().last_failure.map(|why| format!(": {why}")).unwrap_or_default();
     match account.why {
         Why::Picked(algorithm) => format!("picked by {algorithm}"),
         Why::Another(algorithm) => format!("usable; {algorithm} prefers another now"),
         Why::Drained => "its weight is 0".into(),
-        Why::Unusable if state == State::Healthy => "its last connection failed, or it has no room".into(),
-        Why::Unusable => format!("it is {}", state.as_str()),
+        Why::Unusable if most.is_some_and(|most| account.in_flight >= most) => {
+            format!("it has no room: {} commands (concurrency.max)", account.in_flight)
+        }
+        Why::Unusable if state == State::Healthy => format!("its last connection failed{failure}"),
+        Why::Unusable => format!("it is {}{failure}", state.as_str()),
         Why::Rank(lower) => format!("instances of priority {lower} come first"),
         Why::Zone => "it is in another zone, and ours is enough".into(),
     }

@@ -31,7 +31,7 @@ pub struct Kept {
 impl Kept {
     /// Nothing yet of the instances of a pool.
     pub fn new(name: Arc<str>, pool: Arc<Pool>, tell: Rc<dyn Tell>) -> Rc<Self> {
-        let around = Around::new(pool.clone(), tell);
+        let around = Around::new(name.clone(), pool.clone(), tell);
         Rc::new(Kept {
             name,
             pool,

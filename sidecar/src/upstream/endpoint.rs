@@ -6,7 +6,7 @@ mod presence;
 pub(super) use presence::Awaited;
 pub use presence::InFlight;
 
-use super::balance::{Ewma, SlowStart};
+use super::balance::{Ewma, Peer as _, SlowStart};
 use super::connect::{self, secure};
 use super::health::{Change, Passive, Report, Standing};
 use super::pool::{Load, Loads, Member, Pool};
@@ -81,6 +81,8 @@ pub struct Endpoint {
 
 /// What the instances of one service have in common on one thread.
 pub struct Around {
+    /// The service.
+    name: Arc<str>,
     /// Commands that wait for room.
     pub queue: Rc<Queue>,
     pool: Arc<Pool>,
@@ -97,8 +99,9 @@ pub struct Around {
 
 impl Around {
     /// A service without instances.
-    pub fn new(pool: Arc<Pool>, tell: Rc<dyn Tell>) -> Rc<Self> {
+    pub fn new(name: Arc<str>, pool: Arc<Pool>, tell: Rc<dyn Tell>) -> Rc<Self> {
         Rc::new(Around {
+            name,
             queue: Queue::new(pool.counter()),
             pool,
             slow_start: Cell::default(),
@@ -260,18 +263,25 @@ impl Endpoint {
         self.load.latency.store((shown as u32).max(1), Ordering::Relaxed);
     }
 
+    /// Tells all threads what went wrong with a command.
+    pub fn went_wrong(&self, passive: &Passive, report: Report, why: &str) {
+        self.standing.say(why);
+        self.report(passive, report);
+    }
+
     /// Tells all threads what came of a command.
     pub fn report(&self, passive: &Passive, report: Report) {
+        let service = &*self.around.name;
         match self.standing.report(passive, report, self.around.pool.floor()) {
             Change::Ejected(time) => {
-                tracing::warn!(instance = &*self.label, "ejected for {time:?}: {report}");
+                tracing::warn!(service, instance = &*self.label, "ejected for {time:?}: {report}");
                 // Its connections may be as sick as it is.
                 self.leave_connections();
             }
             Change::Spared => {
-                tracing::warn!(instance = &*self.label, "not ejected, too few would be left: {report}");
+                tracing::warn!(service, instance = &*self.label, "not ejected, too few would be left: {report}");
             }
-            Change::Back => tracing::info!(instance = &*self.label, "proved itself and is back"),
+            Change::Back => tracing::info!(service, instance = &*self.label, "proved itself and is back"),
             Change::None | Change::Down => {}
         }
     }
@@ -391,6 +401,10 @@ impl Endpoint {
             idle.shrink_to_fit();
         }
         self.count_idle(idle.len());
+        // What is shown of it forgets as the balancer does, and grows with its silence.
+        if let Some(cost) = self.cost(now) {
+            self.load.latency.store(((cost * 1e6) as u32).max(1), Ordering::Relaxed);
+        }
     }
 
     fn count_idle(&self, n: usize) {

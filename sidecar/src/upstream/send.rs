@@ -180,7 +180,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         again.whole = again.copy.is_some();
     }
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    let (mut unsent, mut kept) = (0, true);
+    let (mut unsent, mut kept, mut was_sent) = (0, true, false);
     // Why the last instance was left, and its answer, which is better than none.
     let mut last: Option<Box<Fault>> = None;
     let mut answer: Option<Box<Sent>> = None;
@@ -218,7 +218,10 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             tell.retried("connect");
         }
         ex.upstream = Some(endpoint.label.clone());
-        ex.timings.sent = Some(begun);
+        // The time of an attempt that was given up is the instances', not ours.
+        if !was_sent {
+            ex.timings.sent = Some(begun);
+        }
         // Only an attempt that another one can follow is cut short.
         let limit = match retries.per_try {
             Some(most) if again.is_possible() => by.min(begun + most),
@@ -251,6 +254,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                         Ok(()) => {
                             let why = format!("answered {}", sent.status);
                             ex.attempt_failed(&endpoint.label, answered, FaultKind::BadAnswer, why);
+                            was_sent = true;
                             tell.retried("status");
                             tried.push(endpoint);
                             again.restore(body);
@@ -266,7 +270,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             Err(Failed::NotConnected(error)) => {
                 let now = Instant::now();
                 endpoint.failed(now);
-                endpoint.report(passive, Report::TcpFailure);
+                endpoint.went_wrong(passive, Report::TcpFailure, &error);
                 let detail = format!("{}: {error}", endpoint.label);
                 ex.attempt_failed(&endpoint.label, now, FaultKind::Unreachable, error);
                 last = Some(Box::new(Fault::new(FaultKind::Unreachable, detail).retry(Retry::Safe)));
@@ -303,7 +307,8 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                 };
                 if whose == Patience::Ours {
                     endpoint.slower_than(now.saturating_duration_since(begun), now);
-                    endpoint.report(passive, Report::Timeout);
+                    let waited = now.saturating_duration_since(begun);
+                    endpoint.went_wrong(passive, Report::Timeout, &format!("no answer within {waited:.1?}"));
                 }
                 if now >= by {
                     return answer.map_or(Err(Failure::Late(whose)), |sent| Ok(*sent));
@@ -317,6 +322,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                     return answer.map_or_else(fault, |sent| Ok(*sent));
                 }
                 ex.attempt_failed(&endpoint.label, now, FaultKind::Timeout, why);
+                was_sent = true;
                 tell.retried("timeout");
                 tried.push(endpoint);
                 again.restore(body);
@@ -324,7 +330,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             Err(Failed::Fault(fault)) => {
                 let now = Instant::now();
                 if fault.kind == FaultKind::Broken {
-                    endpoint.report(passive, Report::TcpFailure);
+                    endpoint.went_wrong(passive, Report::TcpFailure, &fault.detail);
                 }
                 if fault.retry == Retry::No {
                     return answer.map_or(Err(Failure::Fault(fault)), |sent| Ok(*sent));
@@ -334,6 +340,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                     return answer.map_or(Err(Failure::Fault(fault)), |sent| Ok(*sent));
                 }
                 ex.attempt_failed(&endpoint.label, now, fault.kind, fault.detail.into_owned());
+                was_sent = true;
                 tell.retried("broken");
                 tried.push(endpoint);
                 again.restore(body);

@@ -1,4 +1,4 @@
-use super::super::{Control, Hand, Part, Reloaded};
+use super::super::{Control, Hand, Part, Reloaded, Request};
 use super::serve;
 use crate::exchange::Identity;
 use serde_json::{Value, json};
@@ -48,8 +48,8 @@ impl Control for Fake {
     fn upstreams(&self) -> Value {
         json!([])
     }
-    fn explain(&self, service: &str) -> Option<Value> {
-        (service == "sto ck").then(|| json!({"picked": "http://a:1"}))
+    fn explain(&self, service: &str, request: &Request) -> Option<Value> {
+        (service == "sto ck").then(|| json!({"picked": "http://a:1", "of": format!("{request:?}")}))
     }
     fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String> {
         match service {
@@ -158,6 +158,9 @@ fn changes_by_post_from_here_only() {
         assert!(
             ask(to, "GET /api/v1/upstreams/explain?service=sto%20ck", "").await.contains("\"picked\": \"http://a:1\"")
         );
+        let line = "GET /api/v1/upstreams/explain?service=sto%20ck&target=/a%3Fb&headers=X-User:%201%0Ab:2";
+        let of = ask(to, line, "").await;
+        assert!(of.contains(r#"target: \"/a?b\""#) && of.contains(r#"(\"x-user\", \"1\"), (\"b\", \"2\")"#), "{of}");
         for (query, status) in [("", 400), ("?service=", 400), ("?service=other", 404)] {
             let answer = ask(to, &format!("GET /api/v1/upstreams/explain{query}"), "").await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{query}: {answer}");

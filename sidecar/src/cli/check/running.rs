@@ -147,11 +147,18 @@ fn instances(service: &Value, own: &str) -> Option<Line> {
         (Some(t), _) if all.is_empty() => {
             format!("no instance is known: {} cannot be looked up: {}", words(&t["name"]), words(&t["why"]))
         }
+        (Some(t), true) => {
+            format!("{up} of {up} ready, but {} cannot be looked up: {}", words(&t["name"]), words(&t["why"]))
+        }
         (_, true) => format!("{up} of {up} ready"),
         (_, false) => format!("{up} of {} ready; not: {}", all.len(), down.join(", ")),
     };
+    let detail = match service["refuses"].as_str() {
+        Some(why) => format!("{detail}; commands are refused: {why}"),
+        None => detail,
+    };
     let mark = match (down.is_empty(), up) {
-        (true, 1..) => Mark::Ok,
+        (true, 1..) if trouble.is_none() && service["refuses"].is_null() => Mark::Ok,
         (_, 0) if name == own => Mark::Failed,
         _ => Mark::Warning,
     };

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 /// How often an instance that does not answer is tried, where nothing says so.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// And at most, where a TLS session cannot be made.
+const SESSION_AGAIN: Duration = Duration::from_secs(5);
 /// How long such a question may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// So much earlier or later is each question, so that those who started together do not ask together for ever.
@@ -246,10 +248,7 @@ pub async fn keep_checking(instance: Instance, check: Check, counted: impl Fn() 
     loop {
         let pause = match &check {
             Check::Active(active) if !active.is_off() => rhythm.round(&instance, active, &counted).await,
-            Check::Connect | Check::Active(_) => {
-                find(&instance, &counted).await;
-                TRY_AGAIN
-            }
+            Check::Connect | Check::Active(_) => rhythm.find(&instance, &counted).await,
             Check::Ready { path, interval } => {
                 let question = Question::Http { path, headers: &[], two: instance.two };
                 let answer = probe(&instance.open, &instance.authority, question, PATIENCE, counted()).await;
@@ -266,24 +265,34 @@ pub async fn keep_checking(instance: Instance, check: Check, counted: impl Fn() 
     }
 }
 
-/// Connects to an instance that could not be reached.
-async fn find(instance: &Instance, counted: &impl Fn() -> Counted) {
-    if !instance.standing.is_reached() {
-        let found = probe(&instance.open, &instance.authority, Question::Connect, PATIENCE, counted()).await;
-        if found.opened {
-            instance.standing.set_found();
-        }
-    }
-}
-
 /// When an instance is asked next.
 #[derive(Default)]
 struct Rhythm {
     /// When it was asked last, and how long the pause after that is, as a factor.
     last: Option<(Instant, f64)>,
+    /// The pause after a session that could not be made; it doubles.
+    pause: Duration,
 }
 
 impl Rhythm {
+    /// Connects to an instance that could not be reached; how long until that may be tried again.
+    async fn find(&mut self, instance: &Instance, counted: &impl Fn() -> Counted) -> Duration {
+        if instance.standing.is_reached() {
+            return TRY_AGAIN;
+        }
+        let found = probe(&instance.open, &instance.authority, Question::Connect, PATIENCE, counted()).await;
+        if found.opened {
+            instance.standing.set_found();
+        } else {
+            instance.standing.say(&found.words);
+        }
+        self.pause = match found.session {
+            true => self.pause.saturating_mul(2).clamp(TRY_AGAIN, SESSION_AGAIN),
+            false => TRY_AGAIN,
+        };
+        self.pause
+    }
+
     /// Asks if it is time; how long until it may be again. Commands and people change how an instance stands too, so it
     /// is looked at as often as the shorter interval says.
     async fn round(&mut self, instance: &Instance, active: &Active, counted: &impl Fn() -> Counted) -> Duration {
@@ -305,10 +314,7 @@ impl Rhythm {
             Some(left) => left.min(shortest),
             None if standing.is_reached() => shortest,
             // Whether it is there is worth knowing, though nobody wants it asked more.
-            None => {
-                find(instance, counted).await;
-                TRY_AGAIN.min(shortest)
-            }
+            None => self.find(instance, counted).await.min(shortest.max(TRY_AGAIN)),
         }
     }
 

@@ -34,13 +34,15 @@ pub(super) struct Answer {
     pub(super) report: Report,
     /// Whether the connection stood.
     pub(super) opened: bool,
+    /// Whether it was the TLS session that failed, which costs both sides much and mends itself seldom.
+    pub(super) session: bool,
     /// The report in words, with more than its kind.
     pub(super) words: String,
 }
 
 impl Answer {
     fn new(report: Report, words: impl Into<String>) -> Answer {
-        Answer { report, opened: true, words: words.into() }
+        Answer { report, opened: true, words: words.into(), session: false }
     }
     fn status(status: u16) -> Answer {
         Answer::new(Report::Status(status), format!("status {status}"))
@@ -53,7 +55,7 @@ impl Answer {
             io::ErrorKind::TimedOut => Report::Timeout,
             _ => Report::TcpFailure,
         };
-        Answer { report, opened: false, words: error.to_string() }
+        Answer { report, opened: false, words: error.to_string(), session: error.kind() == io::ErrorKind::InvalidData }
     }
 }
 
@@ -81,7 +83,9 @@ pub(super) async fn probe(
     };
     match tokio::time::timeout(patience, Box::pin(asking)).await {
         Ok(answer) => answer,
-        Err(_) => Answer { report: Report::Timeout, opened, words: format!("no answer within {patience:?}") },
+        Err(_) => {
+            Answer { report: Report::Timeout, opened, session: false, words: format!("no answer within {patience:?}") }
+        }
     }
 }
 

@@ -71,8 +71,10 @@ pub struct Shown {
     pub ejected_for: Option<Duration>,
     /// How long it has been usable without a break.
     pub usable_for: Option<Duration>,
-    /// Why it was last taken out.
+    /// What went wrong with it last.
     pub last_failure: Option<String>,
+    /// How long ago that was.
+    pub last_failure_ago: Option<Duration>,
 }
 
 /// What a command owes that was let in: none, or the proof that is over at this time.
@@ -92,7 +94,8 @@ pub struct Standing {
     since: AtomicU64,
     pub(super) ejected_total: AtomicU64,
     reached: AtomicBool,
-    failure: Mutex<Option<String>>,
+    /// The last failure, and when that was.
+    failure: Mutex<Option<(String, u64)>>,
 }
 
 impl Standing {
@@ -238,14 +241,14 @@ impl Standing {
         self.active.clear();
     }
 
-    /// Says why it was taken out.
-    pub(super) fn say(&self, why: &str) {
+    /// Remembers what went wrong with it last.
+    pub fn say(&self, why: &str) {
         let mut end = why.len().min(TEXT_MAX);
         while !why.is_char_boundary(end) {
             end -= 1;
         }
         let text = why.get(..end).unwrap_or_default().to_owned();
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((text, now()));
     }
 
     /// How it stands.
@@ -275,6 +278,7 @@ impl Standing {
     pub(super) fn shown_at(&self, now: u64) -> Shown {
         let word = self.word();
         let ejected = word.has(Word::EJECTED) && !word.is_half_open(now);
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Shown {
             state: self.state_at(now),
             reached: self.is_reached(),
@@ -284,7 +288,8 @@ impl Standing {
             ejected_total: self.ejected_total.load(Relaxed),
             ejected_for: ejected.then(|| Duration::from_millis(word.time().saturating_sub(now))),
             usable_for: self.usable_for_at(now),
-            last_failure: self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_failure: failure.as_ref().map(|(text, _)| text.clone()),
+            last_failure_ago: failure.map(|(_, at)| Duration::from_millis(now.saturating_sub(at))),
         }
     }
 }
