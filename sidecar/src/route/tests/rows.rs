@@ -124,6 +124,9 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("A paths=/x; B paths=/x", "GET - /x", "A"),
 ];
 
+/// Rule, request, and what each group matched.
+type GroupRow = (&'static str, &'static str, &'static [(&'static str, Option<&'static str>)]);
+
 /// Where Kong answers otherwise, and why we do not.
 const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
     ("A paths=~/a|/b", "GET - /x/b", "-", "an expression is anchored as a whole, not only its first alternative"),
@@ -146,6 +149,7 @@ fn winner(rules: &str, request: &str) -> String {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "says how many rows pass")]
 fn the_rule_that_wins() {
     let mut failed = Vec::new();
     for (rules, request, expected) in ROWS {
@@ -172,7 +176,7 @@ fn the_rule_that_wins() {
 
 #[test]
 fn groups_of_expressions() {
-    let cases: &[(&str, &str, &[(&str, Option<&str>)])] = &[
+    let cases: &[GroupRow] = &[
         (
             r"A paths=~/users/(?P<user_id>\d+)/profile/?(?P<scope>[a-z]*)",
             "GET - /users/1984/profile/email",

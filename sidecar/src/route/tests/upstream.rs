@@ -3,8 +3,10 @@
 use super::{Request, rule, table};
 use crate::route::{PathHandling, forwarded_prefix, upstream_path};
 
+type Row = (&'static str, &'static str, &'static [bool], &'static str, &'static str, &'static str);
+
 /// Service path, route path (empty for none), strip, request, `V0`, `V1` (`=` where it is the same).
-const ROWS: &[(&str, &str, &[bool], &str, &str, &str)] = &[
+const ROWS: &[Row] = &[
     ("/", "/", &[true, false], "/route/req", "/route/req", "="),
     ("/", "/route", &[false], "/routereq", "/routereq", "="),
     ("/", "/route", &[true], "/route", "/", "="),
@@ -46,6 +48,7 @@ const ROWS: &[(&str, &str, &[bool], &str, &str, &str)] = &[
 ];
 
 #[test]
+#[allow(clippy::print_stdout, reason = "says how many rows pass")]
 fn the_path_that_goes_up() {
     let mut failed = Vec::new();
     let mut total = 0;
