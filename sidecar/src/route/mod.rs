@@ -14,7 +14,7 @@ mod table;
 mod tests;
 mod upstream_path;
 
-pub use rule::{Asked, Lookup, Mismatch, PathHandling, Rule, Scheme, Wrong};
+pub use rule::{Asked, Lookup, Mismatch, PathHandling, Rule, Scheme, Wrong, host_and_port};
 pub use table::{Captures, Found, Table};
 pub use upstream_path::{forwarded_prefix, upstream_path};
 

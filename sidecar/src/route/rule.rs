@@ -136,6 +136,14 @@ impl Lookup for Headers {
     }
 }
 
+/// Takes a normalised authority apart: the host, and its port or that of the listener.
+pub fn host_and_port(authority: &str, listener: u16) -> (&str, u16) {
+    let end = authority.rfind(']').map_or(0, |end| end + 1);
+    let colon = authority.get(end..).and_then(|rest| rest.find(':')).map(|at| end + at);
+    let port = colon.and_then(|at| authority.get(at + 1..)?.parse().ok());
+    (colon.and_then(|at| authority.get(..at)).unwrap_or(authority), port.unwrap_or(listener))
+}
+
 /// What a request asks.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
@@ -153,4 +161,22 @@ pub struct Asked<'a> {
     pub sni: Option<&'a str>,
     /// Its headers.
     pub headers: &'a dyn Lookup,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_and_port;
+
+    #[test]
+    fn an_authority_in_two() {
+        for (authority, expected) in [
+            ("a.test", ("a.test", 8000)),
+            ("a.test:81", ("a.test", 81)),
+            ("[::1]", ("[::1]", 8000)),
+            ("[::1]:81", ("[::1]", 81)),
+            ("", ("", 8000)),
+        ] {
+            assert_eq!(host_and_port(authority, 8000), expected, "{authority}");
+        }
+    }
 }

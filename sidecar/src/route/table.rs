@@ -94,6 +94,23 @@ impl Table {
     /// The rule that takes the request. Allocates only for the groups of an expression.
     pub fn find(&self, asked: &Asked<'_>) -> Option<Found<'_>> {
         let (part, matched) = self.look(asked, &mut 0)?;
+        self.found(part, matched, asked)
+    }
+
+    /// Every path of every rule that would take the request, in the order of precedence: for people who ask why.
+    pub fn all(&self, asked: &Asked<'_>) -> Vec<Found<'_>> {
+        let mut numbers = Vec::new();
+        self.shared.places.visit(asked, &mut 0, |list, _| {
+            numbers.extend(list.iter().filter(|e| e.port == 0 || e.port == asked.port).map(|e| e.part));
+        });
+        numbers.sort_unstable();
+        // A part lies at each of its hosts.
+        numbers.dedup();
+        let parts = numbers.iter().filter_map(|n| self.shared.compiled.parts.get(*n as usize));
+        parts.filter_map(|part| self.found(part, self.holds(part, asked)?, asked)).collect()
+    }
+
+    fn found(&self, part: &Part, matched: Option<usize>, asked: &Asked<'_>) -> Option<Found<'_>> {
         let rule = self.shared.rules.get(part.rule)?;
         let captures = match part.by {
             By::Regex(number) => self.captures(number, asked.path),

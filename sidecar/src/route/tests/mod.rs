@@ -7,7 +7,7 @@ mod random;
 mod rows;
 mod upstream;
 
-use super::{Asked, Rule, Scheme, Table, form};
+use super::{Asked, Rule, Scheme, Table, form, host_and_port};
 use crate::codec::normalize;
 use crate::exchange::Headers;
 
@@ -36,7 +36,7 @@ impl Request {
         }
         let method = words.next().unwrap().to_owned();
         let authority = words.next().unwrap();
-        let (host, port) = authority.split_once(':').map_or((authority, 8000), |(h, p)| (h, p.parse().unwrap()));
+        let (host, port) = host_and_port(authority, 8000);
         let host = if host == "-" { "" } else { host };
         let path = normalize::path(words.next().unwrap()).unwrap();
         let mut request = Request {

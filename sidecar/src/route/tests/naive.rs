@@ -6,8 +6,8 @@ use crate::route::{Lookup, Rule};
 use regex::bytes::RegexBuilder;
 use std::cmp::Reverse;
 
-/// The rule that wins, the path that did it, and how many bytes it matched.
-pub(super) fn find(rules: &[Rule], request: &Request) -> Option<(usize, Option<usize>, Option<usize>)> {
+/// Every path of every rule that matches, the winner first: the rule, which of its paths, how many bytes it matched.
+pub(super) fn all(rules: &[Rule], request: &Request) -> Vec<(usize, Option<usize>, Option<usize>)> {
     let mut matching = Vec::new();
     for (number, rule) in rules.iter().enumerate() {
         let others = methods(rule, request) && hosts(rule, request) && snis(rule, request) && headers(rule, request);
@@ -24,7 +24,7 @@ pub(super) fn find(rules: &[Rule], request: &Request) -> Option<(usize, Option<u
         }
     }
     matching.sort();
-    matching.pop().map(|(_, rule, path, length)| (rule.0, path.map(|p| p.0), length))
+    matching.into_iter().rev().map(|(_, rule, path, length)| (rule.0, path.map(|p| p.0), length)).collect()
 }
 
 /// What is compared, the most important first.

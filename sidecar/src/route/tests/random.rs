@@ -1,7 +1,7 @@
 //! Random tables and requests: the index has to answer what the literal reading answers.
 
 use super::{Request, naive};
-use crate::route::{Rule, Scheme, Table};
+use crate::route::{Found, Rule, Scheme, Table};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -73,12 +73,14 @@ fn compare(rules: &[Rule], requests: &[String]) -> Result<(), TestCaseError> {
     let table = Table::new(rules.to_vec()).unwrap();
     for text in requests {
         let request = Request::read(text);
-        let found = table.find(&request.asked());
-        let found = found.map(|f| {
+        let place = |f: &Found<'_>| {
             let path = f.path.map(|p| rules[f.rule].paths.iter().position(|q| q == p).unwrap());
             (f.rule, path, f.matched)
-        });
-        prop_assert_eq!(found, naive::find(rules, &request), "{}", text);
+        };
+        let expected = naive::all(rules, &request);
+        let asked = request.asked();
+        prop_assert_eq!(table.find(&asked).as_ref().map(place), expected.first().copied(), "{}", text);
+        prop_assert_eq!(table.all(&asked).iter().map(place).collect::<Vec<_>>(), expected, "{}", text);
     }
     Ok(())
 }
