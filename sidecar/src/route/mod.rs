@@ -1,4 +1,22 @@
 //! Where a command goes: listener, host, path. Never the body.
+//!
+//! [`Table`] chooses among the rules of a gateway, [`upstream_path()`] makes the path that the instance is asked for.
+
+mod compile;
+pub mod form;
+mod pattern;
+mod places;
+mod prefix;
+mod rank;
+mod rule;
+mod table;
+#[cfg(test)]
+mod tests;
+mod upstream_path;
+
+pub use rule::{Asked, Lookup, Mismatch, PathHandling, Rule, Scheme, Wrong, host_and_port};
+pub use table::{Captures, Found, Table};
+pub use upstream_path::{forwarded_prefix, upstream_path};
 
 use crate::upstream::Cluster;
 use std::rc::Rc;
