@@ -3,7 +3,7 @@
 use super::args::{Cli, Global, Output};
 use super::client::Target;
 use super::{explain, out, upstreams};
-use crate::config::{self, LoadOptions, Loaded, Report};
+use crate::config::{self, Checked, LoadOptions, Loaded, Report};
 use clap::CommandFactory as _;
 use serde_json::json;
 use std::io::Write as _;
@@ -28,11 +28,18 @@ fn load(global: &Global) -> Result<Loaded, u8> {
 }
 
 pub(crate) fn validate(global: &Global, file: Option<PathBuf>, deny_warnings: bool) -> u8 {
-    let loaded = match config::load(&LoadOptions { path: file.or_else(|| global.config.clone()) }) {
-        Ok(loaded) => loaded,
+    let (warnings, words) = match config::check(&LoadOptions { path: file.or_else(|| global.config.clone()) }) {
+        Ok(Checked::Fourmi(loaded)) => {
+            let name = loaded.plan.origin.as_ref().map_or("the configuration".into(), |p| p.display().to_string());
+            (loaded.warnings, format!("{name} is valid\n"))
+        }
+        Ok(Checked::Kong(name, file)) => {
+            let words = format!("{name}: {} is valid\n", file.summary());
+            (file.warnings, words)
+        }
         Err(problems) => return report(&problems, global),
     };
-    let warnings = Report { problems: loaded.warnings };
+    let warnings = Report { problems: warnings };
     let denied = deny_warnings && !warnings.problems.is_empty();
     if global.json() {
         out::json(&warnings.json());
@@ -41,8 +48,7 @@ pub(crate) fn validate(global: &Global, file: Option<PathBuf>, deny_warnings: bo
             out::note(&warnings.render(out::colored(global.color)));
         }
         if !denied && !global.quiet {
-            let name = loaded.plan.origin.as_ref().map_or("the configuration".into(), |p| p.display().to_string());
-            out::result(&format!("{name} is valid\n"));
+            out::result(&words);
         }
     }
     if denied { 78 } else { 0 }

@@ -41,6 +41,9 @@ pub(crate) const CODES: &[(&str, &str)] = &[
     ("nothing-to-do", "Nothing would listen (a warning)."),
     ("no-file", "The named file does not exist."),
     ("unreadable", "The file can't be read, or is not UTF-8."),
+    ("unknown-reference", "A name that nothing in the Kong file has."),
+    ("doubtful", "It can be so in a Kong file, but hardly is what was meant (a warning)."),
+    ("ignored", "A key of a Kong or deck file that has no effect here (a warning)."),
     ("too-large", "The file, or one part of it, is beyond every sensible size."),
 ];
 
