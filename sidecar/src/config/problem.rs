@@ -184,7 +184,7 @@ pub(crate) struct Problems {
 }
 
 /// More than anybody reads; a file that is no configuration at all must not fill the memory.
-const PROBLEMS_MAX: usize = 200;
+pub(crate) const PROBLEMS_MAX: usize = 200;
 
 impl Problems {
     pub(crate) fn new() -> Self {
@@ -238,6 +238,11 @@ impl Problems {
     /// Whether something was found under a path.
     pub(crate) fn mentions(&self, path: &str) -> bool {
         self.list.iter().any(|p| p.key.starts_with(path))
+    }
+
+    /// Whether no more are taken.
+    pub(crate) fn full(&self) -> bool {
+        self.list.len() >= PROBLEMS_MAX
     }
 
     pub(crate) fn failed(&self) -> bool {

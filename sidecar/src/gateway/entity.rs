@@ -151,7 +151,7 @@ pub struct Route {
 }
 
 /// One end of a connection, in `sources` and `destinations`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "Kong's fields by Kong's names")]
 pub struct Peer {
     pub ip: Option<IpNet>,

@@ -196,13 +196,9 @@ impl<'a> View<'a> {
     }
 }
 
-fn unique<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
-    all.fold(Vec::new(), |mut kept, one| {
-        if !kept.contains(&one) {
-            kept.push(one);
-        }
-        kept
-    })
+fn unique<T: Clone + Eq + std::hash::Hash>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = std::collections::HashSet::new();
+    all.filter(|one| seen.insert(one.clone())).collect()
 }
 
 fn service(r: &View<'_>) -> Service {

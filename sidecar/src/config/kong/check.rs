@@ -85,7 +85,12 @@ impl Reader<'_> {
             Type::Bool => self.boolean(node, path).is_some(),
             Type::Int(low, high) => match self.number(node, path, "expected an integer", whole) {
                 Some(n) if !(*low..=*high).contains(&n) => {
-                    self.wrong(span, path, &format!("value should be between {low} and {high}"), "correct it".into());
+                    self.wrong(
+                        span,
+                        path,
+                        &format!("value should be between {low} and {high}"),
+                        format!("write a number from {low} to {high}"),
+                    );
                     false
                 }
                 other => other.is_some(),
@@ -107,7 +112,7 @@ impl Reader<'_> {
                             span,
                             path,
                             &format!("value should be between {low} and {high}"),
-                            "correct it".into(),
+                            format!("write a number from {low} to {high}"),
                         );
                         false
                     }
@@ -151,7 +156,7 @@ impl Reader<'_> {
                 }
                 other => other.is_some(),
             },
-            Type::List(of) | Type::Set(of) => self.items(node, of, path, matches!(of, Type::Set(_))),
+            Type::List(inner) | Type::Set(inner) => self.items(node, inner, path, matches!(of, Type::Set(_))),
             Type::Map(name, of) => self.pairs(node, *name, of, path),
             Type::Record(fields) => {
                 self.fields(node, fields, path, &[], None);

@@ -65,7 +65,10 @@ impl Reader<'_> {
             Value::Scalar { text, plain: true } => {
                 let number = text.parse::<f64>().is_ok();
                 let words = if number { "expected a string" } else { "expected one of: 1.1, 2.1, 3.0" };
-                self.wrong(node.span, "_format_version", words, fix(text));
+                match number {
+                    true => self.mistyped(node.span, "_format_version", words, fix(text)),
+                    false => self.wrong(node.span, "_format_version", words, fix(text)),
+                }
                 false
             }
             Value::Scalar { .. } => {

@@ -101,7 +101,7 @@ const ENTERPRISE: &[&str] = &[
 ];
 
 /// Those that hold for everybody or for nobody: they find out who calls, or run before it is known.
-const NO_CONSUMER: &[&str] = &[
+pub(super) const NO_CONSUMER: &[&str] = &[
     "acl",
     "acme",
     "basic-auth",
@@ -114,6 +114,9 @@ const NO_CONSUMER: &[&str] = &[
     "oauth2",
     "session",
 ];
+
+/// Names that are compared to find the one that was meant.
+pub(super) const NEAR_MAX: usize = 2_000;
 
 pub(super) fn check(reader: &mut Reader<'_>, record: &Record) {
     let Some(node) = record.node.get("name") else { return };
@@ -190,7 +193,12 @@ pub(super) fn anonymous(reader: &mut Reader<'_>) {
             continue;
         }
         let at = format!("{}.config.anonymous", record.path);
-        let known = reader.names.keys().filter(|(kind, _)| *kind == Kind::Consumer).map(|(_, name)| name.as_str());
+        let known = reader
+            .names
+            .keys()
+            .filter(|(kind, _)| *kind == Kind::Consumer)
+            .map(|(_, name)| name.as_str())
+            .take(NEAR_MAX);
         let fix = match nearest(name, known) {
             Some(near) => format!("write {near}"),
             None => "add the consumer, or correct the name".to_owned(),

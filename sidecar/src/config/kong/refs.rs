@@ -1,13 +1,20 @@
 //! Names: who is meant by a reference, which id an entity has, and what may not be there twice.
 
 use super::check::shown;
+use super::plugins::{NEAR_MAX, NO_CONSUMER};
 use super::spec::{Kind, Type};
 use super::{Reader, Record};
 use crate::config::near::nearest;
+use crate::config::problem::PROBLEMS_MAX;
 use crate::config::source::Span;
 use crate::config::tree::{Node, Value};
 use crate::gateway::Id;
 use std::collections::HashMap;
+
+/// A plugin that may not be of one consumer.
+fn for_everybody(record: &Record) -> bool {
+    record.node.get("name").and_then(Node::text).is_some_and(|n| NO_CONSUMER.contains(&n))
+}
 
 impl Reader<'_> {
     pub(super) fn names(&mut self) {
@@ -62,6 +69,10 @@ impl Reader<'_> {
         let mut lists = std::collections::BTreeMap::new();
         for field in record.kind.spec().fields {
             let Some(node) = record.node.get(field.name) else { continue };
+            if record.kind == Kind::Plugin && field.name.starts_with("consumer") && for_everybody(record) {
+                // Reported as what may not be there at all.
+                continue;
+            }
             match &field.of {
                 Type::Foreign(kind) => {
                     let Some(name) = node.text() else { continue };
@@ -117,7 +128,7 @@ impl Reader<'_> {
         let name = node.text().unwrap_or_default();
         let known = self.names.keys().filter(|(of, name)| *of == kind && name.parse::<Id>().is_err());
         // Keys are secrets, and are no names that anybody refers to.
-        let fix = match nearest(name, known.map(|(_, name)| name.as_str())) {
+        let fix = match nearest(name, known.take(NEAR_MAX).map(|(_, name)| name.as_str())) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("add the {} to `{}`, or correct the name", spec.one, spec.list),
         };
@@ -190,7 +201,7 @@ impl Reader<'_> {
                 && record.node.get(f.name).is_some()
                 && !record.refs.contains_key(f.name);
             let missing = f.required && record.node.get(f.name).is_none() && !record.refs.contains_key(f.name);
-            bad || lost || missing
+            (bad && f.required) || lost || missing
         })
     }
 
@@ -205,6 +216,7 @@ impl Reader<'_> {
     fn once(&mut self, index: usize, key: &str) {
         let Some(record) = self.records.get(index) else { return };
         if let Some(first) = self.seen.insert((record.kind, key.to_owned()), index)
+            && !self.problems.full()
             && let Some(other) = self.records.get(first)
         {
             let spec = record.kind.spec();
@@ -239,7 +251,8 @@ impl Reader<'_> {
             let id = record.node.get("id").map(|n| ("id", n));
             let fields = spec.unique.iter().filter_map(|f| Some((*f, record.node.get(f)?))).chain(id);
             for (field, node) in fields {
-                let Some(text) = node.text() else { continue };
+                // Nobody reads more of them, and each costs a walk through the text.
+                let Some(text) = node.text().filter(|_| wrong.len() < PROBLEMS_MAX) else { continue };
                 let text = if field == "id" { text.to_ascii_lowercase() } else { text.to_owned() };
                 let key = (record.kind, field, text);
                 let Some(other) = first.get(&key) else {

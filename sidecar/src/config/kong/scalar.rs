@@ -165,6 +165,11 @@ fn characters(text: &str) -> Result<(), Wrong> {
             "write the character as %XX",
         );
     }
+    escapes(text)
+}
+
+/// Every `%` must be an escape.
+fn escapes(text: &str) -> Result<(), Wrong> {
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|b| *b == b'%') {
         if !rest.get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) {
@@ -204,6 +209,7 @@ pub(super) fn route_path(text: &str) -> Result<(), Wrong> {
     if text.contains("//") {
         return wrong("must not have empty segments", "write one slash");
     }
+    escapes(text)?;
     let plain = normalized(text);
     if plain != text && !text.bytes().any(|b| !b.is_ascii()) {
         return wrong(format!("non-normalized path, consider use '{plain}' instead"), format!("write {plain}"));

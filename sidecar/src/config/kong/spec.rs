@@ -343,8 +343,8 @@ pub(super) static SPECS: &[Spec] = &[
     Spec {
         kind: Kind::KeyAuth,
         list: "keyauth_credentials",
-        one: "key",
-        many: "keys",
+        one: "API key",
+        many: "API keys",
         fields: fields![
             req("consumer", Type::Foreign(Kind::Consumer)),
             opt("key", SECRET),
@@ -357,8 +357,8 @@ pub(super) static SPECS: &[Spec] = &[
     Spec {
         kind: Kind::BasicAuth,
         list: "basicauth_credentials",
-        one: "password",
-        many: "passwords",
+        one: "basic-auth credential",
+        many: "basic-auth credentials",
         fields: fields![req("consumer", Type::Foreign(Kind::Consumer)), req("username", TEXT), req("password", SECRET),],
         children: &[],
         key: Some("username"),
@@ -367,8 +367,8 @@ pub(super) static SPECS: &[Spec] = &[
     Spec {
         kind: Kind::HmacAuth,
         list: "hmacauth_credentials",
-        one: "HMAC secret",
-        many: "HMAC secrets",
+        one: "HMAC credential",
+        many: "HMAC credentials",
         fields: fields![req("consumer", Type::Foreign(Kind::Consumer)), req("username", TEXT), opt("secret", SECRET),],
         children: &[],
         key: Some("username"),
