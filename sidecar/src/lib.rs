@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod demo;
 pub mod exchange;
+pub mod gateway;
 pub mod lines;
 pub mod middleware;
 pub mod names;

@@ -10,8 +10,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "cert", "codec", "command", "config", "control", "demo", "exchange", "pipeline", "runtime",
-            "sink", "upstream",
+            "admin", "cert", "codec", "command", "config", "control", "demo", "exchange", "gateway", "pipeline",
+            "route", "runtime", "sink", "upstream",
         ],
     ),
     ("admin", &["config", "control", "exchange", "runtime", "sink"]),
@@ -37,7 +37,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // Compiles each part's own raw section by calling that part.
-    ("config", &["command", "exchange", "lines", "middleware", "pipeline", "route", "sink", "tls", "upstream"]),
+    (
+        "config",
+        &["command", "exchange", "gateway", "lines", "middleware", "pipeline", "route", "sink", "tls", "upstream"],
+    ),
     ("pipeline", &["command", "exchange", "middleware", "route", "sink", "tls", "upstream"]),
     ("codec", &["exchange", "tls"]),
     ("middleware", &["command", "exchange", "sink"]),
@@ -52,6 +55,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("section", &[]),
     // What encrypts, for whoever opens or takes connections.
     ("tls", &[]),
+    // What a Kong file says, as plain values.
+    ("gateway", &["route"]),
     ("names", &[]),
 ];
 

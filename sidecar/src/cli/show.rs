@@ -2,8 +2,9 @@
 
 use super::args::{Cli, Global, Output};
 use super::client::Target;
-use super::{explain, out, upstreams};
-use crate::config::{self, LoadOptions, Loaded, Report};
+use super::{explain, explain_kong, out, upstreams};
+use crate::config::{self, Checked, LoadOptions, Loaded, Report};
+use crate::gateway::Entities;
 use clap::CommandFactory as _;
 use serde_json::json;
 use std::io::Write as _;
@@ -28,11 +29,18 @@ fn load(global: &Global) -> Result<Loaded, u8> {
 }
 
 pub(crate) fn validate(global: &Global, file: Option<PathBuf>, deny_warnings: bool) -> u8 {
-    let loaded = match config::load(&LoadOptions { path: file.or_else(|| global.config.clone()) }) {
-        Ok(loaded) => loaded,
+    let (warnings, words) = match config::check(&LoadOptions { path: file.or_else(|| global.config.clone()) }) {
+        Ok(Checked::Fourmi(loaded)) => {
+            let name = loaded.plan.origin.as_ref().map_or("the configuration".into(), |p| p.display().to_string());
+            (loaded.warnings, format!("{name} is valid\n"))
+        }
+        Ok(Checked::Kong(name, file)) => {
+            let words = format!("{name}: {} is valid\n", file.summary());
+            (file.warnings, words)
+        }
         Err(problems) => return report(&problems, global),
     };
-    let warnings = Report { problems: loaded.warnings };
+    let warnings = Report { problems: warnings };
     let denied = deny_warnings && !warnings.problems.is_empty();
     if global.json() {
         out::json(&warnings.json());
@@ -41,8 +49,7 @@ pub(crate) fn validate(global: &Global, file: Option<PathBuf>, deny_warnings: bo
             out::note(&warnings.render(out::colored(global.color)));
         }
         if !denied && !global.quiet {
-            let name = loaded.plan.origin.as_ref().map_or("the configuration".into(), |p| p.display().to_string());
-            out::result(&format!("{name} is valid\n"));
+            out::result(&words);
         }
     }
     if denied { 78 } else { 0 }
@@ -98,9 +105,10 @@ pub(crate) fn env(global: &Global) -> u8 {
 }
 
 pub(crate) fn explain(global: &Global, target: &Target, request: &[String], headers: &[String]) -> u8 {
-    let loaded = match load(global) {
-        Ok(loaded) => loaded,
-        Err(code) => return code,
+    let loaded = match config::check(&LoadOptions { path: global.config.clone() }) {
+        Ok(Checked::Fourmi(loaded)) => loaded,
+        Ok(Checked::Kong(_, file)) => return explain_with_kong(global, &file.entities, request, headers),
+        Err(problems) => return report(&problems, global),
     };
     match explain::explain(&loaded.plan, request, headers) {
         Err(message) => {
@@ -126,6 +134,22 @@ pub(crate) fn explain(global: &Global, target: &Target, request: &[String], head
                     };
                     out::result(&(explained.text(&loaded.plan) + &live))
                 }
+            };
+            if code == 0 && !explained.served() { 1 } else { code }
+        }
+    }
+}
+
+fn explain_with_kong(global: &Global, entities: &Entities, request: &[String], headers: &[String]) -> u8 {
+    match explain_kong::explain(entities, request, headers) {
+        Err(message) => {
+            out::note(&format!("error: {message}"));
+            2
+        }
+        Ok(explained) => {
+            let code = match global.json() {
+                true => out::json(&explained.json()),
+                false => out::result(&explained.text()),
             };
             if code == 0 && !explained.served() { 1 } else { code }
         }

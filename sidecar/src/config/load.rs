@@ -1,6 +1,7 @@
 //! Finds the text and runs it through every step.
 
 use super::keys::ROOT;
+use super::kong::{self, KongFile};
 use super::overlay::{self, Env};
 use super::plan::{Admin, Plan};
 use super::problem::{Problem, Problems, Report};
@@ -48,6 +49,59 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Report> {
     build(&name, &text, path, &env)
 }
 
+/// A file that is what it should be.
+#[derive(Debug)]
+pub enum Checked {
+    /// A configuration.
+    Fourmi(Box<Loaded>),
+    /// A Kong declarative file under the name that was given.
+    Kong(String, Box<KongFile>),
+}
+
+/// The same for a file that may be a Kong declarative file, which is known by its `_format_version`.
+///
+/// # Errors
+/// Every problem at once.
+pub fn check(options: &LoadOptions) -> Result<Checked, Report> {
+    let env = environment();
+    let Found { name, text, path } = find_within(options, &env, kong::FILE_MAX)?;
+    if is_kong(&text) {
+        return kong::read(&name, &text, &env).map(|file| Checked::Kong(name, Box::new(file)));
+    }
+    if text.len() as u64 > FILE_MAX {
+        return Err(too_large(&name, FILE_MAX));
+    }
+    build(&name, &text, path, &env).map(|loaded| Checked::Fourmi(Box::new(loaded)))
+}
+
+/// Checks a text as if it were a Kong declarative file of that name, with these environment variables and no others.
+///
+/// # Errors
+/// Every problem at once.
+pub fn kong(name: &str, text: &str, env: &[(String, String)]) -> Result<KongFile, Report> {
+    kong::read(name, text, &env.iter().cloned().collect())
+}
+
+/// A text that can't be parsed counts, too, when a line begins with the mark: its mistakes are those of a Kong file.
+fn is_kong(text: &str) -> bool {
+    let marked = |line: &str| {
+        let line = line.trim_start_matches(['{', ' ', '\t', '"', '\'']);
+        line.strip_prefix(kong::MARK).is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
+    };
+    // Only a hint, which saves parsing most files twice.
+    if !text.contains(kong::MARK) {
+        return false;
+    }
+    let mut problems = Problems::new();
+    let json = text.trim_start().starts_with('{');
+    let text = if json { text.replace('\t', " ") } else { text.to_owned() };
+    let source = problems.sources.add("", text.as_str(), Origin::File);
+    match tree::parse_within(source, &kong::LIMITS, &mut problems) {
+        Some(root) => kong::is(&root),
+        None => text.lines().any(marked),
+    }
+}
+
 /// What a configuration with mistakes still says for certain about the admin listener (none inside: it is switched
 /// off). Nothing when there is a doubt, or when the text cannot be read a second time.
 pub fn salvaged_admin(options: &LoadOptions) -> Option<Option<Admin>> {
@@ -78,18 +132,22 @@ fn named(options: &LoadOptions, env: &Env) -> Option<PathBuf> {
 }
 
 fn find(options: &LoadOptions, env: &Env) -> Result<Found, Report> {
+    find_within(options, env, FILE_MAX)
+}
+
+fn find_within(options: &LoadOptions, env: &Env, max: u64) -> Result<Found, Report> {
     let path = named(options, env).or_else(|| PLACES.iter().map(PathBuf::from).find(|p| p.exists()));
     match path {
         None => Ok(Found { name: "built-in".into(), text: String::new(), path: None }),
         Some(path) if path.as_os_str() == "-" => {
-            let text = text_of(std::io::stdin().lock(), "-")?;
+            let text = text_of(std::io::stdin().lock(), "-", max)?;
             Ok(Found { name: "-".into(), text, path: None })
         }
         Some(path) => {
             // What the user typed is what the messages say.
             let name = path.strip_prefix("./").unwrap_or(&path).display().to_string();
             let file = std::fs::File::open(&path).map_err(|e| unopened(&path, &name, &e))?;
-            let text = text_of(file, &name)?;
+            let text = text_of(file, &name, max)?;
             Ok(Found { name, text, path: Some(path) })
         }
     }
@@ -113,17 +171,22 @@ fn unopened(path: &Path, name: &str, error: &std::io::Error) -> Report {
     Report { problems: vec![Problem::of_file(name, code, format!("can't open it: {error}"), fix)] }
 }
 
-fn text_of(from: impl std::io::Read, name: &str) -> Result<String, Report> {
+fn too_large(name: &str, max: u64) -> Report {
+    let message = format!("the file is larger than {max} bytes");
+    Report { problems: vec![Problem::of_file(name, "too-large", message, "is it the right file?")] }
+}
+
+fn text_of(from: impl std::io::Read, name: &str, max: u64) -> Result<String, Report> {
     let report =
         |code, message: String, fix| Err(Report { problems: vec![Problem::of_file(name, code, message, fix)] });
     let mut bytes = Vec::new();
-    if let Err(error) = from.take(FILE_MAX + 1).read_to_end(&mut bytes) {
+    if let Err(error) = from.take(max + 1).read_to_end(&mut bytes) {
         let fix =
             if error.kind() == std::io::ErrorKind::IsADirectory { "name the file inside it" } else { "look at it" };
         return report("unreadable", format!("can't read it: {error}"), fix);
     }
-    if bytes.len() as u64 > FILE_MAX {
-        return report("too-large", format!("the file is larger than {FILE_MAX} bytes"), "is it the right file?");
+    if bytes.len() as u64 > max {
+        return Err(too_large(name, max));
     }
     match String::from_utf8(bytes) {
         // A byte order mark is what some editors leave; it would count as a column.
@@ -144,6 +207,12 @@ fn build(name: &str, text: &str, path: Option<PathBuf>, env: &Env) -> Result<Loa
     if let Some(mut root) = tree::parse(source, &mut problems) {
         if root.value == tree::Value::Null {
             root = Node::map(Span { source, start: 0, end: 0 });
+        }
+        if let Some(mark) = root.entry(kong::MARK) {
+            let message = "this is a Kong file, and the gateway is not supported yet";
+            let fix = "check it with `fourmi validate FILE`; to run, give a fourmi.yaml";
+            problems.error(mark.key_span, "not-supported", kong::MARK, message, fix);
+            return Err(Report { problems: problems.into_list().0 });
         }
         overlay::interpolate(&mut root, env, &mut problems);
         overlay::overlay(&mut root, env, &mut problems);

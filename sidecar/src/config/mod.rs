@@ -7,6 +7,7 @@
 mod cross;
 mod fill;
 mod keys;
+mod kong;
 mod load;
 mod near;
 mod overlay;
@@ -23,7 +24,8 @@ mod tree;
 mod value;
 mod walk;
 
-pub use load::{LoadOptions, Loaded, load, parse, salvaged_admin};
+pub use kong::KongFile;
+pub use load::{Checked, LoadOptions, Loaded, check, kong, load, parse, salvaged_admin};
 pub use page::{environment, environment_json, reference, starter};
 pub use plan::{Address, Admin, Bind, Listener, Plan, Ready, Service, Worker};
 pub use problem::{Problem, Report, Severity};

@@ -41,6 +41,9 @@ pub(crate) const CODES: &[(&str, &str)] = &[
     ("nothing-to-do", "Nothing would listen (a warning)."),
     ("no-file", "The named file does not exist."),
     ("unreadable", "The file can't be read, or is not UTF-8."),
+    ("unknown-reference", "A name that nothing in the Kong file has."),
+    ("doubtful", "It can be so in a Kong file, but hardly is what was meant (a warning)."),
+    ("ignored", "A key of a Kong or deck file that has no effect here (a warning)."),
     ("too-large", "The file, or one part of it, is beyond every sensible size."),
 ];
 
@@ -181,7 +184,7 @@ pub(crate) struct Problems {
 }
 
 /// More than anybody reads; a file that is no configuration at all must not fill the memory.
-const PROBLEMS_MAX: usize = 200;
+pub(crate) const PROBLEMS_MAX: usize = 200;
 
 impl Problems {
     pub(crate) fn new() -> Self {
@@ -235,6 +238,11 @@ impl Problems {
     /// Whether something was found under a path.
     pub(crate) fn mentions(&self, path: &str) -> bool {
         self.list.iter().any(|p| p.key.starts_with(path))
+    }
+
+    /// Whether no more are taken.
+    pub(crate) fn full(&self) -> bool {
+        self.list.len() >= PROBLEMS_MAX
     }
 
     pub(crate) fn failed(&self) -> bool {

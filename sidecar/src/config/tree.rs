@@ -12,7 +12,7 @@ use std::collections::HashMap;
 const DEPTH_MAX: usize = 48;
 /// Nodes of one text, those that aliases repeat included: a few lines of aliases can stand for billions.
 const NODES_MAX: usize = 50_000;
-/// Entries of one section or list.
+/// Entries of one section, and of one list unless said otherwise.
 const ENTRIES_MAX: usize = 2_048;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -104,10 +104,24 @@ impl Node {
     }
 }
 
+/// How much one text may hold.
+pub(crate) struct Limits {
+    /// Values, those that aliases repeat included.
+    pub(crate) nodes: usize,
+    /// Entries of one list.
+    pub(crate) items: usize,
+}
+
 /// Parses one text of `problems.sources`. None: it is no YAML, and that has been reported.
 pub(crate) fn parse(source: u16, problems: &mut Problems) -> Option<Node> {
+    parse_within(source, &Limits { nodes: NODES_MAX, items: ENTRIES_MAX }, problems)
+}
+
+/// The same with other limits.
+pub(crate) fn parse_within(source: u16, limits: &Limits, problems: &mut Problems) -> Option<Node> {
     let text = problems.sources.get(source)?.text.clone();
-    let mut builder = Builder { source, problems, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
+    let mut builder =
+        Builder { source, limits, problems, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
     let mut parser = Parser::new_from_str(&text);
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
@@ -159,6 +173,7 @@ enum Open {
 
 struct Builder<'a> {
     source: u16,
+    limits: &'a Limits,
     problems: &'a mut Problems,
     open: Vec<(Open, Span, usize)>,
     anchors: HashMap<usize, Node>,
@@ -242,7 +257,8 @@ impl Builder<'_> {
     fn within(&mut self, ok: bool, span: Span) -> Option<()> {
         if !ok {
             let message = format!(
-                "too much to be a configuration: at most {DEPTH_MAX} levels, {NODES_MAX} values, {ENTRIES_MAX} in one section"
+                "too much to be a configuration: at most {DEPTH_MAX} levels, {} values, {} in one list, {ENTRIES_MAX} in one section",
+                self.limits.nodes, self.limits.items
             );
             self.problems.error(span, "too-large", "", message, "shorten it");
             return None;
@@ -252,7 +268,7 @@ impl Builder<'_> {
 
     fn node(&mut self, node: Node, anchor: usize) -> Option<()> {
         self.nodes += 1;
-        self.within(self.nodes <= NODES_MAX, node.span)?;
+        self.within(self.nodes <= self.limits.nodes, node.span)?;
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
             self.nodes += node.count();
@@ -265,7 +281,7 @@ impl Builder<'_> {
             }
             Some((Open::List(items), ..)) => {
                 items.push(node);
-                items.len() <= ENTRIES_MAX
+                items.len() <= self.limits.items
             }
             Some((Open::Map(entries, key), ..)) => match key.take() {
                 None => {

@@ -1,0 +1,158 @@
+//! A Kong declarative file: read, checked as a whole, and handed on as [`Entities`].
+//!
+//! `gather` makes a flat list of what is nested, `vault` puts in what the environment says, `check` holds every field
+//! against the table in `spec`, `rules` and `plugins` look at fields together, `refs` finds who is meant by which name,
+//! and `build` makes plain values. Each goes on after a mistake, so that all of them are told at once.
+
+mod build;
+mod check;
+mod gather;
+mod pem;
+mod plugins;
+mod refs;
+mod rules;
+mod scalar;
+mod spec;
+mod vault;
+
+use super::overlay::Env;
+use super::problem::{Problem, Problems, Report};
+use super::source::Origin;
+use super::tree::{self, Limits, Node};
+use crate::gateway::{Entities, Id};
+use spec::{Kind, SPECS};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A file of ten thousand consumers is large but real.
+pub(super) const LIMITS: Limits = Limits { nodes: 2_000_000, items: 200_000 };
+/// Bytes of one file.
+pub(super) const FILE_MAX: u64 = 64 << 20;
+
+/// The key that says what a file is.
+pub(super) const MARK: &str = "_format_version";
+
+/// A Kong file without mistakes.
+#[derive(Debug)]
+pub struct KongFile {
+    /// What it holds.
+    pub entities: Entities,
+    /// What somebody should look at.
+    pub warnings: Vec<Problem>,
+}
+
+impl KongFile {
+    /// `3 services, 5 routes, 1 upstream`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let e = &self.entities;
+        let count = |kind| match kind {
+            Kind::Service => e.services.len(),
+            Kind::Route => e.routes.len(),
+            Kind::Consumer => e.consumers.len(),
+            Kind::Plugin => e.plugins.len(),
+            Kind::Upstream => e.upstreams.len(),
+            Kind::Target => e.targets.len(),
+            Kind::Certificate => e.certificates.len(),
+            Kind::Sni => e.snis.len(),
+            Kind::CaCertificate => e.ca_certificates.len(),
+            Kind::Vault => e.vaults.len(),
+            Kind::KeyAuth => e.credentials.keys.len(),
+            Kind::BasicAuth => e.credentials.basic.len(),
+            Kind::HmacAuth => e.credentials.hmac.len(),
+            Kind::Jwt => e.credentials.jwt.len(),
+            Kind::Acl => e.credentials.groups.len(),
+            Kind::ConsumerGroup => e.consumer_groups.len(),
+        };
+        let said = |spec: &spec::Spec| match count(spec.kind) {
+            0 => None,
+            1 => Some(format!("1 {}", spec.one)),
+            n => Some(format!("{n} {}", spec.many)),
+        };
+        let words: Vec<String> = SPECS.iter().filter_map(said).collect();
+        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    }
+}
+
+/// Whether a tree is that of a Kong file.
+pub(super) fn is(root: &Node) -> bool {
+    root.entry(MARK).is_some()
+}
+
+/// One entity on its way from text to value.
+struct Record {
+    kind: Kind,
+    node: Node,
+    /// `services[0].routes[1]`.
+    path: String,
+    /// In what it is nested: field and record.
+    parents: Vec<(&'static str, usize)>,
+    refs: BTreeMap<&'static str, usize>,
+    lists: BTreeMap<&'static str, Vec<usize>>,
+    id: Option<Id>,
+}
+
+type References = (BTreeMap<&'static str, usize>, BTreeMap<&'static str, Vec<usize>>);
+
+/// What the steps share.
+struct Reader<'a> {
+    problems: &'a mut Problems,
+    env: &'a Env,
+    records: Vec<Record>,
+    /// Passwords are in the clear.
+    transform: bool,
+    places: Vec<vault::Place>,
+    /// Where scalars begin whose value came from the environment.
+    referenced: HashSet<usize>,
+    /// Keys whose warning has been given.
+    warned: HashSet<String>,
+    names: HashMap<(Kind, String), usize>,
+    seen: HashMap<(Kind, String), usize>,
+}
+
+/// Checks a text as if it were a Kong file of that name, with these environment variables.
+///
+/// # Errors
+/// Every problem at once.
+pub(super) fn read(name: &str, text: &str, env: &Env) -> Result<KongFile, Report> {
+    let mut problems = Problems::new();
+    // JSON may be indented with tabs, which YAML does not take; inside its texts there are none.
+    let json = text.trim_start().starts_with('{');
+    let text = if json { text.replace('\t', " ") } else { text.to_owned() };
+    let source = problems.sources.add(name, text, Origin::File);
+    let mut entities = None;
+    if let Some(root) = tree::parse_within(source, &LIMITS, &mut problems) {
+        entities = Some(entities_of(root, env, &mut problems));
+    }
+    let failed = problems.failed();
+    let (list, _) = problems.into_list();
+    match entities {
+        Some(entities) if !failed => Ok(KongFile { entities, warnings: list }),
+        _ => Err(Report { problems: list }),
+    }
+}
+
+fn entities_of(mut root: Node, env: &Env, problems: &mut Problems) -> Entities {
+    let mut reader = Reader {
+        problems,
+        env,
+        records: Vec::new(),
+        transform: true,
+        places: Vec::new(),
+        referenced: HashSet::new(),
+        warned: HashSet::new(),
+        names: HashMap::new(),
+        seen: HashMap::new(),
+    };
+    reader.templates(&mut root);
+    reader.vaults(&root);
+    reader.gather(root);
+    reader.resolve();
+    reader.check();
+    reader.rules();
+    reader.names();
+    plugins::anonymous(&mut reader);
+    build::entities(&reader)
+}
+
+#[cfg(test)]
+mod tests;
