@@ -133,7 +133,7 @@ fn questions_take_out_and_bring_back() {
     becomes(&fourmi, "web", &a, "unhealthy");
     let instance = one(&fourmi, "web", &a);
     assert_eq!((&instance["ready"], &instance["last_failure"]), (&false.into(), &"status 503".into()), "{instance}");
-    assert_eq!(why(&fourmi, "web", &a), "it is unhealthy");
+    assert_eq!(why(&fourmi, "web", &a), "it is unhealthy: status 503");
     assert_eq!(explained(&fourmi, "web")["picked"], b.as_str());
     let given = &instance["commands"];
     assert_eq!(answers(&fourmi, "web", 10), ["b"; 10]);
@@ -243,7 +243,7 @@ fn commands_eject_and_one_proves_that_it_is_well_again() {
     assert_eq!((&instance["ejections"], &instance["ready"]), (&1.into(), &false.into()), "{instance}");
     assert_eq!(instance["last_failure"], "a failed connection, 5 in a row");
     assert!(instance["ejected_for_seconds"].as_f64().is_some_and(|s| s > 0.0 && s <= 4.0), "{instance}");
-    assert_eq!(why(&fourmi, "stock", address), "it is ejected");
+    assert_eq!(why(&fourmi, "stock", address), "it is ejected: a failed connection, 5 in a row");
     assert_eq!(answers(&fourmi, "stock", 10), ["good"; 10]);
     assert_eq!(bad.asked(), 5, "it is left alone");
     fourmi.says("ejected for 4s: a failed connection");

@@ -4,6 +4,7 @@ mod choice;
 mod goodbye;
 mod health;
 mod proxies;
+mod told;
 
 use fourmi_tests::{Fourmi, Worker};
 use serde_json::Value;
