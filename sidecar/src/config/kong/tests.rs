@@ -283,7 +283,10 @@ upstreams: [{name: u, hash_on: consumer, hash_fallback: header, hash_fallback_he
     assert_eq!((e.services[0].port, e.routes[0].service), (80, None));
     assert_eq!(e.upstreams[0].algorithm, Algorithm::ConsistentHashing);
     assert_eq!(e.upstreams[0].hash_fallback, HashOn::Header("x".into()));
-    assert_eq!(good("").summary(), "nothing");
+    assert_eq!(good("").summary(), "");
+    // Words that look like numbers to some, and a name that looks like an id, are names.
+    let text = "consumers: [{username: inf}, {username: nan}, {username: 00000000-0000-0000-0000-000000000000}]";
+    assert_eq!(good(text).entities.consumers.len(), 3);
 }
 
 #[test]
