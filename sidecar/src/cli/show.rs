@@ -35,7 +35,10 @@ pub(crate) fn validate(global: &Global, file: Option<PathBuf>, deny_warnings: bo
             (loaded.warnings, format!("{name} is valid\n"))
         }
         Ok(Checked::Kong(name, file)) => {
-            let words = format!("{name}: {} is valid\n", file.summary());
+            let words = match file.summary().as_str() {
+                "" => format!("{name} is valid and holds nothing\n"),
+                summary => format!("{name}: {summary} is valid\n"),
+            };
             (file.warnings, words)
         }
         Err(problems) => return report(&problems, global),

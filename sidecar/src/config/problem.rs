@@ -68,8 +68,10 @@ pub struct Problem {
     pub fix: String,
     /// How bad it is.
     pub severity: Severity,
-    /// The line of text that it is in.
+    /// The line of text that it is in; of a very long one, what is around.
     pub text: String,
+    /// Characters of the line that stand before that text.
+    pub skipped: usize,
 }
 
 impl Problem {
@@ -86,6 +88,7 @@ impl Problem {
             fix: fix.to_owned(),
             severity: Severity::Error,
             text: String::new(),
+            skipped: 0,
         }
     }
 
@@ -109,8 +112,12 @@ impl Problem {
             let number = self.line.to_string();
             let gutter = " ".repeat(number.len());
             // A tab in the line stays a tab below it, so that the underline stands under the right characters.
-            let pad: String =
-                self.text.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let pad: String = self
+                .text
+                .chars()
+                .take((self.column - 1).saturating_sub(self.skipped))
+                .map(|c| if c == '\t' { '\t' } else { ' ' })
+                .collect();
             let _ = writeln!(out, " {} {}", paint("34", &format!("{number} |")), printable(&self.text));
             let line = "^".repeat(self.width.min(200));
             let _ = writeln!(out, " {} {pad}{}", paint("34", &format!("{gutter} |")), paint(tint, &line));
@@ -219,8 +226,8 @@ impl Problems {
             return;
         }
         let place = self.sources.place(span);
-        let (line, column, width, text) =
-            place.map_or((0, 0, 0, String::new()), |p| (p.line, p.column, p.width, p.text));
+        let (line, column, width, text, skipped) =
+            place.map_or((0, 0, 0, String::new(), 0), |p| (p.line, p.column, p.width, p.text, p.skipped));
         self.list.push(Problem {
             file: self.sources.name(span).to_owned(),
             line,
@@ -232,6 +239,7 @@ impl Problems {
             fix,
             severity,
             text,
+            skipped,
         });
     }
 

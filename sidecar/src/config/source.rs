@@ -45,7 +45,37 @@ pub(crate) struct Place {
     pub(crate) column: usize,
     /// Characters to underline on that line; at least one.
     pub(crate) width: usize,
+    /// The line, or what is around the place when it is too long to be shown.
     pub(crate) text: String,
+    /// Characters of the line that stand before that text.
+    pub(crate) skipped: usize,
+}
+
+/// Bytes of a line that are shown: a whole file of JSON may be one line.
+const LINE_MAX: usize = 400;
+/// Of those, how many before the place.
+const BEFORE: usize = 100;
+
+/// What is shown of a line, and how many of its characters are not, in front of that.
+fn window(line: &str, at: usize) -> (String, usize) {
+    if line.len() <= LINE_MAX {
+        return (line.to_owned(), 0);
+    }
+    let near = |mut i: usize| {
+        while !line.is_char_boundary(i) {
+            i -= 1;
+        }
+        i
+    };
+    let begin = near(at.saturating_sub(BEFORE));
+    let end = near((begin + LINE_MAX).min(line.len()));
+    let shown = line.get(begin..end).unwrap_or_default();
+    let after = if end < line.len() { "…" } else { "" };
+    match line.get(..begin).map_or(0, |t| t.chars().count()) {
+        0 => (format!("{shown}{after}"), 0),
+        // The sign takes the place of one.
+        before => (format!("…{shown}{after}"), before - 1),
+    }
 }
 
 impl Sources {
@@ -90,11 +120,13 @@ impl Sources {
             end -= 1;
         }
         let width = text.get(start..end).map_or(1, |t| t.trim_end().chars().count()).max(1);
+        let (shown, skipped) = window(line_text, start - line_start);
         Some(Place {
             line: before.matches('\n').count() + 1,
             column: text.get(line_start..start)?.chars().count() + 1,
             width,
-            text: line_text.to_owned(),
+            text: shown,
+            skipped,
         })
     }
 }

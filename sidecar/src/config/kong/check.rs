@@ -18,6 +18,11 @@ pub(super) fn truth(text: &str) -> Option<bool> {
     }
 }
 
+/// What YAML takes for a number; `inf` and `nan` are words.
+fn numeric(text: &str) -> bool {
+    text.bytes().any(|b| b.is_ascii_digit()) && text.parse::<f64>().is_ok()
+}
+
 /// A whole number; `5.0` is one.
 pub(super) fn whole(text: &str) -> Option<i64> {
     let number = |t: &str| t.parse::<i64>().ok();
@@ -132,7 +137,7 @@ impl Reader<'_> {
             },
             Type::Secret(shape) => match &node.value {
                 // A number is a fine secret for people, and no string for Kong.
-                Value::Scalar { text, plain: true } if text.parse::<f64>().is_ok() || truth(text).is_some() => {
+                Value::Scalar { text, plain: true } if numeric(text) || truth(text).is_some() => {
                     self.mistyped(span, path, "expected a string", "put it in quotes".into());
                     false
                 }
@@ -287,7 +292,7 @@ impl Reader<'_> {
         let referenced = self.referenced.contains(&node.span.start);
         match &node.value {
             Value::Scalar { text, plain } => {
-                let other = *plain && !referenced && (text.parse::<f64>().is_ok() || truth(text).is_some());
+                let other = *plain && !referenced && (numeric(text) || truth(text).is_some());
                 if other {
                     self.mistyped(node.span, path, "expected a string", format!("write \"{}\"", shown(text)));
                 }

@@ -231,17 +231,15 @@ impl Reader<'_> {
             self.wrong(value.span, &at, "missing host in url", "write http://host:port/path".to_owned());
             return self.taken(node, value.span);
         };
-        for key in ["protocol", "host", "port", "path"] {
-            if written.get(key).is_some() {
-                let message = format!("`{at}` says what `{key}` says too");
-                self.problems.error(
-                    key_span,
-                    "conflict",
-                    &at,
-                    message,
-                    format!("keep `url`, or remove it and keep `{key}`"),
-                );
-            }
+        for key in ["protocol", "host", "port", "path"].into_iter().filter(|k| written.get(k).is_some()) {
+            let message = format!("`{at}` says what `{key}` says too, and wins");
+            self.problems.warning(
+                key_span,
+                "doubtful",
+                &at,
+                message,
+                format!("keep `url`, or remove it and keep `{key}`"),
+            );
         }
         let port = match (port.as_str(), scheme.as_str()) {
             ("", "https" | "grpcs" | "tls") => "443",

@@ -41,7 +41,7 @@ pub struct KongFile {
 }
 
 impl KongFile {
-    /// `3 services, 5 routes, 1 upstream`.
+    /// `3 services, 5 routes, 1 upstream`; empty when there is nothing.
     #[must_use]
     pub fn summary(&self) -> String {
         let e = &self.entities;
@@ -69,7 +69,7 @@ impl KongFile {
             n => Some(format!("{n} {}", spec.many)),
         };
         let words: Vec<String> = SPECS.iter().filter_map(said).collect();
-        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+        words.join(", ")
     }
 }
 

@@ -189,7 +189,7 @@ pub(super) fn anonymous(reader: &mut Reader<'_>) {
     for record in records.iter().filter(|r| r.kind == Kind::Plugin) {
         let Some(node) = record.node.get("config").and_then(|c| c.get("anonymous")) else { continue };
         let Some(name) = node.text().filter(|n| !n.is_empty()) else { continue };
-        if reader.names.contains_key(&(Kind::Consumer, name.to_owned())) {
+        if reader.problems.full() || reader.names.contains_key(&(Kind::Consumer, name.to_owned())) {
             continue;
         }
         let at = format!("{}.config.anonymous", record.path);

@@ -123,6 +123,10 @@ impl Reader<'_> {
     }
 
     fn nobody(&mut self, record: &Record, field: &str, kind: Kind, node: &Node) {
+        // The search for the name that was meant looks at many.
+        if self.problems.full() {
+            return;
+        }
         let spec = kind.spec();
         let at = format!("{}.{field}", record.path);
         let name = node.text().unwrap_or_default();

@@ -34,12 +34,7 @@ impl Reader<'_> {
             match record.kind {
                 Kind::Service => self.service(record),
                 Kind::Route => self.route(record),
-                Kind::Consumer => {
-                    if !says(&record.node, "username") && !says(&record.node, "custom_id") {
-                        let words = "at least one of these fields must be non-empty: 'custom_id', 'username'";
-                        self.entity(record, words, "add `username`");
-                    }
-                }
+                Kind::Consumer => self.consumer(record),
                 Kind::Plugin => plugins::check(self, record),
                 Kind::Upstream => self.upstream(record),
                 Kind::Certificate => self.certificate(record),
@@ -190,6 +185,13 @@ impl Reader<'_> {
             let message = format!("`{}.paths`: this path is compared letter by letter", record.path);
             let fix = format!("write ~{} if it is a regular expression", shown(words));
             self.problems.warning(path.span, "doubtful", &format!("{}.paths", record.path), message, fix);
+        }
+    }
+
+    fn consumer(&mut self, record: &Record) {
+        if !says(&record.node, "username") && !says(&record.node, "custom_id") {
+            let words = "at least one of these fields must be non-empty: 'custom_id', 'username'";
+            self.entity(record, words, "add `username`");
         }
     }
 

@@ -34,10 +34,7 @@ pub(super) fn name(text: &str) -> Result<(), Wrong> {
             "rename it",
         );
     }
-    match uuid(text) {
-        Ok(()) => wrong(format!("'{text}' cannot be a name: it is a UUID"), "rename it, or write it as the id"),
-        Err(_) => Ok(()),
-    }
+    Ok(())
 }
 
 pub(super) fn tag(text: &str) -> Result<(), Wrong> {

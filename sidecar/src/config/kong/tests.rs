@@ -137,6 +137,28 @@ fn json_says_the_same() {
     assert_eq!(e.routes[0].service, Some(0));
 }
 
+/// A dump is often one line; only what is around the place is shown.
+#[test]
+fn one_long_line_is_shown_in_part() {
+    let tags: Vec<String> = (0..500).map(|i| format!("é{i}")).collect();
+    let mut json = serde_json::json!({"_format_version": "3.0", "services": [{"host": "h", "tags": tags, "port": 99_999, "_ignore": tags}]});
+    json["services"][0]["retries"] = 5.into();
+    let text = json.to_string();
+    let report = check("kong.json", &text, &[]).expect_err("a port is wrong");
+    let problem = &report.problems[0];
+    let column = text.split("99999").next().map_or(0, |t| t.chars().count()) + 1;
+    assert_eq!((problem.line, problem.column, problem.width), (1, column, 5));
+    assert!(
+        problem.text.len() < 500 && problem.text.starts_with('…') && problem.text.ends_with('…'),
+        "{}",
+        problem.text
+    );
+    let rendered = report.render(false);
+    let lines: Vec<&str> = rendered.lines().collect();
+    let under = |line: &str, what: &str| line.find(what).and_then(|at| line.get(..at)).map(|t| t.chars().count());
+    assert_eq!(under(lines[1], "99999"), under(lines[2], "^^^^^"), "{rendered}");
+}
+
 #[test]
 fn ids_come_from_names_and_stay() {
     let text = "
@@ -283,7 +305,10 @@ upstreams: [{name: u, hash_on: consumer, hash_fallback: header, hash_fallback_he
     assert_eq!((e.services[0].port, e.routes[0].service), (80, None));
     assert_eq!(e.upstreams[0].algorithm, Algorithm::ConsistentHashing);
     assert_eq!(e.upstreams[0].hash_fallback, HashOn::Header("x".into()));
-    assert_eq!(good("").summary(), "nothing");
+    assert_eq!(good("").summary(), "");
+    // Words that look like numbers to some, and a name that looks like an id, are names.
+    let text = "consumers: [{username: inf}, {username: nan}, {username: 00000000-0000-0000-0000-000000000000}]";
+    assert_eq!(good(text).entities.consumers.len(), 3);
 }
 
 #[test]

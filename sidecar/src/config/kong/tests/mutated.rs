@@ -87,3 +87,14 @@ proptest! {
         tried(&text.join("\n"));
     }
 }
+
+/// Work grows with the file, not with the square of its mistakes: with that, this test would not end.
+#[test]
+fn a_file_of_mistakes_is_read_to_its_end() {
+    let mut text = "_format_version: '3.0'\nconsumers:\n".to_owned();
+    (0..30_000).for_each(|i| text.push_str(&format!("- {{username: u{}, custom_id: c}}\n", i / 2)));
+    text.push_str("routes:\n");
+    (0..30_000).for_each(|i| text.push_str(&format!("- {{name: r{i}, service: nobody{i}, paths: [/]}}\n")));
+    let report = check("kong.yaml", &text, &[]).expect_err("it is full of mistakes");
+    assert_eq!(report.problems.len(), 200);
+}

@@ -88,7 +88,7 @@ const FILES: &[Row] = &[
             "3:29 bad-value `services[0].path`: value must be null (failed conditional validation given value of field 'protocol')",
             "4:13 bad-value `services[1].tls_verify`: value must be null (failed conditional validation given value of field 'protocol')",
             "5:9 bad-value `services[2].url`: missing host in url",
-            "6:4 conflict `services[3].url` says what `port` says too",
+            "6:4 doubtful `services[3].url` says what `port` says too, and wins",
         ],
     ),
     (
