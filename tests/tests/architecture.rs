@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "cert", "codec", "command", "config", "control", "demo", "exchange", "pipeline", "runtime",
-            "sink", "upstream",
+            "sink", "tls", "upstream",
         ],
     ),
     ("admin", &["config", "control", "exchange", "runtime", "sink"]),

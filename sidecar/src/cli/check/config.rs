@@ -1,7 +1,8 @@
 //! The configuration: valid, and the files that it names readable.
 
-use super::line::{CONFIG, FILES, Line};
+use super::line::{CERTIFICATE, CONFIG, FILES, Line};
 use crate::config::{Loaded, Problem, Report, Severity};
+use crate::tls::{Age, Role, about};
 use nix::unistd::{AccessFlags, access};
 use serde_json::Value;
 use std::path::Path;
@@ -19,7 +20,8 @@ pub(super) fn lines(loaded: &Result<Loaded, Report>) -> Vec<Line> {
         None => "what was read, or the built-in defaults,".to_owned(),
     };
     let mut lines = vec![CONFIG.ok("", format!("{name} is valid"))];
-    lines.extend(loaded.warnings.iter().map(problem));
+    // Certificates have lines of their own.
+    lines.extend(loaded.warnings.iter().filter(|w| w.code != "certificate-time").map(problem));
     let mut files = Vec::new();
     named(&loaded.shown.json()["values"], "", &mut files);
     let bad: Vec<Line> = files
@@ -33,6 +35,33 @@ pub(super) fn lines(loaded: &Result<Loaded, Report>) -> Vec<Line> {
         lines.push(FILES.ok("", format!("{} named in the configuration can be read", files.len())));
     }
     lines.extend(bad);
+    lines.extend(certificates(&files));
+    lines
+}
+
+/// Until when each file of certificates holds; what cannot be read has been told.
+fn certificates(files: &[(String, String)]) -> Vec<Line> {
+    let mut seen = Vec::new();
+    let mut lines = Vec::new();
+    for (key, path) in files {
+        let role = match key.rsplit('.').next() {
+            Some("certificate") => Role::Shown,
+            Some("ca" | "client_ca") => Role::Trusted,
+            _ => continue,
+        };
+        if seen.contains(&path) || access(Path::new(path), AccessFlags::R_OK).is_err() {
+            continue;
+        }
+        seen.push(path);
+        const RENEW: &str = "renew it, no restart is needed";
+        lines.push(match about(Path::new(path), "", role).map(|found| found.age()) {
+            Ok(age @ Age::Good(_)) => CERTIFICATE.ok(path, age.to_string()),
+            Ok(age @ Age::Soon(_)) => CERTIFICATE.warning(path, format!("{age}: {RENEW}")),
+            Ok(age @ Age::Over(_)) => CERTIFICATE.failed(path, format!("{age}: {RENEW}")),
+            Ok(age @ Age::Early(_)) => CERTIFICATE.failed(path, format!("{age}: look at this machine's clock")),
+            Err(trouble) => CERTIFICATE.failed(path, trouble.to_string()),
+        });
+    }
     lines
 }
 
