@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Sections whose keys are the user's own words, not ours.
-const OWN_WORDS: [&str; 4] = ["rename", "tags", "headers", "services"];
+const OWN_WORDS: [&str; 3] = ["rename", "tags", "headers"];
 
 pub(super) fn lines(loaded: &Result<Loaded, Report>) -> Vec<Line> {
     let loaded = match loaded {
@@ -88,8 +88,12 @@ fn named(value: &Value, path: &str, out: &mut Vec<(String, String)>) {
                 let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 let file = key.ends_with("_file")
                     || (tls && ["ca", "certificate", "client_ca", "key"].contains(&key.as_str()));
-                match value.as_str() {
-                    Some(text) if file => out.push((at, text.to_owned())),
+                match (value.as_str(), value.as_object()) {
+                    (Some(text), _) if file => out.push((at, text.to_owned())),
+                    // Their names are the user's words, what is in them is ours.
+                    (_, Some(services)) if key == "services" => {
+                        services.iter().for_each(|(name, service)| named(service, &format!("{at}.{name}"), out));
+                    }
                     _ => named(value, &at, out),
                 }
             }
@@ -108,6 +112,7 @@ mod tests {
         let values = json!({
             "tags": {"x_file": "no"},
             "logs": [{"graylog": {"rename": {"key": "no"}, "tls": {"ca": "/ca", "verify": true, "key": "/key"}}}],
+            "outbound": [{"services": {"a_file": "no", "s": {"tls": {"ca": "/services"}}}}],
             "traces": {"otlp": {"token_file": "/token", "key": "no"}},
             "inbound": [{"tls": {"client_ca": "/clients", "certificates": [{"certificate": "/a", "key": "/b"}]}}],
         });
@@ -121,6 +126,7 @@ mod tests {
             ("inbound[0].tls.client_ca", "/clients"),
             ("inbound[0].tls.certificates[0].certificate", "/a"),
             ("inbound[0].tls.certificates[0].key", "/b"),
+            ("outbound[0].services.s.tls.ca", "/services"),
         ];
         assert_eq!(files, expected);
     }
