@@ -87,7 +87,7 @@ impl About {
         match left {
             ..=0 => Age::Over(self.not_after),
             _ if now < self.not_before => Age::Early(self.not_before),
-            ..EXPIRES_SOON => Age::Soon(left / DAY),
+            1..EXPIRES_SOON => Age::Soon(left / DAY),
             _ => Age::Good(left / DAY),
         }
     }
