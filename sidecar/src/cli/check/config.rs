@@ -122,11 +122,11 @@ mod tests {
         let expected = [
             ("logs[0].graylog.tls.ca", "/ca"),
             ("logs[0].graylog.tls.key", "/key"),
+            ("outbound[0].services.s.tls.ca", "/services"),
             ("traces.otlp.token_file", "/token"),
             ("inbound[0].tls.client_ca", "/clients"),
             ("inbound[0].tls.certificates[0].certificate", "/a"),
             ("inbound[0].tls.certificates[0].key", "/b"),
-            ("outbound[0].services.s.tls.ca", "/services"),
         ];
         assert_eq!(files, expected);
     }
