@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "cert", "codec", "command", "config", "control", "demo", "exchange", "gateway", "pipeline",
-            "route", "runtime", "sink", "upstream",
+            "route", "runtime", "sink", "tls", "upstream",
         ],
     ),
     ("admin", &["config", "control", "exchange", "runtime", "sink"]),

@@ -181,6 +181,7 @@ fn mistakes_are_told_with_what_to_do() {
     refused(at, "cert issue stock", 66, "`fourmi cert init --dir ./fourmi-ca` makes an authority");
     refused(at, "cert init --trust-domain Fourmi.Local", 2, "write `fourmi.local`, in small letters");
     refused(at, "cert init --days 0", 2, "--days");
+    refused(at, "cert init --trust-domain Foo/Bar", 2, "such as `foo-bar`");
     assert!(!at.join("fourmi-ca").exists());
     good(at, "cert init");
     for (line, said) in [
@@ -209,6 +210,32 @@ fn mistakes_are_told_with_what_to_do() {
     std::fs::write(at.join("fourmi-ca/ca.pem"), &pem[..pem.len() / 2]).unwrap();
     refused(at, "cert issue stock", 1, "fourmi-ca/ca.pem is not PEM");
     assert!(!at.join("stock.pem").exists() && !at.join("stock.key").exists());
+    std::fs::remove_file(at.join("foreign/ca.key")).unwrap();
+    refused(at, "cert issue guest --dir foreign", 66, "hint: the key signs and may be kept elsewhere");
+}
+
+#[test]
+fn a_line_of_cron_renews_the_same_certificate() {
+    let folder = TempDir::with_prefix("cert-").unwrap();
+    let at = folder.path();
+    good(at, "cert init");
+    let first = "cert issue payment --out tls --dns localhost --ip 127.0.0.1 --server-only --days 20";
+    let ended = fourmi(at, first);
+    assert!(ended.code == 0 && ended.stderr.contains("made the folder tls\n"), "{ended:?}");
+    let shown = || {
+        let shown: Value = serde_json::from_str(&good(at, "cert show tls/payment.pem --json")).unwrap();
+        ["identity", "dns", "ip", "server", "client"].map(|key| shown[0][key].clone())
+    };
+    let before = shown();
+    let quiet = fourmi(at, "-q cert issue payment --out tls");
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""));
+    assert_eq!(shown(), before);
+    let ended = fourmi(at, "cert issue payment --out tls");
+    assert!(ended.stderr.contains("kept: localhost, 127.0.0.1, server only, 20 days\n"), "{ended:?}");
+    assert!(!ended.stderr.contains("folder"), "{ended:?}");
+    assert_eq!(shown(), before);
+    std::fs::write(at.join("tls/payment.pem"), "mine").unwrap();
+    refused(at, "cert issue payment --out tls", 1, "tls/payment.pem is there and cannot be renewed");
 }
 
 fn old_authority(folder: &Path) {
@@ -230,7 +257,11 @@ fn show_has_one_line_a_certificate_and_json() {
     good(at, "cert issue stock --dns localhost --ip 127.0.0.1 --days 20");
     good(at, "cert issue mail --client-only");
     std::fs::copy(at.join("stock.key"), at.join("mail.key")).unwrap();
-    let shown = good(at, "cert show stock.pem mail.pem fourmi-ca/ca.pem");
+    assert_eq!(fourmi(at, "cert show stock.pem fourmi-ca/ca.pem").code, 0);
+    // A key of somebody else's is one that a script must hear of.
+    let shown = fourmi(at, "cert show stock.pem mail.pem fourmi-ca/ca.pem");
+    assert_eq!(shown.code, 1, "{shown:?}");
+    let shown = shown.stdout;
     let line = |file: &str| -> Vec<String> {
         let lines: Vec<&str> = shown.lines().filter(|l| l.starts_with(file)).collect();
         assert_eq!(lines.len(), 1, "{file} in {shown}");
@@ -252,7 +283,7 @@ fn show_has_one_line_a_certificate_and_json() {
     assert_eq!(line("fourmi-ca/ca.pem")[4..7], ["matches", "authority", "spiffe://example.org"]);
     assert!(!shown.contains('\u{1b}'));
 
-    let json: Value = serde_json::from_str(&good(at, "cert show stock.pem mail.pem --json")).unwrap();
+    let json: Value = serde_json::from_str(&fourmi(at, "cert show stock.pem mail.pem --json").stdout).unwrap();
     let serial = openssl_says(at, "x509 -in stock.pem -noout -serial", &[]);
     assert_eq!(serial.trim(), format!("serial={}", json[0]["serial"].as_str().unwrap().to_ascii_uppercase()));
     assert_eq!(json[0]["identity"], "spiffe://example.org/stock");
@@ -261,6 +292,16 @@ fn show_has_one_line_a_certificate_and_json() {
     assert_eq!((&json[1]["server"], &json[1]["key"]["matches"]), (&false.into(), &false.into()));
     let issued: Value = serde_json::from_str(&good(at, "cert issue stock -o json")).unwrap();
     assert_eq!((&issued["renewed"], &issued["identity"]), (&true.into(), &"spiffe://example.org/stock".into()));
+
+    assert_eq!((&issued["kept"]["dns"][0], &issued["kept"]["days"]), (&"localhost".into(), &20.into()));
+    // Over is over, and authorities that are trusted together have one key at most.
+    old_authority(&at.join("old"));
+    let over = fourmi(at, "cert show old/ca.pem");
+    assert!(over.code == 1 && over.stdout.contains("expired"), "{over:?}");
+    good(at, "cert init --dir new");
+    let both = ["fourmi-ca/ca.pem", "new/ca.pem"].map(|f| std::fs::read_to_string(at.join(f)).unwrap()).concat();
+    std::fs::write(at.join("new/ca.pem"), both).unwrap();
+    good(at, "cert show new/ca.pem");
 
     // What can be shown is shown, whatever is wrong with another.
     let ended = fourmi(at, "cert show gone.pem stock.key stock.pem");

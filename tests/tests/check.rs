@@ -179,6 +179,59 @@ fn receivers_over_tls_are_tried_with_their_certificates() {
 }
 
 #[test]
+fn certificates_are_looked_at_before_the_start_and_beside_a_running_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let here = |file: &str| at.join(file).display().to_string();
+    let fourmi = |words: &str| {
+        let ended = run_fourmi_in(at, &words.split(' ').collect::<Vec<_>>());
+        assert_eq!(ended.code, 0, "{words}: {ended:?}");
+    };
+    fourmi("cert init");
+    fourmi("cert issue long --days 20");
+    fourmi("cert issue short --days 3 --client-only");
+    let over = Certificates::new();
+    std::fs::write(at.join("over.pem"), &over.expired().certificate).unwrap();
+    let (port, admin) = (free_port(), free_port());
+    let yaml = |own: &str, ca: &str| {
+        format!(
+            "worker: http://127.0.0.1:1\nadmin: {{listen: \"127.0.0.1:{admin}\"}}\n\
+             inbound: [{{listen: \"https://127.0.0.1:{port}\", tls: {{certificate: {:?}, key: {:?}}}}}]\n\
+             outbound: [{{listen: \"http://127.0.0.1:{}\", services: {{s: {{address: \"https://s.test\", \
+             tls: {{ca: {:?}}}}}}}}}]\n",
+            here(&format!("{own}.pem")),
+            here(&format!("{own}.key")),
+            free_port(),
+            here(ca)
+        )
+    };
+    let path = file(at, &yaml("long", "fourmi-ca/ca.pem"));
+    for more in [&["--pre"][..], &[]] {
+        let (_, said) = check(&path, more);
+        let (mark, detail) = line(&said, "certificate", &here("long.pem"));
+        assert!(mark == "ok" && ["19 days left", "20 days left"].contains(&detail), "{said:#}");
+        assert_eq!(line(&said, "certificate", &here("fourmi-ca/ca.pem")).0, "ok");
+    }
+    assert_eq!(run_fourmi(&["validate", "-c", path.to_str().unwrap()]).stderr, "");
+
+    let path = file(at, &yaml("short", "over.pem"));
+    for more in [&["--pre"][..], &[]] {
+        let (ended, said) = check(&path, more);
+        let (mark, detail) = line(&said, "certificate", &here("short.pem"));
+        assert!(mark == "warning" && detail.starts_with("expires in ") && detail.contains("renew it"), "{said:#}");
+        let (mark, detail) = line(&said, "certificate", &here("over.pem"));
+        assert!(ended.code == 1 && mark == "failed" && detail.starts_with("has expired, on 2001-01-01"), "{said:#}");
+    }
+    let ended = run_fourmi(&["validate", "-c", path.to_str().unwrap()]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let all = format!("{}{}", ended.stdout, ended.stderr);
+    for said in ["short.pem expires in ", "it is not for servers", "over.pem has expired, on 2001-01-01"] {
+        assert!(all.contains(said), "{said}: {all}");
+    }
+    assert_eq!(all.matches("warning[config/certificate-").count(), 3, "{all}");
+}
+
+#[test]
 fn a_sink_whose_receiver_is_down_fails_before_and_after_its_first_record() {
     let worker = Worker::echo();
     let down = free_port();

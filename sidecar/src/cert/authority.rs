@@ -155,8 +155,16 @@ fn missing(failure: Failure, folder: &Path) -> Failure {
     if failure.code != 66 {
         return failure;
     }
-    let hint =
-        format!("hint: `fourmi cert init --dir {}` makes an authority; --dir names its folder", folder.display());
+    let (certificate, key) = paths(folder);
+    let hint = if certificate.exists() {
+        "hint: the key signs and may be kept elsewhere, on another machine or in a vault: put it beside ca.pem, or let \
+         --dir name the folder that has both; if it is lost, make a new authority in another folder"
+            .to_owned()
+    } else if key.exists() {
+        "hint: every machine that trusts this authority has its ca.pem: put it beside ca.key".to_owned()
+    } else {
+        format!("hint: `fourmi cert init --dir {}` makes an authority; --dir names its folder", folder.display())
+    };
     Failure { message: format!("{}\n{hint}", failure.message), ..failure }
 }
 

@@ -53,9 +53,12 @@ pub(super) fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDe
     }
 }
 
-pub(super) fn folder(path: &Path) -> Result<(), Failure> {
+/// Makes the folder, unless it is there; says whether it was made.
+pub(super) fn folder(path: &Path) -> Result<bool, Failure> {
+    let there = path.is_dir();
     // Who may write here may put other files in the place of ours, whatever the umask says.
-    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path).map_err(|e| cannot(path, &e))
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path).map_err(|e| cannot(path, &e))?;
+    Ok(!there)
 }
 
 /// Nobody else of us writes into the folder as long as this is held, where the file system has locks.

@@ -4,12 +4,14 @@
 mod authority;
 mod files;
 mod issue;
+mod kept;
 mod name;
 mod parsed;
 mod show;
 
 pub use authority::{Authority, Init, init};
-pub use issue::{Issue, Issued, Usage, issue};
+pub use issue::{DAYS, Issue, Issued, Usage, issue};
+pub use kept::Kept;
 pub use show::{KeyFile, Shown, show};
 
 use std::time::{SystemTime, UNIX_EPOCH};

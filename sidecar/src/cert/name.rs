@@ -21,9 +21,19 @@ pub(super) fn trust_domain(text: &str) -> Result<&str, Failure> {
     if text.is_empty() || text.len() > TRUST_DOMAIN_MAX {
         return bad(format!("it has 1 to {TRUST_DOMAIN_MAX} characters, such as `fourmi.local`"));
     }
-    match text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '.' | '-' | '_')) {
-        Some(c) if c.is_ascii_uppercase() => bad(format!("write `{}`, in small letters", text.to_ascii_lowercase())),
-        Some(c) => bad(format!("`{}` cannot stand in it; it has a-z, 0-9, `.`, `-` and `_`", c.escape_default())),
+    let good = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-' | '_');
+    let small = text.to_ascii_lowercase();
+    match small.chars().find(|c| !good(*c)) {
+        Some(c) => {
+            let better = small.replace(|c| !good(c), "-");
+            let better = match better.trim_matches(['-', '.']) {
+                "" => "fourmi.local",
+                some => some,
+            };
+            let wrong = c.escape_default();
+            bad(format!("`{wrong}` cannot stand in it; it has a-z, 0-9, `.`, `-` and `_`, such as `{better}`"))
+        }
+        None if small != text => bad(format!("write `{small}`, in small letters")),
         None => Ok(text),
     }
 }

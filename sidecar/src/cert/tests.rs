@@ -19,10 +19,10 @@ fn asked(folder: &Path, name: &str) -> Issue {
         name: name.into(),
         authority: folder.join("ca"),
         out: folder.to_owned(),
-        dns: Vec::new(),
-        ips: Vec::new(),
-        days: 5,
-        usage: Usage::Both,
+        dns: None,
+        ips: None,
+        days: Some(5),
+        usage: None,
     }
 }
 
@@ -90,6 +90,8 @@ fn names_follow_spiffe_and_dns() {
         ("spiffe://fourmi.local", "without spiffe://"),
         ("fourmi.local/x", "`/` cannot"),
         ("fourmi.local:1", "`:` cannot"),
+        ("Foo Bar", "such as `foo-bar`"),
+        ("Ü", "such as `fourmi.local`"),
     ] {
         let failure = name::trust_domain(bad).expect_err(bad);
         assert!(failure.code == 2 && failure.message.contains(why), "{bad:?}: {failure:?}");
@@ -114,8 +116,8 @@ fn a_certificate_says_who_it_is_for() {
     assert!(public.may_sign && public.uris == ["spiffe://fourmi.local"], "{public:?}");
 
     let more = Issue {
-        dns: vec!["localhost".into(), "payment".into()],
-        ips: vec!["::1".parse().expect("an address")],
+        dns: Some(vec!["localhost".into(), "payment".into()]),
+        ips: Some(vec!["::1".parse().expect("an address")]),
         ..asked(folder.path(), "payment")
     };
     let issued = issue(&more).expect("issued");
@@ -129,15 +131,15 @@ fn a_certificate_says_who_it_is_for() {
     assert_eq!(mode(&issued.key), 0o600);
     assert!(!issued.shortened && !issued.renewed);
 
-    let server = issue(&Issue { usage: Usage::Server, ..asked(folder.path(), "a") }).expect("issued").certificate;
-    let client = issue(&Issue { usage: Usage::Client, ..asked(folder.path(), "b") }).expect("issued").certificate;
+    let server = issue(&Issue { usage: Some(Usage::Server), ..asked(folder.path(), "a") }).expect("issued").certificate;
+    let client = issue(&Issue { usage: Some(Usage::Client), ..asked(folder.path(), "b") }).expect("issued").certificate;
     let (server, client) = (parsed(&server), parsed(&client));
     assert_eq!((server.server, server.client, client.server, client.client), (true, false, false, true));
 
-    let long = issue(&Issue { days: 400, ..asked(folder.path(), "long") }).expect("issued");
+    let long = issue(&Issue { days: Some(400), ..asked(folder.path(), "long") }).expect("issued");
     assert!(long.shortened);
     assert_eq!(parsed(&long.certificate).not_after, public.not_after);
-    let many = Issue { dns: vec!["localhost".into(); 101], ..asked(folder.path(), "many") };
+    let many = Issue { dns: Some(vec!["localhost".into(); 101]), ..asked(folder.path(), "many") };
     assert_eq!(issue(&many).expect_err("too many").code, 2);
 }
 
@@ -169,6 +171,64 @@ fn renewal_replaces_both_and_keeps_the_right_to_read() {
 }
 
 #[test]
+fn a_renewal_keeps_what_nobody_says_otherwise() {
+    let folder = folder();
+    let ca = authority(folder.path());
+    let first = Issue {
+        dns: Some(vec!["localhost".into(), "*.pay.example".into()]),
+        ips: Some(vec!["127.0.0.1".parse().expect("an address")]),
+        usage: Some(Usage::Client),
+        ..asked(folder.path(), "stock")
+    };
+    let renew = Issue { days: None, ..asked(folder.path(), "stock") };
+    assert_eq!(issue(&first).expect("issued").kept, Kept::default());
+    let old = parsed(&folder.path().join("stock.pem"));
+    let same = |p: &Parsed| (p.dns.clone(), p.ips.clone(), p.server, p.client, p.not_after - p.not_before);
+    // However often.
+    for _ in 0..3 {
+        let renewed = issue(&renew).expect("renewed");
+        assert_eq!(same(&parsed(&renewed.certificate)), same(&old));
+        assert_eq!((renewed.kept.dns.len(), renewed.kept.days), (2, Some(5)), "{renewed:?}");
+    }
+    // What is said replaces its kind, and nothing else.
+    let other =
+        Issue { dns: Some(vec!["b.example".into()]), usage: Some(Usage::Server), days: Some(3), ..renew.clone() };
+    let renewed = issue(&other).expect("renewed");
+    let new = parsed(&renewed.certificate);
+    assert_eq!(new.dns, ["stock", "stock.service.fourmi", "b.example"]);
+    assert_eq!((&new.ips, new.server, new.client), (&old.ips, true, false));
+    assert_eq!(renewed.kept, Kept { ips: renewed.kept.ips.clone(), ..Kept::default() });
+    // An end that was the authority's is no lifetime that somebody wanted.
+    let pem = folder.path().join("stock.pem");
+    foreign(folder.path(), |p| {
+        let left = std::time::Duration::from_secs(u64::try_from(now() + DAY / 2).expect("later"));
+        p.not_after = rcgen::date_time_ymd(1970, 1, 1) + left;
+    });
+    assert!(issue(&Issue { days: Some(9), ..renew.clone() }).expect("cut").shortened);
+    fs::remove_dir_all(ca.certificate.parent().expect("a folder")).expect("gone");
+    let ca = Init { days: 100, folder: folder.path().join("ca"), trust_domain: "fourmi.local".into() };
+    init(&ca).expect("an authority");
+    let renewed = parsed(&issue(&renew).expect("renewed").certificate);
+    assert_eq!(renewed.not_after - renewed.not_before, i64::from(DAYS) * DAY + BACKDATED);
+
+    // Only what is ours is replaced.
+    let other = fs::read(issue(&asked(folder.path(), "other")).expect("issued").certificate).expect("there");
+    let own = fs::read(&pem).expect("there");
+    for (bytes, why) in [
+        (other, "its identity is not spiffe://…/stock"),
+        (fs::read(folder.path().join("ca/ca.pem")).expect("there"), "its identity is not"),
+        (own[..own.len() / 2].to_vec(), "is not PEM"),
+        (Vec::new(), "has no certificate"),
+    ] {
+        fs::write(&pem, &bytes).expect("written");
+        let failure = issue(&renew).expect_err(why);
+        assert!(failure.code == 1 && failure.message.contains(why), "{failure:?}");
+        assert!(failure.message.contains("cannot be renewed") && failure.message.contains("\nhint: "), "{failure:?}");
+        assert_eq!(fs::read(&pem).expect("there"), bytes);
+    }
+}
+
+#[test]
 fn an_authority_is_never_written_over() {
     let folder = folder();
     let ca = authority(folder.path());
@@ -197,9 +257,15 @@ type Sick = (&'static str, fn(&Path), u8, &'static str);
 
 #[test]
 fn a_sick_authority_says_what_it_has() {
-    let sick: [Sick; 10] = [
+    let sick: [Sick; 11] = [
         ("away", |at| fs::remove_dir_all(at.join("ca")).expect("gone"), 66, "fourmi cert init --dir"),
-        ("no key", |at| fs::remove_file(at.join("ca/ca.key")).expect("gone"), 66, "ca.key"),
+        (
+            "no key",
+            |at| fs::remove_file(at.join("ca/ca.key")).expect("gone"),
+            66,
+            "hint: the key signs and may be kept",
+        ),
+        ("no pem", |at| fs::remove_file(at.join("ca/ca.pem")).expect("gone"), 66, "put it beside ca.key"),
         ("cut", |at| cut(&at.join("ca/ca.pem"), 0.6), 1, "ca.pem is not PEM"),
         ("empty", |at| fs::write(at.join("ca/ca.pem"), "").expect("written"), 1, "has no certificate"),
         ("bent", |at| bend(&at.join("ca/ca.pem")), 1, "is not X.509"),

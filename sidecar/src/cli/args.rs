@@ -299,7 +299,8 @@ pub(crate) enum CertCommand {
         #[arg(long, value_name = "N", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
         days: u32,
     },
-    /// Make a service's certificate and key, NAME.pem and NAME.key; over older ones it renews them
+    /// Make a service's certificate and key, NAME.pem and NAME.key; over older ones it renews them, and what no option
+    /// says stays as it was
     Issue {
         /// The service; a host name too, beside NAME.service.fourmi
         name: String,
@@ -315,9 +316,9 @@ pub(crate) enum CertCommand {
         /// An address, such as 127.0.0.1; may be repeated
         #[arg(long, value_name = "ADDRESS")]
         ip: Vec<IpAddr>,
-        /// How long it holds; never longer than the authority
-        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
-        days: u32,
+        /// How long it holds; never longer than the authority [default: 30]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
+        days: Option<u32>,
         /// Only for who opens connections
         #[arg(long, conflicts_with = "server_only")]
         client_only: bool,

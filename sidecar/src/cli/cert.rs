@@ -2,7 +2,7 @@
 
 use super::args::{CertCommand, Global};
 use super::out;
-use crate::cert::{self, Failure, Init, Issue, KeyFile, Shown, Usage, date};
+use crate::cert::{self, Failure, Init, Issue, Kept, KeyFile, Shown, Usage, date};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -13,11 +13,12 @@ pub(crate) fn cert(global: &Global, command: CertCommand) -> u8 {
         CertCommand::Init { dir, trust_domain, days } => init(global, &Init { folder: dir, trust_domain, days }),
         CertCommand::Issue { name, dir, out, dns, ip, days, client_only, server_only } => {
             let usage = match (client_only, server_only) {
-                (true, _) => Usage::Client,
-                (_, true) => Usage::Server,
-                _ => Usage::Both,
+                (true, _) => Some(Usage::Client),
+                (_, true) => Some(Usage::Server),
+                _ => None,
             };
-            issue(global, &Issue { name, authority: dir, out, dns, ips: ip, days, usage })
+            let (dns, ips) = (Some(dns).filter(|d| !d.is_empty()), Some(ip).filter(|i| !i.is_empty()));
+            issue(global, &Issue { name, authority: dir, out, dns, ips, days, usage })
         }
         CertCommand::Show { files } => return show(global, &files),
     };
@@ -65,14 +66,51 @@ fn issue(global: &Global, asked: &Issue) -> Result<u8, Failure> {
             "identity": issued.identity,
             "not_after": date(issued.not_after),
             "renewed": issued.renewed,
+            "kept": kept(&issued.kept),
+            "made_folder": issued.made_folder,
         })));
     }
     let code = out::result(&format!("{certificate}\n{key}\n"));
     if !global.quiet {
         let what = if issued.renewed { "renewed" } else { "issued" };
         out::note(&format!("{what}: {}, until {}", issued.identity, date(issued.not_after)));
+        let kept = kept_in_words(&issued.kept);
+        if !kept.is_empty() {
+            out::note(&format!("kept: {}", kept.join(", ")));
+        }
+        if issued.made_folder {
+            out::note(&format!("made the folder {}", asked.out.display()));
+        }
     }
     Ok(code)
+}
+
+fn word(usage: Usage) -> &'static str {
+    match usage {
+        Usage::Both => "server+client",
+        Usage::Client => "client",
+        Usage::Server => "server",
+    }
+}
+
+fn kept(kept: &Kept) -> Value {
+    json!({ "dns": kept.dns, "ip": kept.ips, "usage": kept.usage.map(word), "days": kept.days })
+}
+
+/// Only what would be otherwise in a new one.
+fn kept_in_words(kept: &Kept) -> Vec<String> {
+    let mut words = kept.dns.clone();
+    words.extend(kept.ips.iter().map(ToString::to_string));
+    words.extend(kept.usage.filter(|u| *u != Usage::Both).map(|u| format!("{} only", word(u))));
+    words.extend(kept.days.filter(|d| *d != cert::DAYS).map(|d| format!("{d} days")));
+    words
+}
+
+/// Whether what a file has can be used now. Of several authorities one has its key here at most.
+fn usable(shown: &[Shown]) -> bool {
+    let other = |s: &Shown| matches!(s.key, KeyFile::Mismatch(_));
+    let own = shown.iter().any(|s| matches!(s.key, KeyFile::Matches(_)));
+    shown.iter().all(|s| s.state() == "ok" && !(other(s) && (!s.authority || !own)))
 }
 
 /// What can be shown is, whatever is wrong with another file.
@@ -80,7 +118,10 @@ fn show(global: &Global, files: &[PathBuf]) -> u8 {
     let (mut all, mut worst) = (Vec::new(), 0);
     for file in files {
         match cert::show(file) {
-            Ok(shown) => all.extend(shown),
+            Ok(shown) => {
+                worst = worst.max(u8::from(!usable(&shown)));
+                all.extend(shown);
+            }
             Err(failure) => worst = worst.max(told(&failure)),
         }
     }

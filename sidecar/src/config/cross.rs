@@ -1,5 +1,6 @@
 //! What only shows when several keys are looked at together.
 
+mod certificates;
 mod tls;
 mod upstreams;
 
@@ -33,6 +34,7 @@ pub(crate) fn cross(root: &Node, problems: &mut Problems) {
     directories(&listeners, problems);
     services(root, problems);
     tls::check(root, problems);
+    certificates::check(root, problems);
     upstreams::check(root, problems);
     let inbound = root.entry("inbound");
     if let Some(entry) = inbound

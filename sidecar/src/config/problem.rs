@@ -38,6 +38,8 @@ pub(crate) const CODES: &[(&str, &str)] = &[
     ("loop", "Commands would come back to the listener that they left."),
     ("missing-worker", "An inbound listener without a worker to send commands to."),
     ("no-directory", "The directory of a unix socket does not exist."),
+    ("certificate-time", "A certificate has expired, does so soon, or does not hold yet (a warning)."),
+    ("certificate-use", "A listener's certificate is none that a server can show (a warning)."),
     ("nothing-to-do", "Nothing would listen (a warning)."),
     ("no-file", "The named file does not exist."),
     ("unreadable", "The file can't be read, or is not UTF-8."),

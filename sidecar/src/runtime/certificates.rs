@@ -2,7 +2,7 @@
 
 use crate::config::{Bind, Listener, Plan};
 use crate::sink::Hub;
-use crate::tls::{Acceptor, ClientTls, Connector, Expiry, Look};
+use crate::tls::{Acceptor, ClientTls, Connector, EXPIRES_SOON, Expiry, Look};
 use crate::upstream::Scheme;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -12,9 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long before the end a certificate is warned of.
-const EXPIRES_SOON: i64 = 14 * DAY;
-/// How often.
+/// How often a certificate that expires soon is warned of.
 const WARN_EVERY: Duration = Duration::from_secs(DAY as u64);
 const DAY: i64 = 24 * 60 * 60;
 

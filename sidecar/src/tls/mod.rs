@@ -1,6 +1,7 @@
 //! TLS to callers, receivers and instances: one shape of settings, one library (rustls with aws-lc-rs), errors in
 //! plain words.
 
+mod about;
 mod acceptor;
 mod choice;
 mod connector;
@@ -12,6 +13,7 @@ mod tickets;
 mod verify;
 mod words;
 
+pub use about::{About, Age, EXPIRES_SOON, Role, about};
 pub use acceptor::{Acceptor, Pair, ServerTls};
 pub use connector::{ClientTls, Connector};
 pub use kept::{Look, Trouble};

@@ -1,13 +1,14 @@
 //! The configuration: valid, and the files that it names readable.
 
-use super::line::{CONFIG, FILES, Line};
+use super::line::{CERTIFICATE, CONFIG, FILES, Line};
 use crate::config::{Loaded, Problem, Report, Severity};
+use crate::tls::{Age, Role, about};
 use nix::unistd::{AccessFlags, access};
 use serde_json::Value;
 use std::path::Path;
 
 /// Sections whose keys are the user's own words, not ours.
-const OWN_WORDS: [&str; 4] = ["rename", "tags", "headers", "services"];
+const OWN_WORDS: [&str; 3] = ["rename", "tags", "headers"];
 
 pub(super) fn lines(loaded: &Result<Loaded, Report>) -> Vec<Line> {
     let loaded = match loaded {
@@ -19,7 +20,8 @@ pub(super) fn lines(loaded: &Result<Loaded, Report>) -> Vec<Line> {
         None => "what was read, or the built-in defaults,".to_owned(),
     };
     let mut lines = vec![CONFIG.ok("", format!("{name} is valid"))];
-    lines.extend(loaded.warnings.iter().map(problem));
+    // Certificates have lines of their own.
+    lines.extend(loaded.warnings.iter().filter(|w| w.code != "certificate-time").map(problem));
     let mut files = Vec::new();
     named(&loaded.shown.json()["values"], "", &mut files);
     let bad: Vec<Line> = files
@@ -33,6 +35,33 @@ pub(super) fn lines(loaded: &Result<Loaded, Report>) -> Vec<Line> {
         lines.push(FILES.ok("", format!("{} named in the configuration can be read", files.len())));
     }
     lines.extend(bad);
+    lines.extend(certificates(&files));
+    lines
+}
+
+/// Until when each file of certificates holds; what cannot be read has been told.
+fn certificates(files: &[(String, String)]) -> Vec<Line> {
+    let mut seen = Vec::new();
+    let mut lines = Vec::new();
+    for (key, path) in files {
+        let role = match key.rsplit('.').next() {
+            Some("certificate") => Role::Shown,
+            Some("ca" | "client_ca") => Role::Trusted,
+            _ => continue,
+        };
+        if seen.contains(&path) || access(Path::new(path), AccessFlags::R_OK).is_err() {
+            continue;
+        }
+        seen.push(path);
+        const RENEW: &str = "renew it, no restart is needed";
+        lines.push(match about(Path::new(path), "", role).map(|found| found.age()) {
+            Ok(age @ Age::Good(_)) => CERTIFICATE.ok(path, age.to_string()),
+            Ok(age @ Age::Soon(_)) => CERTIFICATE.warning(path, format!("{age}: {RENEW}")),
+            Ok(age @ Age::Over(_)) => CERTIFICATE.failed(path, format!("{age}: {RENEW}")),
+            Ok(age @ Age::Early(_)) => CERTIFICATE.failed(path, format!("{age}: look at this machine's clock")),
+            Err(trouble) => CERTIFICATE.failed(path, trouble.to_string()),
+        });
+    }
     lines
 }
 
@@ -59,8 +88,12 @@ fn named(value: &Value, path: &str, out: &mut Vec<(String, String)>) {
                 let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 let file = key.ends_with("_file")
                     || (tls && ["ca", "certificate", "client_ca", "key"].contains(&key.as_str()));
-                match value.as_str() {
-                    Some(text) if file => out.push((at, text.to_owned())),
+                match (value.as_str(), value.as_object()) {
+                    (Some(text), _) if file => out.push((at, text.to_owned())),
+                    // Their names are the user's words, what is in them is ours.
+                    (_, Some(services)) if key == "services" => {
+                        services.iter().for_each(|(name, service)| named(service, &format!("{at}.{name}"), out));
+                    }
                     _ => named(value, &at, out),
                 }
             }
@@ -79,6 +112,7 @@ mod tests {
         let values = json!({
             "tags": {"x_file": "no"},
             "logs": [{"graylog": {"rename": {"key": "no"}, "tls": {"ca": "/ca", "verify": true, "key": "/key"}}}],
+            "outbound": [{"services": {"a_file": "no", "s": {"tls": {"ca": "/services"}}}}],
             "traces": {"otlp": {"token_file": "/token", "key": "no"}},
             "inbound": [{"tls": {"client_ca": "/clients", "certificates": [{"certificate": "/a", "key": "/b"}]}}],
         });
@@ -88,6 +122,7 @@ mod tests {
         let expected = [
             ("logs[0].graylog.tls.ca", "/ca"),
             ("logs[0].graylog.tls.key", "/key"),
+            ("outbound[0].services.s.tls.ca", "/services"),
             ("traces.otlp.token_file", "/token"),
             ("inbound[0].tls.client_ca", "/clients"),
             ("inbound[0].tls.certificates[0].certificate", "/a"),

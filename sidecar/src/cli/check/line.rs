@@ -45,6 +45,7 @@ macro_rules! checks {
 checks! {
     CONFIG "configuration" "config"
     FILES "configuration" "files"
+    CERTIFICATE "configuration" "certificate"
     ADMIN "running" "admin"
     VERSION "running" "version"
     SAME "running" "same-configuration"
