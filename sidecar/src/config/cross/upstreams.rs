@@ -1,5 +1,7 @@
 //! How commands are sent to the worker and to services: what the parts find wrong with their keys.
 
+mod vain;
+
 use super::misfit;
 use crate::config::keys::{SERVICE, WORKER};
 use crate::config::problem::Problems;
@@ -28,9 +30,11 @@ pub(super) fn check(root: &Node, problems: &mut Problems) {
 fn policy(entry: &Entry, at: &str, keys: &[Key], problems: &mut Problems) {
     let path = if at.is_empty() { entry.key.clone() } else { format!("{at}.{}", entry.key) };
     // What is bad in it has been reported.
-    if !problems.mentions(&path)
-        && let Err(wrong) = read::policy(&entry.value, keys, Algorithm::Latency)
-    {
-        misfit(entry, at, wrong, problems);
+    if problems.mentions(&path) {
+        return;
+    }
+    match read::policy(&entry.value, keys, Algorithm::Latency) {
+        Ok(policy) => vain::check(entry, &path, &policy, problems),
+        Err(wrong) => misfit(entry, at, wrong, problems),
     }
 }
