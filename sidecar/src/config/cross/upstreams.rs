@@ -9,6 +9,7 @@ use crate::config::read;
 use crate::config::tree::{Entry, Node};
 use crate::section::Key;
 use crate::upstream::balance::Algorithm;
+use crate::upstream::names;
 
 pub(super) fn check(root: &Node, problems: &mut Problems) {
     if let Some(entry) = root.entry("worker") {
@@ -19,8 +20,23 @@ pub(super) fn check(root: &Node, problems: &mut Problems) {
             policy(entry, &format!("outbound[{i}].services"), SERVICE, problems);
         }
     }
-    if let Some(entry) = root.entry("dns")
-        && !problems.mentions("dns")
+    if let Some(entry) = root.entry("dns").filter(|_| !problems.mentions("dns")) {
+        dns(entry, problems);
+    }
+}
+
+fn dns(entry: &Entry, problems: &mut Problems) {
+    let mut all = Vec::new();
+    for key in ["nameservers", "search"] {
+        let items = entry.value.get(key).map(Node::items).unwrap_or_default();
+        for (i, wrong) in names::section::of_list(key, items.iter().map(Node::text)) {
+            all.extend(items.get(i).map(|node| (node.span, format!("dns.{key}[{i}]"), wrong)));
+        }
+    }
+    for (span, path, wrong) in &all {
+        problems.error(*span, wrong.code, path, format!("`{path}`: {}", wrong.message), wrong.fix.as_str());
+    }
+    if all.is_empty()
         && let Err(wrong) = read::dns(&entry.value)
     {
         misfit(entry, "", wrong, problems);
