@@ -196,6 +196,11 @@ impl Shape {
     }
 }
 
+/// What the short form of a section is, in words.
+fn short(long: &str, keys: &[Key]) -> String {
+    keys.iter().find(|k| k.name == long).map_or_else(|| "a value".into(), |k| k.kind.words())
+}
+
 impl Kind {
     /// What to write, in words.
     pub(crate) fn words(&self) -> String {
@@ -216,9 +221,15 @@ impl Kind {
                 format!("one of {}", known.join(", "))
             }
             Kind::List(of) => format!("a list, each {}", of.words()),
+            Kind::OneOrMany(Kind::Short(long, keys)) => format!("{}, a section, or a list of them", short(long, keys)),
             Kind::OneOrMany(of) => format!("{}, or a list of them", of.words()),
             Kind::Section(_) => "a section".into(),
-            Kind::Short(_, _) => "an address, a list of them, or a section".into(),
+            Kind::Short(long, keys) => match keys.iter().find(|k| k.name == *long).map(|k| k.kind) {
+                Some(Kind::OneOrMany(Kind::Short(long, keys))) => {
+                    format!("{}, a list of them, or a section", short(long, keys))
+                }
+                _ => format!("{}, or a section", short(long, keys)),
+            },
             Kind::OrOff(_) => "a section, or `off`".into(),
             Kind::Named(key, of) => format!("a section of {} and {}", key.words(), of.words()),
             Kind::Choice(keys) => {

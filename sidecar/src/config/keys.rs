@@ -3,7 +3,7 @@
 
 use crate::lines::KEYS as LINE_KEYS;
 use crate::names::port;
-use crate::section::{Key, Kind, Shape, Word, join, key, later, word};
+use crate::section::{Key, Kind, Shape, Word, elsewhere, join, key, later, word};
 use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
 use crate::tls::section::{KEYS as TLS_KEYS, LISTENER_KEYS};
 use crate::upstream::names::section::KEYS as DNS_KEYS;
@@ -77,7 +77,11 @@ pub(crate) const ROOT: &[Key] = &[
     key("traces", Kind::Section(TRACES), "Which traces are recorded, and where their spans go."),
     later("discovery", "Registry, DNS, Consul's API."),
     later("redis", "Shared limits."),
-    later("tls", "Certificates."),
+    elsewhere(
+        "tls",
+        "write it where it is used: under an `https` listener of `inbound` or `outbound`, under `worker`, or under \
+         `outbound[].services.NAME`",
+    ),
     key("admin", Kind::OrOff(ADMIN), "Health, metrics and the admin API; `off` for none."),
 ];
 
@@ -94,7 +98,7 @@ const READY: &[Key] = &[
     key("interval", Kind::Duration { min: Duration::from_millis(10), off: false }, "How often.").or("1s"),
 ];
 
-const INBOUND: &[Key] = &[
+pub(crate) const INBOUND: &[Key] = &[
     key(
         "listen",
         Kind::Text(Shape::Listen(port::INBOUND)),
@@ -105,7 +109,7 @@ const INBOUND: &[Key] = &[
     LISTENER_TLS,
 ];
 
-const OUTBOUND: &[Key] = &[
+pub(crate) const OUTBOUND: &[Key] = &[
     key(
         "listen",
         Kind::Text(Shape::Listen(port::OUTBOUND)),
@@ -150,7 +154,7 @@ const IDENTIFY: &[Key] = &[
 
 const CODECS: &[Word] = &[word("symfony"), word("laravel"), word("prooph"), word("bernard"), word("simplebus")];
 
-const TIMEOUTS: &[Key] = &[
+pub(crate) const TIMEOUTS: &[Key] = &[
     key(
         "head",
         SOME_TIME,
@@ -173,7 +177,7 @@ const TIMEOUTS: &[Key] = &[
     key("hold", SOME_TIME, "How long a command waits for a worker that is not ready, before 503.").or("2s"),
 ];
 
-const LIMITS: &[Key] = &[
+pub(crate) const LIMITS: &[Key] = &[
     key("head", Kind::Bytes { min: 256, max: 16 << 20 }, "Bytes of a request's header block.").or("64KiB"),
     key("headers", Kind::Count { min: 1, max: 10_000, word: None }, "Lines of a request's header block.").or("100"),
     key("body", Kind::Bytes { min: 1, max: 1 << 50 }, "Bytes of a request's body.").or("1GiB"),
@@ -205,7 +209,7 @@ const REDACT: &[Key] = &[
         .or("[]"),
 ];
 
-const METRICS: &[Key] = &[
+pub(crate) const METRICS: &[Key] = &[
     key("labels", Kind::List(&Kind::Text(Shape::TagKey)), "Tag keys that become labels and are counted by value.")
         .or("[]"),
     key("sinks", Kind::List(&Kind::Choice(SINKS)), "Where numbers go; `[]` for nowhere.").or("[prometheus: {}]"),

@@ -6,6 +6,7 @@
 
 mod cross;
 mod fill;
+mod habits;
 mod keys;
 mod kong;
 mod load;

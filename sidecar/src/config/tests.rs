@@ -6,6 +6,7 @@ use crate::sink::Dialect;
 use crate::upstream::{Place, Scheme};
 use std::time::Duration;
 
+mod habits;
 mod healthchecks;
 
 fn good(text: &str) -> Loaded {
@@ -215,7 +216,7 @@ fn every_kind_of_problem_has_its_place() {
 
 #[test]
 fn what_has_not_landed_is_refused_by_name() {
-    for key in ["gateway", "spool", "discovery", "redis", "tls"] {
+    for key in ["gateway", "spool", "discovery", "redis"] {
         let report = parse("f", &format!("{key}: {{a: b}}\n"), &[]).expect_err("not there yet");
         assert_eq!(report.problems[0].message, format!("`{key}` is not supported yet"));
     }

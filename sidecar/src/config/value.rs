@@ -170,6 +170,12 @@ pub(crate) fn bytes(text: &str) -> Result<u64, Wrong> {
 pub(crate) fn target(text: &str) -> Result<Target, Wrong> {
     const SCHEMES: &str = "use http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, h2://HOST:PORT (over TLS), unix:/PATH or \
                            h2c+unix:/PATH";
+    if let Some((_, more)) = text.split_once(',')
+        && scheme(more.trim_start()).is_some()
+    {
+        let list: Vec<String> = text.split(',').map(|one| format!("\"{}\"", one.trim())).collect();
+        return wrong(format!("`{text}` is several addresses"), format!("write a list: [{}]", list.join(", ")));
+    }
     for (prefix, scheme) in [("unix:", Scheme::Http), ("h2c+unix:", Scheme::H2c)] {
         if let Some(path) = text.strip_prefix(prefix) {
             return Ok(Target { scheme, place: Place::Unix(unix_path(path)?) });

@@ -1,6 +1,7 @@
 //! Checks a tree against the table, and brings every short form to its long one. What is wrong is reported and
 //! taken out of the tree, so that whoever reads on sees only what can be read.
 
+use super::habits;
 use super::keys::OFF;
 use super::near::nearest;
 use super::problem::Problems;
@@ -83,6 +84,9 @@ fn mistyped(node: &mut Node, kind: &Kind, path: &str, problems: &mut Problems) {
     let message = format!("`{path}` must be {}, not {is}", kind.words());
     let fix = match (kind, &node.value) {
         (Kind::List(_), Value::Scalar { text, .. }) => format!("write [{text}]"),
+        (Kind::Count { min: 0, .. }, Value::Scalar { text, .. }) if OFF.contains(&text.as_str()) => {
+            "write 0: that is off".into()
+        }
         (Kind::List(_), Value::Map(_)) => "begin the item with `- `".into(),
         (Kind::Section(keys), _) => {
             let known: Vec<&str> = keys.iter().filter(|k| k.supported).map(|k| k.name).collect();
@@ -159,6 +163,15 @@ fn refuse(entry: &Entry, key: &Key, path: &str, problems: &mut Problems) {
 fn unknown(entry: &Entry, keys: &[Key], path: &str, problems: &mut Problems) {
     let place = if path.is_empty() { "at the top".to_owned() } else { format!("in `{path}`") };
     let shown: String = entry.key.chars().take(60).collect();
+    if let Some(fix) = habits::key(path, &entry.key) {
+        let message = format!("unknown key `{shown}` {place}");
+        return problems.error(entry.key_span, "unknown-key", &join(path, &entry.key), message, fix);
+    }
+    if let Some(sections) = habits::elsewhere(&entry.key) {
+        let message = format!("`{shown}` does not belong {place}");
+        let fix = format!("`{shown}` belongs to {sections}");
+        return problems.error(entry.key_span, "misplaced-key", &join(path, &entry.key), message, fix);
+    }
     let near = nearest(&entry.key, keys.iter().map(|k| k.name));
     let (message, fix) = match near {
         Some(near) => (
@@ -243,10 +256,14 @@ fn scalar(node: &mut Node, kind: &Kind, path: &str, problems: &mut Problems) {
             node.value = Value::Scalar { text: "off".into(), plain: true };
             None
         }
-        Kind::Duration { min, .. } => match value::duration(&text) {
+        Kind::Duration { min, off } => match value::duration(&text) {
             Ok(d) if d < *min => {
                 let least = value::duration_text(*min);
-                bad(format!("`{path}` must be at least {least}"), format!("write {least} or more"))
+                let fix = match *off && d.is_zero() {
+                    true => "write `off`".into(),
+                    false => format!("write {least} or more"),
+                };
+                bad(format!("`{path}` must be at least {least}"), fix)
             }
             Ok(_) => None,
             Err(w) => Some((w.code, format!("`{path}`: {}", w.message), w.fix)),
@@ -267,7 +284,14 @@ fn scalar(node: &mut Node, kind: &Kind, path: &str, problems: &mut Problems) {
         },
         Kind::Share => match text.parse::<f64>() {
             Ok(n) if (0.0..=1.0).contains(&n) => None,
-            _ => bad(format!("`{path}` must be a number from 0 to 1"), "write 0.1 for a tenth".into()),
+            _ => {
+                let percent = text.strip_suffix('%').and_then(|t| t.trim().parse::<f64>().ok());
+                let fix = match percent.map(|p| p / 100.0).filter(|share| (0.0..=1.0).contains(share)) {
+                    Some(share) => format!("write {share}"),
+                    None => "write 0.1 for a tenth".into(),
+                };
+                bad(format!("`{path}` must be a number from 0 to 1"), fix)
+            }
         },
         Kind::Word(words) => one_of(&text, words, path),
         _ => return mistyped(node, kind, path, problems),
@@ -287,7 +311,8 @@ fn one_of(text: &str, words: &[Word], path: &str) -> Option<(&'static str, Strin
         }
         None => {
             let shown: String = text.chars().take(60).collect();
-            let (hint, fix) = match nearest(text, known.iter().copied()) {
+            let near = habits::word(path, text).or_else(|| nearest(text, known.iter().copied()));
+            let (hint, fix) = match near {
                 Some(near) => (format!(", did you mean `{near}`?"), format!("write {near}")),
                 None => (String::new(), format!("use one of {}", known.join(", "))),
             };

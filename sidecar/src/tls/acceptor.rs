@@ -51,6 +51,20 @@ impl ServerTls {
         kept.made()?;
         Ok(Acceptor(Arc::new(kept)))
     }
+
+    /// Everything that is wrong with the files, each with the number of its pair if it belongs to one.
+    pub(crate) fn troubles(&self) -> Vec<(Option<usize>, Trouble)> {
+        let mut all = Vec::new();
+        for (i, pair) in self.pairs.iter().enumerate() {
+            all.extend(files::troubles(&pair.certificate, &pair.key).into_iter().map(|t| (Some(i), t)));
+        }
+        let authorities = self.client_ca.iter().filter_map(|path| files::trouble_of_authorities(path, "client_ca"));
+        all.extend(authorities.map(|t| (None, t)));
+        if all.is_empty() {
+            all.extend(self.acceptor().err().map(|t| (None, t)));
+        }
+        all
+    }
 }
 
 impl Settings for ServerTls {

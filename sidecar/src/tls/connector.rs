@@ -74,6 +74,19 @@ impl ClientTls {
         }
         Wanted { tls: self.clone(), alpn: Vec::new() }.make().map(drop)
     }
+
+    /// Everything that is wrong with the files, or else with the values.
+    pub(crate) fn troubles(&self) -> Vec<Trouble> {
+        let ca = self.ca.iter().filter(|_| self.verify);
+        let mut all: Vec<Trouble> = ca.filter_map(|path| files::trouble_of_authorities(path, "ca")).collect();
+        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+            all.extend(files::troubles(certificate, key));
+        }
+        if all.is_empty() {
+            all.extend(self.check().err());
+        }
+        all
+    }
 }
 
 /// The settings, and what is spoken.

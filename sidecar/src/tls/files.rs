@@ -26,10 +26,7 @@ pub(super) fn pair(
     provider: &CryptoProvider,
 ) -> Result<(CertifiedKey, Vec<CertificateDer<'static>>), Trouble> {
     let chain = certificates(certificate, name)?;
-    let private = PrivateKeyDer::from_pem_slice(&read(key, key_name)?).map_err(|e| {
-        let words = format!("{} has no private key in PEM that is not encrypted ({})", key.display(), said(&e));
-        Trouble::new(key_name, words, "give a key that begins with BEGIN PRIVATE KEY")
-    })?;
+    let private = private(key, key_name)?;
     let signing = provider.key_provider.load_private_key(private).map_err(|e| {
         let words = format!("the key in {} is not usable ({e})", key.display());
         Trouble::new(key_name, words, "use an RSA, ECDSA or Ed25519 key")
@@ -47,6 +44,29 @@ pub(super) fn pair(
         }
         _ => Ok((pair, chain)),
     }
+}
+
+fn private(path: &Path, key: &'static str) -> Result<PrivateKeyDer<'static>, Trouble> {
+    PrivateKeyDer::from_pem_slice(&read(path, key)?).map_err(|e| {
+        let words = format!("{} has no private key in PEM that is not encrypted ({})", path.display(), said(&e));
+        Trouble::new(key, words, "give a key that begins with BEGIN PRIVATE KEY")
+    })
+}
+
+/// Everything that is wrong with a pair: of each file, or of both together.
+pub(super) fn troubles(certificate: &Path, key: &Path) -> Vec<Trouble> {
+    let alone = [certificates(certificate, "certificate").err(), private(key, "key").err()];
+    if alone.iter().any(Option::is_some) {
+        return alone.into_iter().flatten().collect();
+    }
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    pair((certificate, "certificate"), (key, "key"), &provider).err().into_iter().collect()
+}
+
+/// What is wrong with a file of authorities.
+pub(super) fn trouble_of_authorities(path: &Path, key: &'static str) -> Option<Trouble> {
+    let mut store = RootCertStore::empty();
+    certificates(path, key).and_then(|all| authorities(&mut store, all, path, key)).err()
 }
 
 /// Adds authorities to those that are trusted.

@@ -122,6 +122,7 @@ impl ServerTls {
     /// The section's values, or what of them does not go together; the files are not looked at.
     pub(crate) fn of_section(values: serde_json::Value) -> Result<ServerTls, Wrong> {
         let v: ListenerValues = serde_json::from_value(values).map_err(unreadable)?;
+        let listed = !v.certificates.is_empty();
         let pairs = match (v.certificate, v.key, v.certificates.is_empty()) {
             (Some(certificate), Some(key), true) => vec![Pair { certificate, key }],
             (None, None, false) => {
@@ -150,8 +151,8 @@ impl ServerTls {
             return Err(Wrong::new("`client_auth` without `client_ca`", fix).of("client_auth"));
         }
         Ok(ServerTls {
-            listed: pairs.len() > 1,
             pairs,
+            listed,
             client_ca: v.client_ca,
             client_optional: v.client_auth.as_deref() == Some("optional"),
             min_version: version(&v.min_version),

@@ -45,10 +45,24 @@ fn listener(node: &Node, at: &str, problems: &mut Problems) {
         let message = format!("`{path}` has no use: `{at}.listen` is not https");
         return problems.error(entry.key_span, "conflict", &path, message, "write https:// there, or remove `tls`");
     }
-    let usable = read::server_tls(node).and_then(|tls| tls.acceptor().map(drop).map_err(Wrong::from));
-    if let Err(wrong) = usable {
-        misfit(entry, at, wrong, problems);
+    let tls = match read::server_tls(node) {
+        Ok(tls) => tls,
+        Err(wrong) => return misfit(entry, at, wrong, problems),
+    };
+    for (pair, trouble) in tls.troubles() {
+        match pair.filter(|_| tls.listed) {
+            Some(i) => of_pair(entry, at, i, trouble.into(), problems),
+            None => misfit(entry, at, trouble.into(), problems),
+        }
     }
+}
+
+/// What is wrong with one of `certificates`, at its own place.
+fn of_pair(entry: &Entry, at: &str, i: usize, wrong: Wrong, problems: &mut Problems) {
+    let item = entry.value.get("certificates").and_then(|list| list.items().get(i));
+    let place = item.and_then(|n| n.get(wrong.key?).or(Some(n))).map_or(entry.key_span, |n| n.span);
+    let path = format!("{at}.tls.certificates[{i}].{}", wrong.key.unwrap_or_default());
+    problems.error(place, wrong.code, &path, format!("`{path}`: {}", wrong.message), wrong.fix);
 }
 
 fn connections(node: &Node, at: &str, problems: &mut Problems) {
@@ -60,9 +74,9 @@ fn connections(node: &Node, at: &str, problems: &mut Problems) {
         let message = format!("`{path}` has no use: no address of `{at}` is https or h2");
         return problems.error(entry.key_span, "conflict", &path, message, "write https:// there, or remove `tls`");
     }
-    let usable = read::client_tls(node).and_then(|tls| tls.check().map_err(Wrong::from));
-    if let Err(wrong) = usable {
-        misfit(entry, at, wrong, problems);
+    match read::client_tls(node) {
+        Ok(tls) => tls.troubles().into_iter().for_each(|t| misfit(entry, at, t.into(), problems)),
+        Err(wrong) => misfit(entry, at, wrong, problems),
     }
 }
 
@@ -127,7 +141,7 @@ mod tests {
             (
                 "  tls:\n    certificates:\n    - {certificate: DIR/a.pem, key: DIR/b.key}\n    - {certificate: DIR/b.pem, \
                  key: DIR/b.key}",
-                "6:7",
+                "6:",
                 "bad-value",
                 "b.key is not the key of the",
             ),
@@ -177,5 +191,31 @@ mod tests {
             assert_eq!((report.problems.len(), problem.code), (1, code), "{report}");
             assert!(format!("{} {}", problem.message, problem.fix).contains(words), "{report}");
         }
+    }
+
+    #[test]
+    fn all_files_are_told_at_their_places() {
+        let papers = Papers::new();
+        papers.pair("a", &["a.test"]);
+        let text = "worker:\n  address: https://w\n  tls:\n    ca: DIR/no-ca\n    certificate: DIR/no-pem\n    \
+                    key: DIR/no-key\ninbound:\n- listen: https://127.0.0.1:2\n  tls:\n    certificates:\n    \
+                    - {certificate: DIR/a.pem, key: DIR/a.key}\n    - certificate: DIR/b.pem\n      key: DIR/b.key\n    \
+                    - certificate: DIR/a.pem\n      key: DIR/c.key\n    client_ca: DIR/d.pem\n\
+                    dns:\n  nameservers:\n  - 10.0.0.1\n  - one.example\n  - two.example\n  search: a..b\n";
+        let report = read(&papers, text).expect_err("nothing is there");
+        let found: Vec<String> = report.problems.iter().map(|p| format!("{} {}", p.line, p.key)).collect();
+        let expected = [
+            "4 worker.tls.ca",
+            "5 worker.tls.certificate",
+            "6 worker.tls.key",
+            "12 inbound[0].tls.certificates[1].certificate",
+            "13 inbound[0].tls.certificates[1].key",
+            "15 inbound[0].tls.certificates[2].key",
+            "16 inbound[0].tls.client_ca",
+            "20 dns.nameservers[1]",
+            "21 dns.nameservers[2]",
+            "22 dns.search[0]",
+        ];
+        assert_eq!(found, expected, "{report}");
     }
 }

@@ -1,5 +1,7 @@
 //! How commands are sent to the worker and to services: what the parts find wrong with their keys.
 
+mod vain;
+
 use super::misfit;
 use crate::config::keys::{SERVICE, WORKER};
 use crate::config::problem::Problems;
@@ -7,6 +9,7 @@ use crate::config::read;
 use crate::config::tree::{Entry, Node};
 use crate::section::Key;
 use crate::upstream::balance::Algorithm;
+use crate::upstream::names;
 
 pub(super) fn check(root: &Node, problems: &mut Problems) {
     if let Some(entry) = root.entry("worker") {
@@ -17,8 +20,23 @@ pub(super) fn check(root: &Node, problems: &mut Problems) {
             policy(entry, &format!("outbound[{i}].services"), SERVICE, problems);
         }
     }
-    if let Some(entry) = root.entry("dns")
-        && !problems.mentions("dns")
+    if let Some(entry) = root.entry("dns").filter(|_| !problems.mentions("dns")) {
+        dns(entry, problems);
+    }
+}
+
+fn dns(entry: &Entry, problems: &mut Problems) {
+    let mut all = Vec::new();
+    for key in ["nameservers", "search"] {
+        let items = entry.value.get(key).map(Node::items).unwrap_or_default();
+        for (i, wrong) in names::section::of_list(key, items.iter().map(Node::text)) {
+            all.extend(items.get(i).map(|node| (node.span, format!("dns.{key}[{i}]"), wrong)));
+        }
+    }
+    for (span, path, wrong) in &all {
+        problems.error(*span, wrong.code, path, format!("`{path}`: {}", wrong.message), wrong.fix.as_str());
+    }
+    if all.is_empty()
         && let Err(wrong) = read::dns(&entry.value)
     {
         misfit(entry, "", wrong, problems);
@@ -28,9 +46,11 @@ pub(super) fn check(root: &Node, problems: &mut Problems) {
 fn policy(entry: &Entry, at: &str, keys: &[Key], problems: &mut Problems) {
     let path = if at.is_empty() { entry.key.clone() } else { format!("{at}.{}", entry.key) };
     // What is bad in it has been reported.
-    if !problems.mentions(&path)
-        && let Err(wrong) = read::policy(&entry.value, keys, Algorithm::Latency)
-    {
-        misfit(entry, at, wrong, problems);
+    if problems.mentions(&path) {
+        return;
+    }
+    match read::policy(&entry.value, keys, Algorithm::Latency) {
+        Ok(policy) => vain::check(entry, &path, &policy, problems),
+        Err(wrong) => misfit(entry, at, wrong, problems),
     }
 }

@@ -14,7 +14,8 @@ const ALGORITHMS: &[Word] = &[
 
 const INPUTS: &[Word] = &[
     word("none"),
-    word("consumer"),
+    // Nobody is a consumer before there is authentication.
+    Word { name: "consumer", supported: false },
     word("ip"),
     word("header"),
     word("cookie"),
@@ -27,7 +28,7 @@ const INPUTS: &[Word] = &[
 /// Its keys.
 pub(crate) const KEYS: &[Key] = &[
     key("algorithm", Kind::Word(ALGORITHMS), "How one of several instances is chosen.")
-        .or_words("`consistent-hashing` with `hash_on`"),
+        .or_words("`latency`; `worker`: `least-connections`; `consistent-hashing` with `hash_on`"),
     key("hash_on", Kind::Word(INPUTS), "Commands in which this is the same go to the same instance.")
         .or_words("`none`"),
     key("hash_on_header", Kind::Text(Shape::Header), "The header of `hash_on: header`."),

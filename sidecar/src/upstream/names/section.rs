@@ -49,12 +49,7 @@ impl TryFrom<Values> for Settings {
         at_most(SERVERS_MAX, nameservers.len(), "nameservers")?;
         at_most(SEARCH_MAX, search.as_ref().map_or(0, Vec::len), "search")?;
         let nameservers = nameservers.iter().map(|text| server(text)).collect::<Result<_, _>>()?;
-        for domain in search.iter().flatten() {
-            if domain.is_empty() || Name::from_ascii(domain).is_err() {
-                let wrong = Wrong::new(format!("`{domain}` is no domain"), "write a domain such as svc.cluster.local");
-                return Err(wrong.of("search"));
-            }
-        }
+        search.iter().flatten().try_for_each(|text| domain(text))?;
         Ok(Settings { nameservers, search, timeout, attempts, hosts })
     }
 }
@@ -68,6 +63,26 @@ fn at_most(max: usize, n: usize, key: &'static str) -> Result<(), Wrong> {
     match n <= max {
         true => Ok(()),
         false => Err(Wrong::new(format!("{n} of them"), format!("keep at most {max}")).of(key)),
+    }
+}
+
+/// What is wrong with each text of a list, by its place there.
+pub(crate) fn of_list<'a>(key: &str, texts: impl Iterator<Item = Option<&'a str>>) -> Vec<(usize, Wrong)> {
+    let wrong = |text: &str| match key {
+        "nameservers" => server(text).err(),
+        "search" => domain(text).err(),
+        _ => None,
+    };
+    texts.enumerate().filter_map(|(i, text)| Some((i, wrong(text?)?))).collect()
+}
+
+fn domain(text: &str) -> Result<(), Wrong> {
+    match text.is_empty() || Name::from_ascii(text).is_err() {
+        true => {
+            let wrong = Wrong::new(format!("`{text}` is no domain"), "write a domain such as svc.cluster.local");
+            Err(wrong.of("search"))
+        }
+        false => Ok(()),
     }
 }
 
