@@ -82,6 +82,7 @@ fn what_does_nothing_is_told() {
         let worker = format!("worker: {{{keys}}}\n");
         one(&worker, "no-effect", words, &mut wrong);
     }
+    one("outbound: [{listen: http://0.0.0.0:1}]", "open-proxy", "anywhere", &mut wrong);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for fine in [
         "address: [http://a, 'http://a:81', {url: http://b, weight: 0}], slow_start: 1s",
