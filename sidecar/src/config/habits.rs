@@ -30,18 +30,7 @@ const TIMES: &str = "write it in `timeouts` at the top: `connect`, `answer`, `wh
 const KEYS: &[(Place, &[&str], &str)] = &[
     (
         Top,
-        &[
-            "_format_version",
-            "_transform",
-            "services",
-            "routes",
-            "upstreams",
-            "targets",
-            "consumers",
-            "plugins",
-            "certificates",
-            "snis",
-        ],
+        &["_transform", "services", "routes", "upstreams", "targets", "consumers", "plugins", "certificates", "snis"],
         KONG,
     ),
     (Service, &["targets", "host", "hosts", "port", "url", "urls", "server", "servers", "endpoints"], ADDRESS),

@@ -32,7 +32,7 @@ fn keys_and_words_of_others_have_a_right_answer() {
         ("worker: {address: http://a, env: x}", "misplaced-key", "belongs to the top"),
         ("limits: {answer: 1s}", "misplaced-key", "belongs to `timeouts`"),
         ("upstreams: []", "unknown-key", "`gateway:`, which is not supported yet"),
-        ("_format_version: '3.0'", "unknown-key", "`gateway:`"),
+        ("_format_version: '3.0'", "not-supported", "fourmi validate"),
         ("services: {a: b}", "unknown-key", "`outbound[].services`"),
         ("timeouts: {read: 1s}", "unknown-key", "write `answer`"),
         ("timeout: {}", "unknown-key", "did you mean `timeouts`"),
