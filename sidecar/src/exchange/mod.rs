@@ -21,7 +21,7 @@ pub use fault::{Fault, FaultKind, Retry, Side};
 pub use head::{Answer, Head};
 pub use headers::Headers;
 pub(crate) use headers::{BYTES_MAX, NAME_MAX};
-pub use tell::{ConnectionSide, Counted, Tell};
+pub use tell::{ConnectionSide, Counted, Silent, Tell};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -25,6 +25,20 @@ pub trait Tell {
     fn connection(&self, side: ConnectionSide, delta: i64);
 }
 
+/// Tells nobody: for what is no command, such as a check.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Tell for Silent {
+    fn in_flight(&self, _: Direction, _: i64) {}
+    fn begun(&self, _: &Exchange) {}
+    fn log(&self, _: &Exchange) {}
+    fn count(&self, _: &Exchange) {}
+    fn rejected(&self, _: &'static str) {}
+    fn retried(&self, _: &'static str) {}
+    fn connection(&self, _: ConnectionSide, _: i64) {}
+}
+
 /// Whose connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionSide {

@@ -2,7 +2,7 @@
 
 use super::certificates::{Certificates, Use};
 use crate::config::{Address, Plan, Ready};
-use crate::exchange::{ConnectionSide, Counted, Direction, Exchange, Tell};
+use crate::exchange::{ConnectionSide, Counted, Silent};
 use crate::pipeline::Served;
 use crate::tls::{ClientTls, Connector};
 use crate::upstream::health::{Check, Instance, Opener, Speak, State, keep_checking};
@@ -457,17 +457,4 @@ fn authority(target: &Target) -> String {
         Place::Tcp(host, port) => format!("{host}:{port}"),
         Place::Unix(_) => "localhost".to_owned(),
     }
-}
-
-/// Checks are not commands and their connections are not counted.
-struct Silent;
-
-impl Tell for Silent {
-    fn in_flight(&self, _: Direction, _: i64) {}
-    fn begun(&self, _: &Exchange) {}
-    fn log(&self, _: &Exchange) {}
-    fn count(&self, _: &Exchange) {}
-    fn rejected(&self, _: &'static str) {}
-    fn retried(&self, _: &'static str) {}
-    fn connection(&self, _: ConnectionSide, _: i64) {}
 }

@@ -6,7 +6,7 @@ use super::seen::{Body, End, Item, Message, Seen};
 use super::split::Split;
 use fourmi::codec::Socket;
 use fourmi::codec::client::{Cause, Home, Http1, OwnBody, Received};
-use fourmi::exchange::{Body as OurBody, ConnectionSide, Counted, Direction, Early, Exchange, Head, Tell};
+use fourmi::exchange::{Body as OurBody, ConnectionSide, Counted, Early, Head, Silent};
 use http::Method;
 use std::rc::Rc;
 
@@ -19,19 +19,9 @@ impl Home for Nobody {
     fn give_back(&self, _: Box<Http1>) {}
 }
 
-impl Tell for Nobody {
-    fn in_flight(&self, _: Direction, _: i64) {}
-    fn begun(&self, _: &Exchange) {}
-    fn log(&self, _: &Exchange) {}
-    fn count(&self, _: &Exchange) {}
-    fn rejected(&self, _: &'static str) {}
-    fn retried(&self, _: &'static str) {}
-    fn connection(&self, _: ConnectionSide, _: i64) {}
-}
-
 /// A connection to an instance.
 pub(super) fn connection(near: Socket) -> Box<Http1> {
-    Http1::new(near, Counted::new(Rc::new(Nobody), ConnectionSide::Upstream))
+    Http1::new(near, Counted::new(Rc::new(Silent), ConnectionSide::Upstream))
 }
 
 /// The final answer on a connection to an instance.

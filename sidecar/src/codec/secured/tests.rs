@@ -3,9 +3,7 @@
 use crate::codec::client::{Cause, Home, Http1, Http2, OwnBody};
 use crate::codec::server::{self, Incoming, Life};
 use crate::codec::stream::Socket;
-use crate::exchange::{
-    Answer, Body, BodyError, ConnectionSide, Counted, Direction, Early, Exchange, Head, Headers, Limits, Tell,
-};
+use crate::exchange::{Answer, Body, BodyError, ConnectionSide, Counted, Early, Head, Headers, Limits, Silent};
 use crate::tls::testing::Papers;
 use crate::tls::{Acceptor, Connector, ServerTls, in_words};
 use bytes::{Bytes, BytesMut};
@@ -21,18 +19,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
-
-struct Deaf;
-
-impl Tell for Deaf {
-    fn in_flight(&self, _: Direction, _: i64) {}
-    fn begun(&self, _: &Exchange) {}
-    fn log(&self, _: &Exchange) {}
-    fn count(&self, _: &Exchange) {}
-    fn rejected(&self, _: &'static str) {}
-    fn retried(&self, _: &'static str) {}
-    fn connection(&self, _: ConnectionSide, _: i64) {}
-}
 
 /// Connections that came back.
 #[derive(Default)]
@@ -87,7 +73,7 @@ fn head(method: Method) -> Head {
 }
 
 fn conn(socket: Socket) -> Box<Http1> {
-    Http1::new(socket, Counted::new(Rc::new(Deaf), ConnectionSide::Upstream))
+    Http1::new(socket, Counted::new(Rc::new(Silent), ConnectionSide::Upstream))
 }
 
 async fn whole(mut body: impl http_body::Body<Data = Bytes, Error = BodyError> + Unpin) -> Result<Bytes, BodyError> {
@@ -211,7 +197,7 @@ fn what_an_instance_says_of_our_certificate_is_told() {
             let (asking, mut body) = (head(Method::POST), Body::from(Bytes::from_static(b"x")));
             let near = near.unwrap();
             let error = if two {
-                let counted = Counted::new(Rc::new(Deaf), ConnectionSide::Upstream);
+                let counted = Counted::new(Rc::new(Silent), ConnectionSide::Upstream);
                 let mut conn = Http2::handshake(near, counted).await.unwrap();
                 conn.send(&asking, &mut body).await.err().unwrap()
             } else {

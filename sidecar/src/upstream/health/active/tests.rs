@@ -1,6 +1,6 @@
 use super::*;
 use crate::codec::Socket;
-use crate::exchange::{ConnectionSide, Direction, Exchange, Tell};
+use crate::exchange::{ConnectionSide, Silent};
 use crate::upstream::health::{Passive, State};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -8,18 +8,6 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-
-struct Silent;
-
-impl Tell for Silent {
-    fn in_flight(&self, _: Direction, _: i64) {}
-    fn begun(&self, _: &Exchange) {}
-    fn log(&self, _: &Exchange) {}
-    fn count(&self, _: &Exchange) {}
-    fn rejected(&self, _: &'static str) {}
-    fn retried(&self, _: &'static str) {}
-    fn connection(&self, _: ConnectionSide, _: i64) {}
-}
 
 fn counted() -> Counted {
     Counted::new(Rc::new(Silent), ConnectionSide::Upstream)
