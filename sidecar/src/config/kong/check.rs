@@ -89,15 +89,7 @@ impl Reader<'_> {
             Type::Tree => true,
             Type::Bool => self.boolean(node, path).is_some(),
             Type::Int(low, high) => match self.number(node, path, "expected an integer", whole) {
-                Some(n) if !(*low..=*high).contains(&n) => {
-                    self.wrong(
-                        span,
-                        path,
-                        &format!("value should be between {low} and {high}"),
-                        format!("write a number from {low} to {high}"),
-                    );
-                    false
-                }
+                Some(n) if !(*low..=*high).contains(&n) => self.out_of_range(span, path, low, high),
                 other => other.is_some(),
             },
             Type::OneInt(known) => match self.number(node, path, "expected an integer", whole) {
@@ -112,15 +104,7 @@ impl Reader<'_> {
             Type::Number(low, high) => {
                 let parse = |t: &str| t.parse::<f64>().ok().filter(|n| n.is_finite());
                 match self.number(node, path, "expected a number", parse) {
-                    Some(n) if !(*low..=*high).contains(&n) => {
-                        self.wrong(
-                            span,
-                            path,
-                            &format!("value should be between {low} and {high}"),
-                            format!("write a number from {low} to {high}"),
-                        );
-                        false
-                    }
+                    Some(n) if !(*low..=*high).contains(&n) => self.out_of_range(span, path, low, high),
                     other => other.is_some(),
                 }
             }
@@ -319,6 +303,13 @@ impl Reader<'_> {
 
     pub(super) fn wrong(&mut self, span: Span, path: &str, message: &str, fix: String) {
         self.problems.error(span, "bad-value", path, format!("`{path}`: {message}"), fix);
+    }
+
+    /// Always false: the value is not fine.
+    fn out_of_range<T: std::fmt::Display>(&mut self, span: Span, path: &str, low: &T, high: &T) -> bool {
+        let message = format!("value should be between {low} and {high}");
+        self.wrong(span, path, &message, format!("write a number from {low} to {high}"));
+        false
     }
 
     pub(super) fn mistyped(&mut self, span: Span, path: &str, message: &str, fix: String) {
