@@ -344,7 +344,8 @@ fn what_is_known_outlives_a_reload() {
     let answer = fourmi.admin("POST", "/api/v1/reload");
     assert_eq!(answer.status(), 200, "{}", answer.text());
     // What was on its way is answered.
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let reloaded = load.answered();
+    until("what was on its way is answered", || load.answered() > reloaded + 200);
     let (gone, now) = (c.requests().len(), load.answered());
     until("the load goes on", || load.answered() > now + 200);
     let tally = load.stop();
