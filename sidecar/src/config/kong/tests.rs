@@ -413,8 +413,8 @@ fn such_a_file_runs_alone_and_inside() {
         ("gateway: {services: [{url: 'http://a', routes: [{paths: [x]}]}]}\n", (1, 58), "should start with"),
         ("gateway: {services: [{url: 'http://worker', routes: [{name: r, paths: [/]}]}]}\n", (1, 1), "the route r"),
         (
-            "gateway: {plugins: [{name: request-termination, config: {nope: 1}}]}\nworker: a:1\n",
-            (1, 58),
+            "gateway: {plugins: [{name: request-termination, config: {nope: 1}}]}\nworker: http://a:1\n",
+            (1, 61),
             "unknown field",
         ),
         ("gateway: {}\n", (1, 1), "there is none"),
