@@ -1,10 +1,17 @@
 //! What happens to a command on its road. One file each; [`ALL`] is the one list of those that every command passes,
 //! [`PLUGINS`] that of those that a gateway's file names.
 
+mod acl;
+mod auth;
+mod basic_auth;
 mod body_limit;
+mod hmac_auth;
+mod jwt;
+mod key_auth;
 pub mod line;
 mod logger;
 mod metrics;
+mod mtls_auth;
 pub mod plugin;
 mod request_termination;
 #[cfg(test)]
@@ -115,7 +122,15 @@ pub struct Settings {
 const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
 /// Every middleware that a gateway's file may name. A new one is a new file and a new line here.
-pub const PLUGINS: &[Plugin] = &[request_termination::PLUGIN];
+pub const PLUGINS: &[Plugin] = &[
+    acl::PLUGIN,
+    basic_auth::PLUGIN,
+    hmac_auth::PLUGIN,
+    jwt::PLUGIN,
+    key_auth::PLUGIN,
+    mtls_auth::PLUGIN,
+    request_termination::PLUGIN,
+];
 
 /// The middlewares of every command, sorted by hook at load time.
 pub struct Chain {
