@@ -2,11 +2,17 @@
 //! [`PLUGINS`] that of those that a gateway's file names.
 
 mod body_limit;
+mod edit;
 pub mod line;
 mod logger;
 mod metrics;
 pub mod plugin;
 mod request_termination;
+mod request_transformer;
+mod request_validator;
+mod response_transformer;
+mod schema;
+mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -75,6 +81,10 @@ pub trait Middleware: Send + Sync {
     fn on_done(&self, exchange: &Exchange, tell: &dyn Tell) {
         let _ = (exchange, tell);
     }
+    /// Whether it has to know what the groups of the route's expression matched: [`Exchange::captures`].
+    fn wants_captures(&self) -> bool {
+        false
+    }
     /// What it would do with a command, for people who ask beforehand; empty when there is nothing to say.
     fn explain(&self, exchange: &Exchange) -> String {
         let _ = exchange;
@@ -111,7 +121,12 @@ pub struct Settings {
 const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
 /// Every middleware that a gateway's file may name. A new one is a new file and a new line here.
-pub const PLUGINS: &[Plugin] = &[request_termination::PLUGIN];
+pub const PLUGINS: &[Plugin] = &[
+    request_termination::PLUGIN,
+    request_transformer::PLUGIN,
+    request_validator::PLUGIN,
+    response_transformer::PLUGIN,
+];
 
 /// The middlewares of every command, sorted by hook at load time.
 pub struct Chain {
