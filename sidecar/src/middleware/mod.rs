@@ -5,6 +5,7 @@ mod acl;
 mod auth;
 mod basic_auth;
 mod body_limit;
+mod edit;
 mod hmac_auth;
 mod jwt;
 mod key_auth;
@@ -14,6 +15,11 @@ mod metrics;
 mod mtls_auth;
 pub mod plugin;
 mod request_termination;
+mod request_transformer;
+mod request_validator;
+mod response_transformer;
+mod schema;
+mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -130,6 +136,9 @@ pub const PLUGINS: &[Plugin] = &[
     key_auth::PLUGIN,
     mtls_auth::PLUGIN,
     request_termination::PLUGIN,
+    request_transformer::PLUGIN,
+    request_validator::PLUGIN,
+    response_transformer::PLUGIN,
 ];
 
 /// The middlewares of every command, sorted by hook at load time.
