@@ -2,10 +2,12 @@
 //! [`PLUGINS`] that of those that a gateway's file names.
 
 mod body_limit;
+mod limits;
 pub mod line;
 mod logger;
 mod metrics;
 pub mod plugin;
+mod rate_limiting;
 mod request_termination;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -13,6 +15,7 @@ pub(crate) mod testing;
 use crate::exchange::{AnswerHead, Exchange, Fault, Limits, Reply, Tell};
 use crate::sink::Show;
 use bytes::Bytes;
+pub use limits::show as show_limits;
 use plugin::Plugin;
 use std::pin::Pin;
 
@@ -111,7 +114,7 @@ pub struct Settings {
 const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
 /// Every middleware that a gateway's file may name. A new one is a new file and a new line here.
-pub const PLUGINS: &[Plugin] = &[request_termination::PLUGIN];
+pub const PLUGINS: &[Plugin] = &[rate_limiting::PLUGIN, request_termination::PLUGIN];
 
 /// The middlewares of every command, sorted by hook at load time.
 pub struct Chain {
