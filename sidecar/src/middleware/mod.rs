@@ -9,11 +9,13 @@ mod edit;
 mod hmac_auth;
 mod jwt;
 mod key_auth;
+mod limits;
 pub mod line;
 mod logger;
 mod metrics;
 mod mtls_auth;
 pub mod plugin;
+mod rate_limiting;
 mod request_termination;
 mod request_transformer;
 mod request_validator;
@@ -26,6 +28,7 @@ pub(crate) mod testing;
 use crate::exchange::{AnswerHead, Exchange, Fault, Limits, Reply, Tell};
 use crate::sink::Show;
 use bytes::Bytes;
+pub use limits::show as show_limits;
 use plugin::Plugin;
 use std::pin::Pin;
 
@@ -135,6 +138,7 @@ pub const PLUGINS: &[Plugin] = &[
     jwt::PLUGIN,
     key_auth::PLUGIN,
     mtls_auth::PLUGIN,
+    rate_limiting::PLUGIN,
     request_termination::PLUGIN,
     request_transformer::PLUGIN,
     request_validator::PLUGIN,
