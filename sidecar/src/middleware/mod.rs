@@ -5,21 +5,30 @@ mod acl;
 mod auth;
 mod basic_auth;
 mod body_limit;
+mod edit;
 mod hmac_auth;
 mod jwt;
 mod key_auth;
+mod limits;
 pub mod line;
 mod logger;
 mod metrics;
 mod mtls_auth;
 pub mod plugin;
+mod rate_limiting;
 mod request_termination;
+mod request_transformer;
+mod request_validator;
+mod response_transformer;
+mod schema;
+mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use crate::exchange::{AnswerHead, Exchange, Fault, Limits, Reply, Tell};
 use crate::sink::Show;
 use bytes::Bytes;
+pub use limits::show as show_limits;
 use plugin::Plugin;
 use std::pin::Pin;
 
@@ -129,7 +138,11 @@ pub const PLUGINS: &[Plugin] = &[
     jwt::PLUGIN,
     key_auth::PLUGIN,
     mtls_auth::PLUGIN,
+    rate_limiting::PLUGIN,
     request_termination::PLUGIN,
+    request_transformer::PLUGIN,
+    request_validator::PLUGIN,
+    response_transformer::PLUGIN,
 ];
 
 /// The middlewares of every command, sorted by hook at load time.
