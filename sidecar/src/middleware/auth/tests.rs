@@ -85,7 +85,7 @@ pub(in crate::middleware) fn asked(
 /// Asks several, by name and configuration, until one refuses.
 pub(in crate::middleware) fn through(all: &[(&str, Json)], exchange: &mut Exchange) -> String {
     let people = people();
-    let mut said = told(exchange);
+    let mut said = String::new();
     for (name, config) in all {
         let middleware = built(name, config, &people).unwrap_or_else(|wrong| panic!("{name}: {wrong:?}"));
         said = asked(&*middleware, exchange, b"");
