@@ -261,7 +261,7 @@ fn no_secret_is_told() {
     assert!(records.iter().any(|r| r.to_string().contains("bob")), "nobody is told who called: {records:?}");
     let metrics = fourmi.admin("GET", "/metrics").text();
     let told = format!("{records:?}{metrics}{}{}", fourmi.stdout(), fourmi.stderr());
-    for secret in ["key-of", "only bob knows", "word of bob", "Ym9iOnBhc3M6d29yZCBvZiBib2I", "a3a8"] {
+    for secret in ["key-of", "only bob knows", "word of bob", "Ym9iOnBhc3M6d29yZCBvZiBib2I"] {
         assert!(!told.contains(secret), "{secret} is told: {told}");
     }
 }
