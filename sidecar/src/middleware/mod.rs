@@ -8,7 +8,9 @@ mod logger;
 mod metrics;
 pub mod plugin;
 mod rate_limiting;
+mod rate_shaping;
 mod request_termination;
+mod response_ratelimiting;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -118,7 +120,8 @@ pub struct Settings {
 const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
 /// Every middleware that a gateway's file may name. A new one is a new file and a new line here.
-pub const PLUGINS: &[Plugin] = &[rate_limiting::PLUGIN, request_termination::PLUGIN];
+pub const PLUGINS: &[Plugin] =
+    &[rate_limiting::PLUGIN, rate_shaping::PLUGIN, request_termination::PLUGIN, response_ratelimiting::PLUGIN];
 
 /// The middlewares of every command, sorted by hook at load time.
 pub struct Chain {

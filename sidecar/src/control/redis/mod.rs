@@ -112,10 +112,7 @@ impl Redis {
     ///
     /// # Errors
     /// When nobody can be asked now.
-    pub fn ask(
-        &self,
-        question: Question,
-    ) -> Result<impl Future<Output = Result<Vec<i64>, Away>> + use<>, Away> {
+    pub fn ask(&self, question: Question) -> Result<impl Future<Output = Result<Vec<i64>, Away>> + use<>, Away> {
         let state = &self.link.state;
         if state.away.load(Relaxed) {
             return Err(Away::Closed);

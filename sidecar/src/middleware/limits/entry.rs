@@ -91,9 +91,8 @@ impl Entry {
         windows: &[Window; PERIODS],
         used: impl Iterator<Item = u64>,
     ) -> Option<()> {
-        let lives = |(limit, used): (&Limit, u64)| {
-            self.cell(limit.period).raise(windows[limit.period as usize].number, used)
-        };
+        let lives =
+            |(limit, used): (&Limit, u64)| self.cell(limit.period).raise(windows[limit.period as usize].number, used);
         limits.iter().zip(used).all(lives).then_some(())
     }
 

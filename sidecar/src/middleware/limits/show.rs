@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// No more are shown, however many are asked for.
-pub const SHOWN_MAX: usize = 1_000;
+const SHOWN_MAX: usize = 1_000;
 
 /// The identifiers that are nearest to their limits, the nearest first, and what there is to know of the table and
 /// of Redis.
@@ -32,8 +32,7 @@ pub fn show(most: usize) -> Json {
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.who.cmp(&b.1.who)));
     let (kept, used) = (entries.len(), ranked.len());
     ranked.truncate(most.min(SHOWN_MAX));
-    let counters: Vec<Json> =
-        ranked.iter().map(|(_, entry, place)| counter(entry, place, now, &windows)).collect();
+    let counters: Vec<Json> = ranked.iter().map(|(_, entry, place)| counter(entry, place, now, &windows)).collect();
     let servers: Vec<Json> = redis::servers()
         .iter()
         .map(|s| json!({"server": s.name, "reachable": !s.away, "last_error": s.last_error}))
