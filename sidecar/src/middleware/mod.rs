@@ -16,9 +16,11 @@ mod metrics;
 mod mtls_auth;
 pub mod plugin;
 mod rate_limiting;
+mod rate_shaping;
 mod request_termination;
 mod request_transformer;
 mod request_validator;
+mod response_ratelimiting;
 mod response_transformer;
 mod schema;
 mod template;
@@ -139,9 +141,11 @@ pub const PLUGINS: &[Plugin] = &[
     key_auth::PLUGIN,
     mtls_auth::PLUGIN,
     rate_limiting::PLUGIN,
+    rate_shaping::PLUGIN,
     request_termination::PLUGIN,
     request_transformer::PLUGIN,
     request_validator::PLUGIN,
+    response_ratelimiting::PLUGIN,
     response_transformer::PLUGIN,
 ];
 

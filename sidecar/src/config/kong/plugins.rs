@@ -4,6 +4,7 @@ use super::spec::Kind;
 use super::{Reader, Record};
 use crate::config::near::nearest;
 use crate::config::tree::{Node, Value};
+use crate::middleware::plugin::find;
 
 /// Those of Kong's open edition.
 pub(super) const KNOWN: &[&str] = &[
@@ -122,7 +123,8 @@ pub(super) fn check(reader: &mut Reader<'_>, record: &Record) {
     let Some(node) = record.node.get("name") else { return };
     let Some(name) = node.text() else { return };
     let at = format!("{}.name", record.path);
-    if !KNOWN.contains(&name) {
+    // Some of ours are not Kong's, or belong to its other edition.
+    if !KNOWN.contains(&name) && find(name).is_none() {
         let shown = reader.shown(node);
         let words = format!("plugin '{shown}' not enabled; add it to the 'plugins' configuration property");
         let fix = match (ENTERPRISE.contains(&name), nearest(name, KNOWN.iter().copied())) {
