@@ -2,10 +2,19 @@
 //! [`PLUGINS`] that of those that a gateway's file names.
 
 mod body_limit;
+mod bot_detection;
+mod correlation_id;
+mod cors;
+mod expression;
+mod ip_restriction;
 pub mod line;
 mod logger;
 mod metrics;
 pub mod plugin;
+mod proxy_cache;
+mod query;
+mod redirect;
+mod request_size_limiting;
 mod request_termination;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -111,7 +120,16 @@ pub struct Settings {
 const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
 /// Every middleware that a gateway's file may name. A new one is a new file and a new line here.
-pub const PLUGINS: &[Plugin] = &[request_termination::PLUGIN];
+pub const PLUGINS: &[Plugin] = &[
+    bot_detection::PLUGIN,
+    correlation_id::PLUGIN,
+    cors::PLUGIN,
+    ip_restriction::PLUGIN,
+    proxy_cache::PLUGIN,
+    redirect::PLUGIN,
+    request_size_limiting::PLUGIN,
+    request_termination::PLUGIN,
+];
 
 /// The middlewares of every command, sorted by hook at load time.
 pub struct Chain {
