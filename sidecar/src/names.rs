@@ -27,6 +27,7 @@ pub mod header {
     pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
     pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
     pub const X_FORWARDED_PORT: &str = "x-forwarded-port";
+    pub const X_REAL_IP: &str = "x-real-ip";
     pub const FORWARDED: &str = "forwarded";
 }
 
@@ -42,6 +43,7 @@ pub mod metric {
     pub const REJECTED: &str = "fourmi_rejected_total";
     pub const RETRIES: &str = "fourmi_retries_total";
     pub const RETRIES_SKIPPED: &str = "fourmi_retries_skipped_total";
+    pub const LIMIT_FALLBACKS: &str = "fourmi_limit_fallbacks_total";
     pub const INSTANCES: &str = "fourmi_instances";
     pub const CERTIFICATE_EXPIRES: &str = "fourmi_certificate_expires_timestamp_seconds";
     pub const SINK_RECORDS: &str = "fourmi_sink_records_total";

@@ -1,27 +1,43 @@
 //! What happens to a command on its road. One file each; [`ALL`] is the one list of those that every command passes,
 //! [`PLUGINS`] that of those that a gateway's file names.
 
+mod acl;
+mod auth;
+mod basic_auth;
 mod body_limit;
 mod bot_detection;
 mod correlation_id;
 mod cors;
+mod edit;
 mod expression;
+mod hmac_auth;
 mod ip_restriction;
+mod jwt;
+mod key_auth;
+mod limits;
 pub mod line;
 mod logger;
 mod metrics;
+mod mtls_auth;
 pub mod plugin;
 mod proxy_cache;
 mod query;
+mod rate_limiting;
 mod redirect;
 mod request_size_limiting;
 mod request_termination;
+mod request_transformer;
+mod request_validator;
+mod response_transformer;
+mod schema;
+mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use crate::exchange::{AnswerHead, Exchange, Fault, Limits, Reply, Tell};
 use crate::sink::Show;
 use bytes::Bytes;
+pub use limits::show as show_limits;
 use plugin::Plugin;
 use std::pin::Pin;
 
@@ -84,6 +100,10 @@ pub trait Middleware: Send + Sync {
     fn on_done(&self, exchange: &Exchange, tell: &dyn Tell) {
         let _ = (exchange, tell);
     }
+    /// Whether it looks at [`Exchange::captures`].
+    fn wants_captures(&self) -> bool {
+        false
+    }
     /// What it would do with a command, for people who ask beforehand; empty when there is nothing to say.
     fn explain(&self, exchange: &Exchange) -> String {
         let _ = exchange;
@@ -121,14 +141,24 @@ const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
 /// Every middleware that a gateway's file may name. A new one is a new file and a new line here.
 pub const PLUGINS: &[Plugin] = &[
+    acl::PLUGIN,
+    basic_auth::PLUGIN,
     bot_detection::PLUGIN,
     correlation_id::PLUGIN,
     cors::PLUGIN,
+    hmac_auth::PLUGIN,
     ip_restriction::PLUGIN,
+    jwt::PLUGIN,
+    key_auth::PLUGIN,
+    mtls_auth::PLUGIN,
     proxy_cache::PLUGIN,
+    rate_limiting::PLUGIN,
     redirect::PLUGIN,
     request_size_limiting::PLUGIN,
     request_termination::PLUGIN,
+    request_transformer::PLUGIN,
+    request_validator::PLUGIN,
+    response_transformer::PLUGIN,
 ];
 
 /// The middlewares of every command, sorted by hook at load time.
