@@ -83,6 +83,11 @@ impl Parts {
             for name in &self.headers {
                 text.header(exchange, name);
             }
+            // What the service is told of the way that the command came.
+            if exchange.trusted {
+                text.header(exchange, "x-forwarded-proto");
+                text.header(exchange, "x-forwarded-host");
+            }
             // Whose session it is, when the service itself knows.
             text.header(exchange, "authorization");
             text.header(exchange, "cookie");

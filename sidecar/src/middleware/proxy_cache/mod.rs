@@ -186,7 +186,7 @@ impl ProxyCache {
     }
 }
 
-/// Whether a line of an answer is part of it, whoever asks.
+/// Whether a line of an answer is part of it, whoever asks. A body has its length anew.
 fn is_kept(name: &str, exchange: &Exchange) -> bool {
     let connection = matches!(
         name,
@@ -273,7 +273,15 @@ impl Middleware for ProxyCache {
         if let Some(key) = shown {
             answer.headers.set("x-cache-key", key::shown(&key));
         }
-        if keeps { After::Body(BODY_MAX) } else { After::Next }
+        match exchange.request.method {
+            _ if !keeps => After::Next,
+            // No body is to come that could be waited for.
+            http::Method::HEAD => {
+                self.on_answer_body(exchange, answer, Bytes::new());
+                After::Next
+            }
+            _ => After::Body(BODY_MAX),
+        }
     }
 
     fn on_answer_body(&self, exchange: &mut Exchange, answer: &mut AnswerHead, body: Bytes) -> Bytes {
@@ -285,6 +293,12 @@ impl Middleware for ProxyCache {
         let mut headers = Headers::default();
         for (name, value) in answer.headers.iter().filter(|(name, _)| is_kept(name, exchange)) {
             headers.add(name, value);
+        }
+        // Where there is no body, its length is still told.
+        if let Some(length) =
+            answer.headers.get("content-length").filter(|_| exchange.request.method == http::Method::HEAD)
+        {
+            headers.append("content-length", length);
         }
         let at = Instant::now();
         let age = control::age(&answer.headers);

@@ -120,6 +120,10 @@ fn an_answer_is_given_again() {
             "x-ratelimit-limit-minute: 9",
         ]
     );
+    let head = Asked { path: "/again", method: "HEAD", answer: lines, body: b"", ..PLAIN };
+    assert_eq!(asked(&*cache, &head).1, "Miss");
+    let (_, cache_status, _, headers) = asked(&*cache, &head);
+    assert_eq!((&*cache_status, headers.get("content-length")), ("Hit", Some("5")));
     let silent = memory(&json!({"response_headers": {"age": false, "X-Cache-Status": false, "X-Cache-Key": false}}));
     let (_, _, body, headers) = asked(&*plugin(NAME, &silent), &Asked { path: "/again", ..PLAIN });
     assert_eq!(body, "first");
@@ -186,6 +190,8 @@ fn who_asks_for_what() {
                 (Asked { lines: &[("cookie", "a"), ("authorization", "b")], ..base.clone() }, "Miss"),
                 (Asked { lines: &[("cookie", "b"), ("authorization", "a")], ..base.clone() }, "Miss"),
                 (Asked { lines: &[("x-other", "1")], ..base.clone() }, "Hit"),
+                (Asked { lines: &[("x-forwarded-proto", "https")], ..base.clone() }, "Miss"),
+                (Asked { lines: &[("x-forwarded-host", "evil.test")], ..base.clone() }, "Miss"),
                 // A body that comes with a GET is part of what is asked.
                 (Asked { lines: &[("content-length", "1")], request_body: Some("a"), ..base.clone() }, "Miss"),
                 (Asked { lines: &[("content-length", "1")], request_body: Some("b"), ..base.clone() }, "Miss"),
