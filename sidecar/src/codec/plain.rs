@@ -78,7 +78,9 @@ fn request_id(ex: &Exchange) -> String {
 /// The answer of a middleware.
 pub fn answer(reply: &Reply, ex: &Exchange) -> Answer {
     let mut headers = Headers::recycled();
-    headers.set("server", "fourmi");
+    if !reply.headers.contains("server") {
+        headers.set("server", "fourmi");
+    }
     headers.extend(&reply.headers);
     if ex.protocol == Protocol::Grpc {
         // Callers of gRPC read nothing but these, and only behind a status of 200.
