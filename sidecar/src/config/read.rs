@@ -50,6 +50,7 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
             ready: ready(w.get("ready")),
         }),
         outbound: outbound(root),
+        gateway: None,
         trusted: items(root, "trusted").filter_map(|n| value::network(n.text()?).ok()).collect(),
         identify: rules(root),
         timeouts: timeouts(root.get("timeouts")),
@@ -158,6 +159,7 @@ fn outbound(root: &Node) -> Vec<Service> {
             addresses: addresses(&e.value),
             tls: client_tls(&e.value).unwrap_or_default(),
             policy: Arc::new(policy(&e.value, SERVICE, Algorithm::Latency).unwrap_or_default()),
+            gate: None,
         })
         .collect()
 }

@@ -1,11 +1,18 @@
 //! What happens to a command on its road. One file each; [`ALL`] is the one list of those that every command passes,
 //! [`PLUGINS`] that of those that a gateway's file names.
 
+mod acl;
+mod auth;
+mod basic_auth;
 mod body_limit;
 mod edit;
+mod hmac_auth;
+mod jwt;
+mod key_auth;
 pub mod line;
 mod logger;
 mod metrics;
+mod mtls_auth;
 pub mod plugin;
 mod request_termination;
 mod request_transformer;
@@ -81,7 +88,7 @@ pub trait Middleware: Send + Sync {
     fn on_done(&self, exchange: &Exchange, tell: &dyn Tell) {
         let _ = (exchange, tell);
     }
-    /// Whether it has to know what the groups of the route's expression matched: [`Exchange::captures`].
+    /// Whether it looks at [`Exchange::captures`].
     fn wants_captures(&self) -> bool {
         false
     }
@@ -122,6 +129,12 @@ const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
 /// Every middleware that a gateway's file may name. A new one is a new file and a new line here.
 pub const PLUGINS: &[Plugin] = &[
+    acl::PLUGIN,
+    basic_auth::PLUGIN,
+    hmac_auth::PLUGIN,
+    jwt::PLUGIN,
+    key_auth::PLUGIN,
+    mtls_auth::PLUGIN,
     request_termination::PLUGIN,
     request_transformer::PLUGIN,
     request_validator::PLUGIN,

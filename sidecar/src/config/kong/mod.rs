@@ -6,16 +6,19 @@
 
 mod build;
 mod check;
+mod compile;
 mod gather;
 mod pem;
 mod plugins;
 mod refs;
 mod rules;
 mod scalar;
+mod services;
 mod spec;
 mod vault;
 
 use super::overlay::Env;
+use super::plan::GatewayPlan;
 use super::problem::{Problem, Problems, Report};
 use super::source::Origin;
 use super::tree::{self, Limits, Node};
@@ -36,6 +39,8 @@ pub(super) const MARK: &str = "_format_version";
 pub struct KongFile {
     /// What it holds.
     pub entities: Entities,
+    /// What runs of it.
+    pub plan: GatewayPlan,
     /// What somebody should look at.
     pub warnings: Vec<Problem>,
 }
@@ -44,33 +49,36 @@ impl KongFile {
     /// `3 services, 5 routes, 1 upstream`; empty when there is nothing.
     #[must_use]
     pub fn summary(&self) -> String {
-        let e = &self.entities;
-        let count = |kind| match kind {
-            Kind::Service => e.services.len(),
-            Kind::Route => e.routes.len(),
-            Kind::Consumer => e.consumers.len(),
-            Kind::Plugin => e.plugins.len(),
-            Kind::Upstream => e.upstreams.len(),
-            Kind::Target => e.targets.len(),
-            Kind::Certificate => e.certificates.len(),
-            Kind::Sni => e.snis.len(),
-            Kind::CaCertificate => e.ca_certificates.len(),
-            Kind::Vault => e.vaults.len(),
-            Kind::KeyAuth => e.credentials.keys.len(),
-            Kind::BasicAuth => e.credentials.basic.len(),
-            Kind::HmacAuth => e.credentials.hmac.len(),
-            Kind::Jwt => e.credentials.jwt.len(),
-            Kind::Acl => e.credentials.groups.len(),
-            Kind::ConsumerGroup => e.consumer_groups.len(),
-        };
-        let said = |spec: &spec::Spec| match count(spec.kind) {
-            0 => None,
-            1 => Some(format!("1 {}", spec.one)),
-            n => Some(format!("{n} {}", spec.many)),
-        };
-        let words: Vec<String> = SPECS.iter().filter_map(said).collect();
-        words.join(", ")
+        summary(&self.entities)
     }
+}
+
+fn summary(e: &Entities) -> String {
+    let count = |kind| match kind {
+        Kind::Service => e.services.len(),
+        Kind::Route => e.routes.len(),
+        Kind::Consumer => e.consumers.len(),
+        Kind::Plugin => e.plugins.len(),
+        Kind::Upstream => e.upstreams.len(),
+        Kind::Target => e.targets.len(),
+        Kind::Certificate => e.certificates.len(),
+        Kind::Sni => e.snis.len(),
+        Kind::CaCertificate => e.ca_certificates.len(),
+        Kind::Vault => e.vaults.len(),
+        Kind::KeyAuth => e.credentials.keys.len(),
+        Kind::BasicAuth => e.credentials.basic.len(),
+        Kind::HmacAuth => e.credentials.hmac.len(),
+        Kind::Jwt => e.credentials.jwt.len(),
+        Kind::Acl => e.credentials.groups.len(),
+        Kind::ConsumerGroup => e.consumer_groups.len(),
+    };
+    let said = |spec: &spec::Spec| match count(spec.kind) {
+        0 => None,
+        1 => Some(format!("1 {}", spec.one)),
+        n => Some(format!("{n} {}", spec.many)),
+    };
+    let words: Vec<String> = SPECS.iter().filter_map(said).collect();
+    words.join(", ")
 }
 
 /// Whether a tree is that of a Kong file.
@@ -119,19 +127,30 @@ pub(super) fn read(name: &str, text: &str, env: &Env) -> Result<KongFile, Report
     let json = text.trim_start().starts_with('{');
     let text = if json { text.replace('\t', " ") } else { text.to_owned() };
     let source = problems.sources.add(name, text, Origin::File);
-    let mut entities = None;
+    let mut read = None;
     if let Some(root) = tree::parse_within(source, &LIMITS, &mut problems) {
-        entities = Some(entities_of(root, env, &mut problems));
+        read = read_tree(root, env, &mut problems);
     }
     let failed = problems.failed();
     let (list, _) = problems.into_list();
-    match entities {
-        Some(entities) if !failed => Ok(KongFile { entities, warnings: list }),
+    match read {
+        Some((entities, plan)) if !failed => Ok(KongFile { entities, plan, warnings: list }),
         _ => Err(Report { problems: list }),
     }
 }
 
-fn entities_of(mut root: Node, env: &Env, problems: &mut Problems) -> Entities {
+/// Reads a tree that stands for a file; none when something was wrong, which has been told.
+pub(super) fn read_tree(root: Node, env: &Env, problems: &mut Problems) -> Option<(Entities, GatewayPlan)> {
+    let (entities, mut reader) = entities_of(root, env, problems);
+    if reader.problems.failed() {
+        return None;
+    }
+    let plan = compile::compiled(&mut reader, &entities)?;
+    Some((entities, plan))
+}
+
+/// What a tree holds, as far as it could be read.
+fn entities_of<'a>(mut root: Node, env: &'a Env, problems: &'a mut Problems) -> (Entities, Reader<'a>) {
     let mut reader = Reader {
         problems,
         env,
@@ -151,7 +170,7 @@ fn entities_of(mut root: Node, env: &Env, problems: &mut Problems) -> Entities {
     reader.rules();
     reader.names();
     plugins::anonymous(&mut reader);
-    build::entities(&reader)
+    (build::entities(&reader), reader)
 }
 
 #[cfg(test)]
