@@ -127,11 +127,6 @@ impl Line {
         !self.answers.is_empty()
     }
 
-    /// Whether any of them has to know what the groups of the route's expression matched.
-    pub fn wants_captures(&self) -> bool {
-        self.slots.iter().any(|slot| slot.all().any(|m| m.wants_captures()))
-    }
-
     /// Asks each from `at` on, until one wants more than the head.
     pub fn on_request(&self, at: usize, exchange: &mut Exchange, tell: &dyn Tell) -> Option<Stop> {
         for (at, slot) in self.slots.iter().enumerate().skip(at) {

@@ -3,8 +3,8 @@
 use super::edit::{BODY_MAX, Edits, Kind, Rendered, STEPS, Text, json, lines, multipart, pairs, render};
 use super::plugin::{Plugin, Setup};
 use super::template::{Failed, Template};
-use super::{Hooks, Middleware, Verdict};
-use crate::exchange::{Exchange, Fault, FaultKind, Reply, Seen, Tell};
+use super::{After, Hooks, Middleware, Verdict};
+use crate::exchange::{AnswerHead, Exchange, Fault, FaultKind, Reply, Seen, Tell};
 use crate::gateway::Wrong;
 use crate::gateway::fields::Fields;
 use http::Method;
@@ -287,7 +287,15 @@ impl Middleware for RequestTransformer {
     }
 
     fn hooks(&self) -> Hooks {
-        Hooks { request: true, ..Hooks::default() }
+        Hooks { request: true, answer: self.method == Some(Method::HEAD), ..Hooks::default() }
+    }
+
+    /// A HEAD's answer announces a body that does not come; the caller of a GET would wait for it.
+    fn on_answer(&self, _: &mut Exchange, answer: &mut AnswerHead) -> After {
+        if !answer.own {
+            answer.headers.remove("content-length");
+        }
+        After::Next
     }
 
     fn wants_captures(&self) -> bool {

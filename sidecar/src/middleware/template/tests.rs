@@ -9,8 +9,12 @@ fn request() -> Exchange {
     let mut exchange = testing::exchange("GET", "/", &lines);
     exchange.request.set_target("/requests", Some("q=20&flag&two=1&two=x%20y&plus=a+b&empty=&%71%32=deep"));
     exchange.request.authority = "shop.test:8000".into();
-    exchange.captures =
-        vec![(None, "/user/foo/7".into()), (Some("user".into()), "foo".into()), (Some("n".into()), "7".into())];
+    exchange.captures = vec![
+        (None, "/user/foo/7".into()),
+        (Some("user".into()), "foo".into()),
+        (Some("n".into()), "7".into()),
+        (None, String::new()),
+    ];
     exchange
 }
 
@@ -45,7 +49,8 @@ fn expressions_have_luas_values() {
         ("$(query_params.two[2])", "x y"),
         ("$(query_params.plus)|$(query_params.empty)|$(query_params.q2)", "a b||deep"),
         ("$(uri_captures.user)/$(uri_captures['user'])/$(uri_captures[1])/$(uri_captures[2])", "foo/foo/foo/7"),
-        ("$(uri_captures[0])", "nothing"),
+        ("$(uri_captures[0])$(uri_captures[3])$(uri_captures[4])", ""),
+        ("$(uri_captures[3] or 'default')", "default"),
         ("$(uri_captures.other or 'default1')", "default1"),
         ("$(shared.some_value)", "nothing"),
         ("$(shared.some_value or headers['x-' .. 'one'])", "1"),
