@@ -157,16 +157,16 @@ fn is_plain(path: &str) -> bool {
     })
 }
 
+/// Kong looks for these words anywhere.
 fn media(content_type: &str) -> Option<Media> {
-    let lower = content_type.to_ascii_lowercase();
-    let holds = |media: &str| lower.contains(media);
-    if holds("application/json") {
-        Some(Media::Json)
-    } else if holds("application/x-www-form-urlencoded") {
-        Some(Media::Form)
-    } else {
-        holds("multipart/form-data").then_some(Media::Multipart)
-    }
+    const MEDIA: [(&str, Media); 3] = [
+        ("application/json", Media::Json),
+        ("application/x-www-form-urlencoded", Media::Form),
+        ("multipart/form-data", Media::Multipart),
+    ];
+    let holds =
+        |word: &str| content_type.as_bytes().windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes()));
+    MEDIA.iter().find(|(word, _)| holds(word)).map(|(_, media)| *media)
 }
 
 fn media_of(exchange: &Exchange) -> Option<Media> {
