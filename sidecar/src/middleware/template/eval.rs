@@ -85,7 +85,9 @@ fn index<'a>(table: &Value<'a>, key: &Value<'a>, exchange: &'a Exchange) -> Done
         }
         (Value::Source(source), Value::Text(name)) => field(*source, &String::from_utf8_lossy(name), exchange),
         (Value::Source(Source::Captures), Value::Number(number)) => {
+            // One without a name that took no part is empty.
             let found = place(*number).and_then(|place| exchange.captures.get(place));
+            let found = found.filter(|(name, matched)| name.is_some() || !matched.is_empty());
             found.map_or(Value::Nil, |(_, matched)| Value::text(matched.as_bytes()))
         }
         (Value::List(list), Value::Number(number)) => {
