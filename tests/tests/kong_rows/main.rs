@@ -105,7 +105,10 @@ fn play(case: &Case) -> Vec<(u16, Vec<String>)> {
 
 fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_else(|| "it panicked".to_owned())
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+    let text = text.unwrap_or_else(|| "it panicked".to_owned());
+    // Of a sidecar that ended, what it said, not its configuration.
+    text.split_once("\"message\":").map_or(text.clone(), |(_, said)| said.replace("\\n", "\n"))
 }
 
 fn report(rows: &[Row], outcome: &Outcome, missing: &[u16], passed: usize, total: usize) -> String {

@@ -1,10 +1,11 @@
 //! A sidecar with a Kong file, and the requests of its rows.
 
 use crate::ask::{Filled, Ports, ask};
-use crate::table::{Ask, Case, Room, Row};
+use crate::table::{Ask, Case, Row};
 use crate::upstream::{ANSWER, Upstreams};
 use crate::{judge, sign};
 use fourmi_tests::{Fourmi, Setup, free_port};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a row waits for an answer that depends on the time: a minute's window, and then some.
@@ -48,9 +49,7 @@ impl Stage {
 
     /// Sends a row's requests; what is wrong with the answers.
     pub(crate) fn play(&self, row: &Row) -> Vec<String> {
-        if let Some(room) = &row.room {
-            wait_for(room);
-        }
+        wait_for(&row.room);
         let mut wrong = Vec::new();
         for (n, ask) in row.requests.iter().enumerate() {
             let found = match ask.until {
@@ -114,16 +113,19 @@ impl Stage {
     }
 }
 
-/// Waits until so much is left of the period; calendar periods are UTC's.
-fn wait_for(room: &Room) {
-    let period = match room.of.as_str() {
-        "minute" => 60,
-        "hour" => 3600,
-        other => panic!("no such period: {other}"),
+/// Waits until so much is left of the periods; calendar periods are UTC's.
+fn wait_for(room: &BTreeMap<String, u64>) {
+    let has_room = |now: u64, (period, seconds): (&String, &u64)| {
+        let length = match period.as_str() {
+            "minute" => 60,
+            "hour" => 3600,
+            other => panic!("no such period: {other}"),
+        };
+        length - now % length > *seconds
     };
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        if period - now % period > room.seconds {
+        if room.iter().all(|part| has_room(now, part)) {
             return;
         }
         std::thread::sleep(PAUSE);

@@ -35,8 +35,9 @@ pub(crate) struct Row {
     /// A sidecar of its own, although others have the same file.
     #[serde(default)]
     alone: bool,
-    /// So many seconds must be left of a period before it begins.
-    pub(crate) room: Option<Room>,
+    /// So many seconds must be left of the minute or the hour before it begins.
+    #[serde(default)]
+    pub(crate) room: BTreeMap<String, u64>,
     #[serde(default)]
     pub(crate) requests: Vec<Ask>,
     /// What `fourmi validate` says of the file; none of it an error means that the file is accepted.
@@ -45,13 +46,6 @@ pub(crate) struct Row {
     pub(crate) explain: Option<Explained>,
     /// Why our answer is another than Kong's; what is expected is ours.
     pub(crate) differs: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Room {
-    pub(crate) seconds: u64,
-    pub(crate) of: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -230,7 +224,7 @@ pub(crate) struct Case {
 impl Row {
     /// Whether it may wait for the next minute.
     pub(crate) fn waits(&self) -> bool {
-        self.room.is_some() || self.requests.iter().any(|r| r.until.is_some())
+        !self.room.is_empty() || self.requests.iter().any(|r| r.until.is_some())
     }
     /// Whether the command line has to say something of its file.
     pub(crate) fn is_checked(&self) -> bool {
