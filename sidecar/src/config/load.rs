@@ -171,10 +171,14 @@ fn find_within(options: &LoadOptions, env: &Env, max: u64) -> Result<Found, Repo
 /// # Errors
 /// Every problem at once.
 pub fn parse(name: &str, text: &str, env: &[(String, String)]) -> Result<Loaded, Report> {
-    build(name, text, None, &env.iter().cloned().collect())
+    let env = env.iter().cloned().collect();
+    match is_kong(text) {
+        true => bare(name.to_owned(), text.to_owned(), None, &env),
+        false => build(name, text, None, &env),
+    }
 }
 
-pub(super) fn unopened(path: &Path, name: &str, error: &std::io::Error) -> Report {
+fn unopened(path: &Path, name: &str, error: &std::io::Error) -> Report {
     let (code, fix) = match error.kind() {
         std::io::ErrorKind::NotFound => ("no-file", "name another with --config, or write one: `fourmi init`"),
         std::io::ErrorKind::PermissionDenied => ("unreadable", "let this user read it"),
@@ -245,7 +249,9 @@ fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Lo
         let gateway = gateway::read(&mut root, inline, given, of.path.as_deref(), env, &mut problems);
         fill::fill(&mut root, &hostname, &mut problems);
         cross::cross(&root, &mut problems);
-        plan = Some((Plan { gateway, ..read::read(&root, of.path) }, root));
+        let mut read = Plan { gateway, ..read::read(&root, of.path) };
+        gateway::outbound(&root, &mut read.outbound, env, &mut problems);
+        plan = Some((read, root));
     }
     let failed = problems.failed();
     let (list, sources) = problems.into_list();

@@ -3,7 +3,7 @@
 use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
 use crate::lines;
-use crate::pipeline::gateway::Gateway;
+use crate::pipeline::gateway::{Gate, Gateway};
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
 use crate::tls::{ClientTls, ServerTls};
@@ -143,8 +143,8 @@ pub enum Ready {
     },
 }
 
-/// A service that the worker's commands go to.
-#[derive(Debug, Clone, PartialEq)]
+/// A service that the worker's commands go to, or that lies behind a gateway.
+#[derive(Debug, Clone)]
 pub struct Service {
     /// Its name: what callers put in `Host`, alone or followed by `.service.fourmi`.
     pub name: Arc<str>,
@@ -154,6 +154,8 @@ pub struct Service {
     pub tls: ClientTls,
     /// How commands are sent to them.
     pub policy: Arc<Policy>,
+    /// The middlewares that its commands pass.
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// A gateway's file.
