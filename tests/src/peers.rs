@@ -40,7 +40,6 @@ pub use http_sink::{Answer, Fault, Heard, HttpSink};
 pub use loggly::Loggly;
 pub use netdata::Netdata;
 pub use oteltap::OtelTap;
-pub use redis::Redis;
 pub use resolver::Resolver;
 pub use rsyslog::Rsyslog;
 pub use splunk::Splunk;

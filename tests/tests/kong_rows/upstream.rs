@@ -1,7 +1,7 @@
 //! The upstreams behind the sidecar: real servers that tell what they saw, and one that is not there.
 
 use fourmi_tests::h2::{H2Worker, Pieces};
-use fourmi_tests::peers::Redis;
+use fourmi_tests::peers::redis::Redis;
 use fourmi_tests::wire::Message;
 use fourmi_tests::{Worker, free_port};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Upstreams {
         Upstreams {
             echoes: ECHOES.into_iter().filter(|n| named(n)).map(|n| (n, echo(n))).collect(),
             grpc: named("G").then(|| H2Worker::replying(|_| greeting())),
-            redis: named("redis").then(|| Redis::with_password("open-sesame")),
+            redis: named("redis").then(|| Redis::start_on(free_port(), &["--requirepass", "open-sesame"])),
             nobody: free_port(),
         }
     }
