@@ -85,7 +85,9 @@ fn index<'a>(table: &Value<'a>, key: &Value<'a>, exchange: &'a Exchange) -> Done
         }
         (Value::Source(source), Value::Text(name)) => field(*source, &String::from_utf8_lossy(name), exchange),
         (Value::Source(Source::Captures), Value::Number(number)) => {
-            let found = place(*number).and_then(|place| exchange.captures.get(place));
+            // The whole match is number 0.
+            let number = if *number == 0.0 { Some(0) } else { place(*number) };
+            let found = number.and_then(|number| exchange.captures.get(number));
             found.map_or(Value::Nil, |(_, matched)| Value::text(matched.as_bytes()))
         }
         (Value::List(list), Value::Number(number)) => {
