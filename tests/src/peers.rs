@@ -18,6 +18,7 @@ pub mod instances;
 pub mod loggly;
 pub mod netdata;
 pub mod oteltap;
+pub mod redis;
 pub mod resolver;
 pub mod rsyslog;
 mod scripts;
