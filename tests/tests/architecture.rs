@@ -57,7 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What encrypts, for whoever opens or takes connections.
     ("tls", &[]),
     // What a Kong file says, as plain values.
-    ("gateway", &["route"]),
+    ("gateway", &["exchange", "route"]),
     ("names", &[]),
 ];
 
