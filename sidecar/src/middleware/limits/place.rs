@@ -10,6 +10,9 @@ pub(crate) const RATE_LIMITING: &str = "ratelimit";
 /// The same of `response-ratelimiting`.
 pub(crate) const RESPONSE_RATELIMITING: &str = "response-ratelimit";
 
+/// The same of `rate-shaping`, which is ours.
+pub(crate) const RATE_SHAPING: &str = "shape";
+
 /// What stands for an entity that a plugin is not bound to.
 pub(super) const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -57,10 +60,16 @@ impl Place {
         }
     }
 
+    /// The name of the one key of an identifier.
+    pub(crate) fn only_key(&self, who: &str) -> String {
+        format!("{}:{}:{}:{who}", self.kind, self.route, self.service)
+    }
+
     /// The middleware's name.
     pub(super) fn by(&self) -> &'static str {
         match self.kind {
             RATE_LIMITING => "rate-limiting",
+            RATE_SHAPING => "rate-shaping",
             _ => "response-ratelimiting",
         }
     }

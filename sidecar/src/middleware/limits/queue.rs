@@ -25,7 +25,7 @@ pub(crate) struct Pace {
 
 /// The lines of one middleware.
 pub(crate) struct Lines {
-    text: String,
+    place: Arc<Place>,
     lines: Mutex<(HashMap<Box<str>, Arc<Line>>, Option<Instant>)>,
 }
 
@@ -60,6 +60,21 @@ pub(crate) struct Ticket {
     pace: Pace,
 }
 
+static KNOWN: Mutex<Vec<Weak<Lines>>> = Mutex::new(Vec::new());
+
+/// Where somebody waits: the place, the identifier, how many.
+pub(super) fn waiting() -> Vec<(Arc<Place>, Box<str>, usize)> {
+    let known: Vec<Arc<Lines>> =
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+    let mut all = Vec::new();
+    for lines in known {
+        let inside = lines.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = inside.0.iter().map(|(who, line)| (who, line.lock().waiting.len())).filter(|(_, n)| *n > 0);
+        all.extend(waiting.map(|(who, n)| (lines.place.clone(), who.clone(), n)));
+    }
+    all
+}
+
 fn start() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now)
@@ -67,13 +82,12 @@ fn start() -> Instant {
 
 impl Lines {
     /// Those of a place. A middleware that a reload has made finds those of its predecessor.
-    pub(crate) fn of(place: &Place) -> Arc<Lines> {
-        static KNOWN: Mutex<Vec<Weak<Lines>>> = Mutex::new(Vec::new());
+    pub(crate) fn of(place: &Arc<Place>) -> Arc<Lines> {
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|lines| lines.strong_count() > 0);
-        let same = known.iter().filter_map(Weak::upgrade).find(|lines| lines.text == place.text());
+        let same = known.iter().filter_map(Weak::upgrade).find(|lines| lines.place.text() == place.text());
         same.unwrap_or_else(|| {
-            let lines = Arc::new(Lines { text: place.text().to_owned(), lines: Mutex::default() });
+            let lines = Arc::new(Lines { place: place.clone(), lines: Mutex::default() });
             known.push(Arc::downgrade(&lines));
             lines
         })

@@ -36,6 +36,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Who is asked.
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
     /// Counts all that is wished or nothing, and tells whether a limit was reached and what was used before: for each
     /// wish its limits, in their order.
     pub(crate) fn take(
