@@ -109,7 +109,10 @@ impl Middleware for RateLimiting {
     }
 
     fn explain(&self, _: &Exchange) -> String {
-        let one = |limit: &Limit| format!("{} a {}", limit.most, limit.period.word());
+        let one = |limit: &Limit| {
+            let article = if limit.period == Period::Hour { "an" } else { "a" };
+            format!("{} {article} {}", limit.most, limit.period.word())
+        };
         let all: Vec<String> = self.0.limits.iter().map(one).collect();
         format!("{} by {}", all.join(", "), self.0.by.word())
     }
@@ -171,6 +174,9 @@ impl Inner {
 
     /// Tells the caller what is left; returns after how many seconds there is more.
     fn tell(&self, added: &mut Headers, taken: &Taken, now: Moment, windows: &[Window; PERIODS]) -> u64 {
+        if added.is_empty() {
+            *added = Headers::recycled();
+        }
         let mut digits = itoa::Buffer::new();
         let mut tightest: Option<(u64, Limit)> = None;
         for (limit, used) in self.limits.iter().zip(taken.used) {

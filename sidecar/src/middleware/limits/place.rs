@@ -46,7 +46,12 @@ impl Place {
             text: format!("{kind}:{route}:{service}:{name}").into(),
         });
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|place| place.strong_count() > 0);
+        // Those of plans that are gone, whenever there may be as many as there are others.
+        if known.len() == known.capacity() {
+            known.retain(|place| place.strong_count() > 0);
+            let more = known.len().max(KNOWN_MIN);
+            known.reserve_exact(more);
+        }
         known.push(Arc::downgrade(&place));
         place
     }
@@ -79,6 +84,8 @@ impl Place {
         &self.text
     }
 }
+
+const KNOWN_MIN: usize = 64;
 
 static KNOWN: Mutex<Vec<Weak<Place>>> = Mutex::new(Vec::new());
 

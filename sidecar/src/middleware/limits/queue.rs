@@ -5,7 +5,7 @@
 //! one number to change at once, hence a lock; whoever takes it only compares some numbers.
 
 use super::place::Place;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -60,12 +60,17 @@ pub(crate) struct Ticket {
     pace: Pace,
 }
 
-static KNOWN: Mutex<Vec<Weak<Lines>>> = Mutex::new(Vec::new());
+/// Lines by their places, and from how many on those are looked for that nobody has any more.
+type Known = (BTreeMap<String, Weak<Lines>>, usize);
+
+const KNOWN_MIN: usize = 64;
+
+static KNOWN: Mutex<Known> = Mutex::new((BTreeMap::new(), KNOWN_MIN));
 
 /// Where somebody waits: the place, the identifier, how many.
 pub(super) fn waiting() -> Vec<(Arc<Place>, Box<str>, usize)> {
     let known: Vec<Arc<Lines>> =
-        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).0.values().filter_map(Weak::upgrade).collect();
     let mut all = Vec::new();
     for lines in known {
         let inside = lines.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,13 +89,17 @@ impl Lines {
     /// Those of a place. A middleware that a reload has made finds those of its predecessor.
     pub(crate) fn of(place: &Arc<Place>) -> Arc<Lines> {
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|lines| lines.strong_count() > 0);
-        let same = known.iter().filter_map(Weak::upgrade).find(|lines| lines.place.text() == place.text());
-        same.unwrap_or_else(|| {
-            let lines = Arc::new(Lines { place: place.clone(), lines: Mutex::default() });
-            known.push(Arc::downgrade(&lines));
-            lines
-        })
+        let (known, tidy_at) = &mut *known;
+        if known.len() >= *tidy_at {
+            known.retain(|_, lines| lines.strong_count() > 0);
+            *tidy_at = (2 * known.len()).max(KNOWN_MIN);
+        }
+        if let Some(same) = known.get(place.text()).and_then(Weak::upgrade) {
+            return same;
+        }
+        let lines = Arc::new(Lines { place: place.clone(), lines: Mutex::default() });
+        known.insert(place.text().to_owned(), Arc::downgrade(&lines));
+        lines
     }
 
     /// The line of an identifier; none when there are too many.

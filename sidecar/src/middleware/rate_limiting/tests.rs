@@ -208,7 +208,7 @@ fn row_204_205_what_is_wrong_is_said_in_kongs_words() {
     let old = json!({"minute": 1, "policy": "redis", "redis_host": "r", "redis_port": 1, "sync_rate": 10});
     assert_eq!(wrong(NAME, &old), [""; 0]);
     let explained = plugin(NAME, &json!({"minute": 6, "hour": 10, "limit_by": "ip"})).explain(&exchange("::1"));
-    assert_eq!(explained, "6 a minute, 10 a hour by ip");
+    assert_eq!(explained, "6 a minute, 10 an hour by ip");
 }
 
 #[test]
