@@ -1,7 +1,7 @@
 use super::super::limits::window::NOW;
 use super::super::testing::{ask, plugin, wrong};
 use super::*;
-use crate::exchange::{Consumer, Credential, Direction, Head, Identity, Named, Protocol, Says, Via};
+use crate::exchange::{Consumer, Credential, Direction, Head, Identity, Named, Protocol, Says, Silent, Via};
 use crate::middleware::plugin::{Scope, find};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -242,6 +242,19 @@ fn many_threads_pass_exactly_the_limit() {
     let counter = shown["counters"].as_array().unwrap().iter().find(mine).unwrap().clone();
     assert_eq!(counter["periods"]["day"], json!({"limit": 5_003, "used": 5_003, "reset": 39_600}));
     assert_eq!((&counter["periods"]["hour"]["used"], &counter["identifier"]), (&json!(3), &json!("10.0.0.1")));
+}
+
+#[test]
+fn what_passes_costs_no_allocation() {
+    NOW.set(Some(NOON));
+    let limiter = fresh(&json!({"second": 1_000, "minute": 10_000, "year": 100_000, "limit_by": "ip"}));
+    let mut x = exchange("2001:db8::1");
+    let mut pass = || {
+        assert!(matches!(limiter.on_request(&mut x, &Silent), Verdict::Next));
+        x.added = Headers::default();
+    };
+    (0..3).for_each(|_| pass());
+    assert_eq!(allocation_counter::measure(|| (0..100).for_each(|_| pass())).count_total, 0);
 }
 
 /// What Kong would do if nothing came between reading and counting.
