@@ -6,7 +6,7 @@ use crate::config::near::nearest;
 use crate::config::tree::{Node, Value};
 use crate::middleware::plugin::find;
 
-/// Those of Kong's open edition.
+/// Those of Kong's open edition, and a few more that are here.
 pub(super) const KNOWN: &[&str] = &[
     "acl",
     "acme",
@@ -33,6 +33,7 @@ pub(super) const KNOWN: &[&str] = &[
     "key-auth",
     "ldap-auth",
     "loggly",
+    "mtls-auth",
     "oauth2",
     "opentelemetry",
     "post-function",
@@ -40,10 +41,12 @@ pub(super) const KNOWN: &[&str] = &[
     "prometheus",
     "proxy-cache",
     "rate-limiting",
+    "rate-shaping",
     "redirect",
     "request-size-limiting",
     "request-termination",
     "request-transformer",
+    "request-validator",
     "response-ratelimiting",
     "response-transformer",
     "session",
@@ -76,7 +79,6 @@ const ENTERPRISE: &[&str] = &[
     "key-auth-enc",
     "ldap-auth-advanced",
     "mocking",
-    "mtls-auth",
     "oas-validation",
     "oauth2-introspection",
     "opa",
@@ -85,7 +87,6 @@ const ENTERPRISE: &[&str] = &[
     "rate-limiting-advanced",
     "request-callout",
     "request-transformer-advanced",
-    "request-validator",
     "response-transformer-advanced",
     "route-by-header",
     "route-transformer-advanced",
@@ -112,6 +113,7 @@ pub(super) const NO_CONSUMER: &[&str] = &[
     "jwt",
     "key-auth",
     "ldap-auth",
+    "mtls-auth",
     "oauth2",
     "session",
 ];
