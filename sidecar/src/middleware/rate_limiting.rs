@@ -59,9 +59,21 @@ fn build(setup: &Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>> {
     if fields.number("sync_rate", -1.0, f64::MAX).is_some_and(|rate| rate != -1.0 && rate < 0.02) {
         fields.wrong("sync_rate", "value should be -1 or at least 0.02", "leave it out: counters are always exact");
     }
+    let sliding = fields.one_of("window_type", &["fixed", "sliding"], "fixed") == "sliding";
+    if let Some(limit) = limits.iter().find(|limit| sliding && limit.most > limits::SLIDING_MAX) {
+        let most = limits::SLIDING_MAX;
+        fields.wrong(
+            limit.period.word(),
+            format!("value should be at most {most} in a window that slides"),
+            "lower it",
+        );
+    }
     let shared = limits::policy(&mut fields);
     fields.finish()?;
-    let place = Place::new(limits::RATE_LIMITING, &setup.scope, "", &by, &limits);
+    let place = match sliding {
+        true => Place::sliding(limits::RATE_LIMITING, &setup.scope, &by, &limits),
+        false => Place::new(limits::RATE_LIMITING, &setup.scope, "", &by, &limits),
+    };
     let message = message.into();
     Ok(Arc::new(RateLimiting(Arc::new(Inner { place, limits: limits.into(), by, hide, status, message, shared }))))
 }

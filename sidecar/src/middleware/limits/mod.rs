@@ -11,7 +11,7 @@ mod table;
 mod who;
 pub(crate) mod window;
 
-pub(crate) use cell::COUNT_MAX;
+pub(crate) use cell::{COUNT_MAX, SLIDING_MAX};
 pub(crate) use entry::{Entry, Limit, Taken};
 pub(crate) use place::{Place, RATE_LIMITING, RATE_SHAPING, RESPONSE_RATELIMITING};
 pub(crate) use shared::{Shared, Wish, policy, remember, windows, without};

@@ -27,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) name: Box<str>,
     /// Now; counters outlive a change of them.
     pub(crate) limits: Box<[Limit]>,
+    /// Whether the window before counts, as far as it is not past.
+    pub(crate) sliding: bool,
     /// Whether identifiers are values of a header, which nobody is shown: they may be secrets.
     pub(super) secret: bool,
     text: Box<str>,
@@ -35,15 +37,27 @@ pub(crate) struct Place {
 impl Place {
     /// The place of a middleware's counters. People who ask find its limits by it.
     pub(crate) fn new(kind: &'static str, scope: &Scope<'_>, name: &str, by: &By, limits: &[Limit]) -> Arc<Place> {
+        Place::of(kind, scope, name, by, limits, false)
+    }
+
+    /// The same for windows that slide.
+    pub(crate) fn sliding(kind: &'static str, scope: &Scope<'_>, by: &By, limits: &[Limit]) -> Arc<Place> {
+        Place::of(kind, scope, "", by, limits, true)
+    }
+
+    fn of(kind: &'static str, scope: &Scope<'_>, name: &str, by: &By, limits: &[Limit], sliding: bool) -> Arc<Place> {
         let (route, service) = (scope.route.unwrap_or(NOBODY), scope.service.unwrap_or(NOBODY));
+        // The counters of the two kinds of windows are not each other's.
+        let slides = if sliding { ":sliding" } else { "" };
         let place = Arc::new(Place {
             kind,
             route: route.into(),
             service: service.into(),
             name: name.into(),
             limits: limits.into(),
+            sliding,
             secret: matches!(by, By::Header(_)),
-            text: format!("{kind}:{route}:{service}:{name}").into(),
+            text: format!("{kind}:{route}:{service}:{name}{slides}").into(),
         });
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         // Those of plans that are gone, whenever there may be as many as there are others.

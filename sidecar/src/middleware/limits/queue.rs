@@ -26,7 +26,14 @@ pub(crate) struct Pace {
 /// The lines of one middleware.
 pub(crate) struct Lines {
     place: Arc<Place>,
-    lines: Mutex<(HashMap<Box<str>, Arc<Line>>, Option<Instant>)>,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    lines: HashMap<Box<str>, Arc<Line>>,
+    /// When lines that are over were looked for the last time.
+    tidied: Option<Instant>,
 }
 
 /// The line of one identifier.
@@ -73,8 +80,8 @@ pub(super) fn waiting() -> Vec<(Arc<Place>, Box<str>, usize)> {
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).0.values().filter_map(Weak::upgrade).collect();
     let mut all = Vec::new();
     for lines in known {
-        let inside = lines.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = inside.0.iter().map(|(who, line)| (who, line.lock().waiting.len())).filter(|(_, n)| *n > 0);
+        let inside = lines.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = inside.lines.iter().map(|(who, line)| (who, line.lock().waiting.len())).filter(|(_, n)| *n > 0);
         all.extend(waiting.map(|(who, n)| (lines.place.clone(), who.clone(), n)));
     }
     all
@@ -97,15 +104,15 @@ impl Lines {
         if let Some(same) = known.get(place.text()).and_then(Weak::upgrade) {
             return same;
         }
-        let lines = Arc::new(Lines { place: place.clone(), lines: Mutex::default() });
+        let lines = Arc::new(Lines { place: place.clone(), inside: Mutex::default() });
         known.insert(place.text().to_owned(), Arc::downgrade(&lines));
         lines
     }
 
     /// The line of an identifier; none when there are too many.
     pub(crate) fn line(&self, who: &str) -> Option<Arc<Line>> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, tidied) = &mut *lines;
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inside { lines: known, tidied } = &mut *inside;
         if let Some(line) = known.get(who) {
             return Some(line.clone());
         }
@@ -288,6 +295,6 @@ mod tests {
         line.come(Instant::now(), Pace { step: MS * 60_000, ahead: MS }, 1, MS);
         // The others are over and make room.
         assert!(second.line("one more").is_some());
-        assert_eq!(second.lines.lock().unwrap().0.len(), 2);
+        assert_eq!(second.inside.lock().unwrap().lines.len(), 2);
     }
 }

@@ -89,6 +89,7 @@ fn of(place: &Place, who: &str) -> Map<String, Json> {
     shown.insert("route".to_owned(), json!(bound(&place.route)));
     shown.insert("service".to_owned(), json!(bound(&place.service)));
     shown.insert("name".to_owned(), json!(name));
+    shown.insert("window".to_owned(), json!(if place.sliding { "sliding" } else { "fixed" }));
     shown.insert("identifier".to_owned(), json!(shown_who(who, place)));
     shown
 }

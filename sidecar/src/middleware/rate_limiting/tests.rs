@@ -245,6 +245,25 @@ fn many_threads_pass_exactly_the_limit() {
 }
 
 #[test]
+fn a_window_that_slides_lets_no_second_limit_through_at_the_turn() {
+    NOW.set(Some(NOON + 59));
+    let fixed = fresh(&json!({"minute": 60, "limit_by": "ip"}));
+    let sliding = fresh(&json!({"minute": 60, "limit_by": "ip", "window_type": "sliding"}));
+    let mut x = exchange("10.0.0.1");
+    let mut many = |limiter: &dyn Middleware| (0..100).filter(|_| passes(limiter, &mut x)).count();
+    assert_eq!((many(&*fixed), many(&*sliding)), (60, 60));
+    NOW.set(Some(NOON + 60));
+    assert_eq!((many(&*fixed), many(&*sliding)), (60, 0));
+    // With each second, one of the minute before is over.
+    NOW.set(Some(NOON + 75));
+    assert_eq!(many(&*sliding), 15);
+    NOW.set(Some(NOON + 240));
+    assert_eq!(many(&*sliding), 60);
+    let too_many = json!({"day": 5_000_000, "window_type": "sliding"});
+    assert_eq!(wrong(NAME, &too_many), ["day: value should be at most 4194302 in a window that slides"]);
+}
+
+#[test]
 fn what_passes_costs_no_allocation() {
     NOW.set(Some(NOON));
     let limiter = fresh(&json!({"second": 1_000, "minute": 10_000, "year": 100_000, "limit_by": "ip"}));
@@ -285,7 +304,7 @@ proptest! {
         for (who, after) in steps {
             now += after / 10;
             NOW.set(Some(now));
-            let expected = naive(&limits, &mut counts, who, Moment { second: now });
+            let expected = naive(&limits, &mut counts, who, Moment { second: now, milli: 0 });
             let mut x = exchange(&format!("10.0.0.{who}"));
             prop_assert_eq!(passes(&*limiter, &mut x), expected);
         }
