@@ -23,11 +23,13 @@ pub mod plugin;
 mod proxy_cache;
 mod query;
 mod rate_limiting;
+mod rate_shaping;
 mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod request_transformer;
 mod request_validator;
+mod response_ratelimiting;
 mod response_transformer;
 mod schema;
 mod template;
@@ -153,11 +155,13 @@ pub const PLUGINS: &[Plugin] = &[
     mtls_auth::PLUGIN,
     proxy_cache::PLUGIN,
     rate_limiting::PLUGIN,
+    rate_shaping::PLUGIN,
     redirect::PLUGIN,
     request_size_limiting::PLUGIN,
     request_termination::PLUGIN,
     request_transformer::PLUGIN,
     request_validator::PLUGIN,
+    response_ratelimiting::PLUGIN,
     response_transformer::PLUGIN,
 ];
 
