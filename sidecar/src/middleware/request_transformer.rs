@@ -110,7 +110,7 @@ fn path(fields: &mut Fields<'_>) -> Option<Uri> {
         Ok(Some(template)) => Uri::Template(template),
         Ok(None) => Uri::Fixed(value.as_str().into()),
         Err(why) => {
-            fields.wrong("uri", why, "no Lua runs here; see the page about transformers");
+            fields.wrong("uri", why, "no Lua runs here; docs/kong-transform.md has what may stand in $(…)");
             return None;
         }
     };

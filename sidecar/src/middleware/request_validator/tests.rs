@@ -146,6 +146,9 @@ fn media_types() {
     assert_eq!(asked(&*usual, "/", &[], "{}"), said(MEDIA));
 }
 
+/// A parameter; targets that are right, and such that are wrong.
+type Row = (Arc<dyn Middleware>, &'static [&'static str], &'static [&'static str]);
+
 #[test]
 fn parameters() {
     let parameter = |place: &str, style: &str, explode: bool, schema: Json| {
@@ -158,8 +161,7 @@ fn parameters() {
     let number = || json!({"type": "integer", "maximum": 10});
     let list = || json!({"type": "array", "items": {"type": "integer"}, "minItems": 2});
     let object = || json!({"type": "object", "properties": {"R": {"type": "integer"}, "s": {"type": "string"}}, "required": ["R", "s"], "additionalProperties": false});
-    // What is right, and what is wrong.
-    let rows: Vec<(Arc<dyn Middleware>, &[&str], &[&str])> = vec![
+    let rows: Vec<Row> = vec![
         (parameter("path", "simple", false, number()), &["/of/10", "/of/-1"], &["/of/11", "/of/abc", "/of/1.5", "/"]),
         (parameter("path", "simple", false, list()), &["/of/3,4"], &["/of/3", "/of/3,a"]),
         (parameter("path", "simple", false, object()), &["/of/R,1,s,x"], &["/of/R,a,s,x", "/of/R,1"]),
