@@ -319,6 +319,18 @@ impl Middleware for RequestTransformer {
             }
         }
     }
+
+    fn explain(&self, _: &Exchange) -> String {
+        let parts = [
+            ("path", self.uri.is_some()),
+            ("method", self.method.is_some()),
+            ("headers", !self.headers.is_empty()),
+            ("body", !self.body.is_empty()),
+            ("query", !self.query.is_empty()),
+        ];
+        let changed: Vec<&str> = parts.iter().filter(|(_, changes)| *changes).map(|(part, _)| *part).collect();
+        if changed.is_empty() { String::new() } else { format!("may change {}", changed.join(", ")) }
+    }
 }
 
 #[cfg(test)]

@@ -252,7 +252,7 @@ fn mistakes_are_told_when_the_file_is_loaded() {
         (json!({"body_schema": "[{\"a\":{\"type\":\"string\",\"len\":1}}]"}), "body_schema: a: len: unknown field"),
         (
             json!({"version": "draft4", "body_schema": "{\"type\":\"text\"}"}),
-            "body_schema: \"text\" is not valid under any of the schemas listed in the 'anyOf' keyword",
+            "body_schema: /type: \"text\" is not valid under any of the schemas listed in the 'anyOf' keyword",
         ),
         (
             json!({"version": "draft5", "body_schema": "[]"}),
@@ -265,7 +265,7 @@ fn mistakes_are_told_when_the_file_is_loaded() {
             parameter(json!({"style": "simple", "explode": false, "schema": "{}"})),
             "parameter_schema[0].style: simple is not for query",
         ),
-        (shaped(json!("{\"minimum\":\"a\"}")), "parameter_schema[0].schema: \"a\" is not of type \"number\""),
+        (shaped(json!("{\"minimum\":\"a\"}")), "parameter_schema[0].schema: /minimum: \"a\" is not of type \"number\""),
         (
             json!({"parameter_schema": [], "allowed_content_types": ["json"]}),
             "allowed_content_types[0]: invalid value: json",
