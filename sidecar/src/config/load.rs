@@ -244,8 +244,8 @@ fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Lo
         let given = kong.map(|(_, file)| file);
         let gateway = gateway::read(&mut root, inline, given, of.path.as_deref(), env, &mut problems);
         fill::fill(&mut root, &hostname, &mut problems);
-        cross::cross(&root, &mut problems);
-        plan = Some((Plan { gateway, ..read::read(&root, of.path) }, root));
+        cross::cross(&root, gateway.as_ref(), &mut problems);
+        plan = Some((read::read(&root, of.path, gateway), root));
     }
     let failed = problems.failed();
     let (list, sources) = problems.into_list();
