@@ -94,11 +94,13 @@ fn a_service_is_shown_our_certificate_and_believed_by_its_authority() {
     }
     let nobody = answer("/nobody");
     assert!(nobody.status() == 400 && nobody.text().contains("No required SSL certificate"), "{nobody:?}");
-    for (path, service) in [("/system", "system"), ("/foreign", "foreign")] {
-        assert!(answer(path).status() >= 500, "{path}");
-        until("the record says why", || {
-            let lines = fourmi.stdout();
-            lines.lines().any(|l| l.contains(&format!("\"{service}\"")) && l.contains("not known here"))
+    for (service, why) in
+        [("system", "an authority that is not known here"), ("foreign", "not signed by the authority")]
+    {
+        assert!(answer(&format!("/{service}")).status() >= 500, "{service}");
+        until("the log says why", || {
+            let lines = fourmi.stderr();
+            lines.lines().any(|l| l.contains(&format!("\"{service}\"")) && l.contains(why))
         });
     }
     let file = format!("gateway:certificates/{OWN}");
@@ -198,8 +200,8 @@ fn callers_are_shown_what_their_name_asks_for_and_routed_by_it() {
         ("https", port, "foo.bar.sni.test", "/", "200"),
         ("https", port, "foo.sni.test.bar", "/", "404"),
         ("https", beside, "foo.sni.test", "/any", "200"),
-        ("http", plain, "foo.bar.sni.test", "/", "404"),
-        // Without a session its name is not asked for.
+        // Without a session its name is not asked for; the first route wants one.
+        ("http", plain, "foo.bar.sni.test", "/", "426"),
         ("http", plain, "b.test", "/both", "200"),
         ("https", port, "b.test", "/both", "404"),
         ("https", port, "a.test", "/both", "200"),
@@ -219,8 +221,7 @@ impl Kept {
     fn open(port: u16, sni: &str) -> Kept {
         let mut command = Command::new(program("openssl"));
         command.args(["s_client", "-quiet", "-connect", &format!("127.0.0.1:{port}"), "-servername", sni]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
         Kept { child, answers }
     }
@@ -266,10 +267,8 @@ fn a_reload_under_load_swaps_one_and_drops_nobody() {
         kong(&at, json!({"certificates": certificates, "services": [service]}));
     };
     write(&first);
-    let fourmi = setup
-        .more("gateway: kong.json")
-        .more(&format!("inbound: [{{listen: \"https://127.0.0.1:{port}\"}}]"))
-        .start();
+    let fourmi =
+        setup.more("gateway: kong.json").more(&format!("inbound: [{{listen: \"https://127.0.0.1:{port}\"}}]")).start();
     let mut kept = Kept::open(port, "shop.test");
     assert_eq!(kept.ask(), "HTTP/1.1 200 OK");
 
