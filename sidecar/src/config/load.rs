@@ -255,8 +255,8 @@ fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Lo
         let given = kong.map(|(_, file)| file);
         let gateway = gateway::read(&mut root, inline, given, of.path.as_deref(), env, &mut problems);
         fill::fill(&mut root, &hostname, &mut problems);
-        cross::cross(&root, &mut problems);
-        let mut read = Plan { gateway, ..read::read(&root, of.path) };
+        cross::cross(&root, gateway.as_ref(), &mut problems);
+        let mut read = read::read(&root, of.path, gateway);
         gateway::outbound(&root, &mut read.outbound, env, &mut problems);
         plan = Some((read, root));
     }

@@ -81,6 +81,15 @@ fn window(line: &str, at: usize) -> (String, usize) {
     }
 }
 
+/// The same without the characters of a private key, should there be one.
+fn without_keys(mut shown: String) -> String {
+    const MARK: &str = "PRIVATE KEY";
+    if shown.contains(MARK) {
+        shown = shown.chars().map(|c| if c.is_ascii_alphanumeric() { '*' } else { c }).collect();
+    }
+    shown
+}
+
 impl Sources {
     pub(crate) fn new() -> Self {
         Sources(vec![Source { name: "built-in".into(), text: "".into(), origin: Origin::Default }])
@@ -133,7 +142,7 @@ impl Sources {
             line: before.matches('\n').count() + 1,
             column: text.get(line_start..start)?.chars().count() + 1,
             width,
-            text: shown,
+            text: without_keys(shown),
             skipped,
         })
     }

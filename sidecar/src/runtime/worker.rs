@@ -402,7 +402,7 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
     if first.is_empty() {
         return;
     }
-    let (mut identity, mut sni) = (None, None);
+    let (mut identity, mut names, mut sni) = (None, None, None);
     if let Some(acceptor) = &gate.acceptor {
         // Large, and once a connection.
         let encrypted = Box::pin(handshake::encrypt(&worker, acceptor, socket, first, peer, (&life, by))).await;
@@ -411,7 +411,7 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         sni = socket.server_name();
         if let Some(proved) = socket.peer() {
             trusted = true;
-            identity = proved.identity;
+            (identity, names) = (proved.identity, Some(proved.names));
         }
     }
     let limits = road.limits.clone();
@@ -424,6 +424,7 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         secure: gate.acceptor.is_some(),
         sni,
         identity,
+        names,
         life: life.clone(),
         _present: Box::new(present),
     });

@@ -5,6 +5,7 @@
 //! and `build` makes plain values. Each goes on after a mistake, so that all of them are told at once.
 
 mod build;
+mod certificates;
 mod check;
 mod compile;
 mod gather;
