@@ -43,6 +43,7 @@ pub(super) fn answer(mut told: Told, sent: Sent) -> Answer {
     let complete = bodiless || body.is_end_stream();
     told.ending =
         Ending { body: Some(Out::Received(body)), in_flight: Some(in_flight), deadline, stalled: None, complete };
+    told.answered(&headers);
     Answer { status, headers, body: told.into_body() }
 }
 

@@ -36,8 +36,9 @@ pub(super) fn refuse(mut told: Told, fault: Fault, body: Body) -> Answer {
     if two && !body.is_empty() {
         tokio::task::spawn_local(until(Instant::now() + LINGER, drain(body)));
     }
-    answer.body = told.with_body(answer.body);
     date::add(&mut answer.headers, SystemTime::now());
+    told.answered(&answer.headers);
+    answer.body = told.with_body(answer.body);
     answer
 }
 

@@ -51,6 +51,8 @@ pub struct Blueprint {
     pub logs: bool,
     /// What records show of requests.
     pub show: Show,
+    /// Whether a sink tells all of a command.
+    pub whole: bool,
     /// Which of the traces that begin here are recorded.
     pub sampling: Sampling,
 }
@@ -67,6 +69,7 @@ pub struct Road {
     pub(super) chain: Chain,
     pub(super) sampler: Sampler,
     pub(super) outbound: bool,
+    pub(super) whole: bool,
     pub(super) none: Arc<str>,
     worker: Option<Way>,
     services: HashMap<Arc<str>, Way>,
@@ -105,6 +108,7 @@ impl Road {
             }),
             sampler: blueprint.sampling.sampler(),
             outbound: blueprint.outbound,
+            whole: blueprint.whole,
             none: "".into(),
             worker,
             services,

@@ -5,7 +5,7 @@ use super::handling::Handling;
 use super::lane::{Door, Lane};
 use super::road::Road;
 use crate::command;
-use crate::exchange::{Body, Direction, Early, Exchange, Fault, FaultKind, Head, Outcome, Protocol, Source};
+use crate::exchange::{Body, Direction, Early, Exchange, Fault, FaultKind, Head, Headers, Outcome, Protocol, Source, Whole};
 use crate::route::Way;
 use crate::upstream::balance::NewCookie;
 use std::cell::{Cell, RefCell};
@@ -103,6 +103,10 @@ impl Told {
         {
             ex.client = Some(crate::codec::forwarded::behind(&ex.request.headers, peer, &road.trusted));
         }
+        if road.whole {
+            let port = door.local.map_or(0, |l| l.port());
+            ex.whole = Some(Whole::begin(&ex.request, door.secure, port));
+        }
         Told(place)
     }
 
@@ -132,6 +136,13 @@ impl Course {
         told.ex.service = self.ex.service.clone();
         told.ex.route = self.ex.route.clone();
         told
+    }
+
+    /// The answer's head is made.
+    pub(super) fn answered(&mut self, headers: &Headers) {
+        if let Some(whole) = &mut self.ex.whole {
+            whole.answered(headers);
+        }
     }
 
     /// It is in the worker's hands: what the worker sends meanwhile may be its doing.

@@ -1,7 +1,7 @@
 //! The sinks of one configuration, and the one place where an entry becomes each sink's own record.
 
 use super::drain::{Inbox, Outlet};
-use super::entry::{Entry, What};
+use super::entry::{Entry, Wants, What};
 use super::fields::Who;
 use super::filter::Filter;
 use super::ring::{self, Writer};
@@ -73,6 +73,8 @@ pub(crate) struct Generation {
     pub(crate) who: Option<Who>,
     /// To whom.
     pub(crate) branches: Vec<Arc<Branch>>,
+    /// How much of a command they want.
+    pub(crate) wants: Wants,
 }
 
 impl Generation {

@@ -4,12 +4,13 @@ use super::counts::Totals;
 use super::drain::{Inbox, Outlet};
 use super::event::Event;
 use super::fields::Who;
+use super::kong::Series;
 use super::filter::Filter;
 use super::generation::{Branch, Generation, tell_all};
 use super::logs::{LogSettings, Sending};
 use super::metric::{Labels, Registry, Sampling, WorkerSeries};
 use super::otlp::{self, Border, OtlpMetrics, Sums};
-use super::ring::{self, RING_BYTES, Writer};
+use super::ring::{self, Writer};
 use super::scope::Scopes;
 use super::statsd::{Handover, Statsd, Told};
 use super::teller::{Teller, Voice};
@@ -162,7 +163,7 @@ impl Hub {
     fn teller(&self, generation: &Arc<Generation>, labels: &Labels, statsd: &Arc<[Sampling]>) -> Teller {
         let registry = &self.0.registry;
         let voice = (!generation.branches.is_empty()).then(|| Voice {
-            ring: self.0.intake.connect(RING_BYTES, generation),
+            ring: self.0.intake.connect(ring::bytes(generation.wants), generation),
             outlet: self.0.intake.clone(),
             generation: generation.clone(),
             watch: self.0.watch.clone(),
@@ -179,7 +180,7 @@ impl Hub {
                 running.outlet.poke();
             }
             state.logs.extend(kept.or_else(|| {
-                let (branch, mut running) = log_sink(settings)?;
+                let (branch, mut running) = log_sink(settings, self.0.registry.kong())?;
                 if let Some(runtime) = &state.runtime {
                     running.start(runtime);
                 }
@@ -187,7 +188,8 @@ impl Hub {
             }));
         }
         let branches = state.logs.iter().map(|(_, branch, _)| branch.clone()).collect();
-        state.generation = Arc::new(Generation { who: Some(Who::new(identity)), branches });
+        let wants = state.logs.iter().map(|(settings, ..)| settings.wants()).max().unwrap_or_default();
+        state.generation = Arc::new(Generation { who: Some(Who::new(identity)), branches, wants });
         for (_, _, running) in old {
             leave(state, running);
         }
@@ -443,8 +445,8 @@ fn leave(state: &mut State, running: Running) {
 }
 
 /// None only for settings that the configuration's check would not have let through.
-fn log_sink(settings: &LogSettings) -> Option<(Arc<Branch>, Running)> {
-    let (common, sink) = (settings.common().ok()?, settings.build().ok()?);
+fn log_sink(settings: &LogSettings, kong: &Arc<Series>) -> Option<(Arc<Branch>, Running)> {
+    let (common, sink) = (settings.common().ok()?, settings.build(kong).ok()?);
     let outlet = Outlet::new(settings.name(), sink.target);
     let branch = Arc::new(Branch::new(outlet.clone(), Filter::new(&common), sink.encode, common.buffer));
     let (send, at) = (sink.send, outlet.clone());

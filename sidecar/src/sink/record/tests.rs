@@ -54,6 +54,7 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
         outcome: Some(Outcome::Success),
         fault: None,
         shown: Vec::new(),
+        whole: None,
         bytes_in: 10,
         bytes_out: 20,
         upstream: Some("127.0.0.1:8080".into()),
