@@ -97,6 +97,12 @@ fn legal(value: &[u8]) -> bool {
     value.iter().fold(true, |legal, &b| legal & (((b >= b' ') & (b != 0x7f)) | (b == b'\t')))
 }
 
+/// Whether a text is a name in lower case (RFC 9110, 5.1).
+fn is_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(fits)
+}
+
 impl Headers {
     /// None yet, with the room of lines that were dropped on this thread.
     pub(crate) fn recycled() -> Self {
@@ -320,6 +326,40 @@ impl Headers {
             self.push(name, value.as_ref());
         }
         legal
+    }
+
+    /// Adds a line under a name that is only known at run time, in lower case. One that is no legal line is not added;
+    /// returns whether it was.
+    pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) -> bool {
+        let value = value.as_ref();
+        if !legal(value) || !is_name(name) {
+            return false;
+        }
+        let lower = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        let Some(line) = self.write(name, value) else { return false };
+        self.names.push_str(name);
+        self.lines.push(Line { lower, ..line });
+        self.present |= bit(name);
+        true
+    }
+
+    /// Replaces every line of a name that is only known at run time, in lower case, by one at the end.
+    pub fn replace(&mut self, name: &str, value: impl AsRef<[u8]>) -> bool {
+        if !legal(value.as_ref()) || !is_name(name) {
+            return false;
+        }
+        self.remove(name);
+        self.add(name, value)
+    }
+
+    /// Adds every line of others.
+    pub fn extend(&mut self, others: &Headers) {
+        for line in &others.lines {
+            match line.known {
+                Some(name) => self.append(name, others.value_of(line)),
+                None => self.add(others.name_of(line), others.value_of(line)),
+            };
+        }
     }
 
     /// Removes every line of a name (lower case); returns whether there was one.

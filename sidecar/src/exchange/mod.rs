@@ -6,22 +6,26 @@
 mod attempt;
 mod body;
 mod bounds;
+mod caller;
 pub mod deadline;
 mod early;
 mod fault;
 mod head;
 mod headers;
+mod reply;
 mod tell;
 mod whole;
 
 pub use attempt::{ATTEMPTS_MAX, Attempt};
 pub use body::{Body, BodyError, Source, Stage, Staged};
 pub use bounds::{Limits, Timeouts};
+pub use caller::{Caller, Consumer, Credential, Named, Via};
 pub use early::{Early, Informed};
 pub use fault::{Fault, FaultKind, Retry, Side};
 pub use head::{Answer, Head};
 pub use headers::Headers;
 pub(crate) use headers::{BYTES_MAX, NAME_MAX};
+pub use reply::{AnswerHead, Reply, Says, Seen};
 pub use tell::{ConnectionSide, Counted, Silent, Tell};
 pub use whole::Whole;
 
@@ -276,6 +280,21 @@ pub struct Exchange {
     pub route: Arc<str>,
     /// Name of the consumer, when access found one.
     pub consumer: Option<Arc<str>>,
+    /// Who calls, when access found out.
+    pub caller: Caller,
+    /// What the gateway chose, if there is one.
+    pub via: Option<Arc<Via>>,
+    /// What the groups of the route's expression matched: the whole first; the name of each that has one. Only when
+    /// somebody wants to know.
+    pub captures: Vec<(Option<Arc<str>>, String)>,
+    /// The request's body, as far as middlewares have seen it.
+    pub seen: Seen,
+    /// The path that the instance is asked for, when a middleware wants another than the route's.
+    pub path_instead: Option<String>,
+    /// The host that the instance is asked for, when a middleware wants another than the route's.
+    pub host_instead: Option<String>,
+    /// Lines that middlewares add to the answer, whoever gives it.
+    pub added: Headers,
     /// Which command this is.
     pub command: Command,
     /// W3C trace context.
@@ -335,6 +354,13 @@ impl Exchange {
             service: identity.service.clone(),
             route: unnamed.clone(),
             consumer: None,
+            caller: Caller::default(),
+            via: None,
+            captures: Vec::new(),
+            seen: Seen::Not,
+            path_instead: None,
+            host_instead: None,
+            added: Headers::default(),
             command: Command { name: unnamed.clone(), ..Command::default() },
             trace: Trace::default(),
             b3: B3::default(),

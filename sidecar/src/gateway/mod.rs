@@ -4,9 +4,13 @@
 //! which it is compared. The file itself is read by `config`, which knows the places of its text.
 
 pub mod entity;
+pub mod fields;
 pub mod id;
 pub mod path;
+pub mod people;
 mod rules;
+mod wrong;
 
 pub use entity::Entities;
 pub use id::Id;
+pub use wrong::Wrong;

@@ -20,7 +20,7 @@ impl Middleware for Logger {
 
     fn hooks(&self) -> Hooks {
         // Only now the request's header lines are still as they came.
-        Hooks { request: !self.show.is_nothing(), done: true }
+        Hooks { request: !self.show.is_nothing(), done: true, ..Hooks::default() }
     }
 
     fn on_request(&self, exchange: &mut Exchange, _: &dyn Tell) -> Verdict {

@@ -1,23 +1,55 @@
-//! What happens to a command on its road. One file each; [`ALL`] is the one list.
+//! What happens to a command on its road. One file each; [`ALL`] is the one list of those that every command passes,
+//! [`PLUGINS`] that of those that a gateway's file names.
 
 mod body_limit;
+pub mod line;
 mod logger;
 mod metrics;
+pub mod plugin;
+mod request_termination;
+#[cfg(test)]
+pub(crate) mod testing;
 
-use crate::exchange::{Exchange, Fault, Limits, Tell};
+use crate::exchange::{AnswerHead, Exchange, Fault, Limits, Reply, Tell};
 use crate::sink::Show;
+use bytes::Bytes;
+use plugin::Plugin;
+use std::pin::Pin;
 
 /// What a middleware wants of the request.
-#[derive(Debug)]
 pub enum Verdict {
     /// Go on.
     Next,
     /// Answer with this fault instead.
     Refuse(Fault),
+    /// Answer this instead.
+    Reply(Box<Reply>),
+    /// Read the body, up to so many bytes, and ask again: [`Exchange::seen`] then tells it.
+    Body(usize),
+    /// Something has to be asked outside first.
+    Wait(Waiting<Exchange, Verdict>),
 }
 
-/// One behaviour on the road. Synchronous; a hook that is not named in [`Middleware::hooks`] is never called and
-/// costs nothing.
+/// What a middleware wants of the answer.
+pub enum After {
+    /// Go on.
+    Next,
+    /// Answer this instead.
+    Reply(Box<Reply>),
+    /// Read the body, up to so many bytes, and hand it to [`Middleware::on_answer_body`]. A longer one passes by.
+    Body(usize),
+    /// Something has to be asked outside first.
+    Wait(Waiting<Exchange, After>),
+}
+
+/// A question to the outside, and what its answer means for the exchange.
+pub type Waiting<X, V> = Pin<Box<dyn Future<Output = Resume<X, V>>>>;
+
+/// Goes on with an exchange after a question was answered.
+pub type Resume<X, V> = Box<dyn FnOnce(&mut X) -> V>;
+
+/// One behaviour on the road. Synchronous, unless it has to ask outside; a hook that is not named in
+/// [`Middleware::hooks`] is never called and costs nothing.
 pub trait Middleware: Send + Sync {
     /// Its name, as documents and explanations show it.
     fn name(&self) -> &'static str;
@@ -28,9 +60,25 @@ pub trait Middleware: Send + Sync {
         let _ = (exchange, tell);
         Verdict::Next
     }
+    /// The head of the answer is there, whoever gave it: an instance, a middleware, or Fourmi itself.
+    fn on_answer(&self, exchange: &mut Exchange, answer: &mut AnswerHead) -> After {
+        let _ = (exchange, answer);
+        After::Next
+    }
+    /// The whole body of an answer, for which [`After::Body`] has asked; returns the one to send. Its length is
+    /// announced anew.
+    fn on_answer_body(&self, exchange: &mut Exchange, answer: &mut AnswerHead, body: Bytes) -> Bytes {
+        let _ = (exchange, answer);
+        body
+    }
     /// After the last byte, or when the exchange was given up.
     fn on_done(&self, exchange: &Exchange, tell: &dyn Tell) {
         let _ = (exchange, tell);
+    }
+    /// What it would do with a command, for people who ask beforehand; empty when there is nothing to say.
+    fn explain(&self, exchange: &Exchange) -> String {
+        let _ = exchange;
+        String::new()
     }
 }
 
@@ -39,6 +87,8 @@ pub trait Middleware: Send + Sync {
 pub struct Hooks {
     /// [`Middleware::on_request`].
     pub request: bool,
+    /// [`Middleware::on_answer`].
+    pub answer: bool,
     /// [`Middleware::on_done`].
     pub done: bool,
 }
@@ -60,7 +110,10 @@ pub struct Settings {
 /// Every middleware, in the order in which requests pass them.
 const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
-/// The middlewares of a route, sorted by hook at load time.
+/// Every middleware that a gateway's file may name. A new one is a new file and a new line here.
+pub const PLUGINS: &[Plugin] = &[request_termination::PLUGIN];
+
+/// The middlewares of every command, sorted by hook at load time.
 pub struct Chain {
     all: Vec<Box<dyn Middleware>>,
     request: Vec<usize>,

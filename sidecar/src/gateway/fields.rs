@@ -1,0 +1,228 @@
+//! Reads a plugin's configuration field by field: types and ranges are held against what is expected, all mistakes are
+//! told at once in Kong's words, and what nobody asked for is unknown.
+
+use super::Wrong;
+use serde_json::{Map, Value as Json};
+
+/// Names that are compared to find the one that was meant.
+const NEAR_MAX: usize = 3;
+
+/// One record of a configuration, while it is read.
+pub struct Fields<'a> {
+    map: Option<&'a Map<String, Json>>,
+    /// `redis.`; empty for the configuration itself.
+    at: String,
+    known: Vec<&'static str>,
+    wrong: Vec<Wrong>,
+}
+
+impl<'a> Fields<'a> {
+    /// A configuration. Nothing is the same as an empty one.
+    pub fn new(config: &'a Json) -> Fields<'a> {
+        let mut fields = Fields { map: config.as_object(), at: String::new(), known: Vec::new(), wrong: Vec::new() };
+        if fields.map.is_none() && !config.is_null() {
+            fields.wrong.push(Wrong::entity("expected a record", "write the plugin's fields"));
+        }
+        fields
+    }
+
+    /// The value of a field as it is, which is known from now on; null is the same as none.
+    pub fn raw(&mut self, key: &'static str) -> Option<&'a Json> {
+        self.known.push(key);
+        self.map?.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether the field is there, and not null.
+    pub fn has(&self, key: &str) -> bool {
+        self.map.and_then(|map| map.get(key)).is_some_and(|value| !value.is_null())
+    }
+
+    /// Something is wrong with a field.
+    pub fn wrong(&mut self, key: &str, message: impl Into<String>, fix: impl Into<String>) {
+        self.wrong.push(Wrong::new(format!("{}{key}", self.at), message, fix));
+    }
+
+    /// Something is wrong with several fields together.
+    pub fn entity(&mut self, message: impl Into<String>, fix: impl Into<String>) {
+        self.wrong.push(Wrong::entity(message, fix));
+    }
+
+    fn read<T>(&mut self, key: &'static str, kind: &str, of: impl FnOnce(&'a Json) -> Option<T>) -> Option<T> {
+        let value = self.raw(key)?;
+        let read = of(value);
+        if read.is_none() {
+            self.wrong(key, format!("expected {kind}"), format!("write {kind}"));
+        }
+        read
+    }
+
+    /// A boolean.
+    pub fn flag(&mut self, key: &'static str, usual: bool) -> bool {
+        self.read(key, "a boolean", Json::as_bool).unwrap_or(usual)
+    }
+
+    /// A text that is not empty.
+    pub fn text(&mut self, key: &'static str) -> Option<String> {
+        let text = self.read(key, "a string", Json::as_str)?;
+        if text.is_empty() {
+            self.wrong(key, "length must be at least 1", "write something, or leave the field out");
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// A text that has to be there.
+    pub fn required(&mut self, key: &'static str) -> String {
+        if !self.has(key) {
+            self.known.push(key);
+            self.wrong(key, "required field missing", "add it");
+        }
+        self.text(key).unwrap_or_default()
+    }
+
+    /// One of these words; the first holds when nothing is said, unless `usual` does.
+    pub fn one_of(&mut self, key: &'static str, words: &[&'static str], usual: &'static str) -> &'static str {
+        let Some(text) = self.read(key, "a string", Json::as_str) else { return usual };
+        match words.iter().find(|word| **word == text) {
+            Some(word) => word,
+            None => {
+                let all = words.join(", ");
+                self.wrong(key, format!("expected one of: {all}"), format!("write {}", words.join(" or ")));
+                usual
+            }
+        }
+    }
+
+    /// A number within bounds.
+    pub fn number(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
+        let number = self.read(key, "a number", Json::as_f64)?;
+        if !(least..=most).contains(&number) {
+            let message = format!("value should be between {least} and {most}");
+            self.wrong(key, message, format!("write a number from {least} to {most}"));
+            return None;
+        }
+        Some(number)
+    }
+
+    /// A number greater than 0.
+    pub fn positive(&mut self, key: &'static str) -> Option<f64> {
+        let number = self.read(key, "a number", Json::as_f64)?;
+        if number <= 0.0 || !number.is_finite() {
+            self.wrong(key, "value must be greater than 0", "write a number above 0");
+            return None;
+        }
+        Some(number)
+    }
+
+    /// A whole number within bounds.
+    pub fn integer(&mut self, key: &'static str, least: i64, most: i64) -> Option<i64> {
+        let whole = |value: &Json| match value.as_i64() {
+            Some(number) => Some(number),
+            // Kong takes 5.0 for 5.
+            None => value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64),
+        };
+        let number = self.read(key, "an integer", whole)?;
+        if !(least..=most).contains(&number) {
+            let message = format!("value should be between {least} and {most}");
+            self.wrong(key, message, format!("write a number from {least} to {most}"));
+            return None;
+        }
+        Some(number)
+    }
+
+    /// A list of texts; none when nothing is said.
+    pub fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        let items = self.read(key, "an array", Json::as_array)?;
+        let mut texts = Vec::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            match item.as_str() {
+                Some(text) => texts.push(text.to_owned()),
+                None => {
+                    self.wrong(&format!("{key}[{at}]"), "expected a string", "write a string, in quotes if need be")
+                }
+            }
+        }
+        Some(texts)
+    }
+
+    /// A list of numbers; none when nothing is said.
+    pub fn integers(&mut self, key: &'static str, least: i64, most: i64) -> Option<Vec<i64>> {
+        let items = self.read(key, "an array", Json::as_array)?;
+        let mut numbers = Vec::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            let at = format!("{key}[{at}]");
+            match item.as_i64() {
+                Some(number) if (least..=most).contains(&number) => numbers.push(number),
+                Some(_) => {
+                    let message = format!("value should be between {least} and {most}");
+                    self.wrong(&at, message, format!("write a number from {least} to {most}"));
+                }
+                None => self.wrong(&at, "expected an integer", "write a whole number"),
+            }
+        }
+        Some(numbers)
+    }
+
+    /// A map under names that the file chooses.
+    pub fn map(&mut self, key: &'static str) -> Option<&'a Map<String, Json>> {
+        self.read(key, "a map", Json::as_object)
+    }
+
+    /// A record inside; one that is missing is empty.
+    pub fn record<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Fields<'a>) -> T) -> T {
+        let map = self.read(key, "a record", Json::as_object);
+        let at = format!("{}{key}.", self.at);
+        let mut inner = Fields { map, at, known: Vec::new(), wrong: Vec::new() };
+        let value = read(&mut inner);
+        inner.unknown();
+        self.wrong.append(&mut inner.wrong);
+        value
+    }
+
+    /// Fields that may be there and change nothing here.
+    pub fn ignored(&mut self, keys: &[&'static str]) {
+        self.known.extend_from_slice(keys);
+    }
+
+    fn unknown(&mut self) {
+        let Some(map) = self.map else { return };
+        for key in map.keys().filter(|key| !self.known.contains(&key.as_str())) {
+            let near = self.known.iter().map(|known| (distance(key, known), known)).min();
+            let fix = match near {
+                Some((distance, known)) if distance <= NEAR_MAX => format!("did you mean {known}?"),
+                _ => format!("remove it; known are: {}", self.known.join(", ")),
+            };
+            self.wrong.push(Wrong::new(format!("{}{key}", self.at), "unknown field", fix));
+        }
+    }
+
+    /// All that is wrong, after every field was asked for.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn finish(mut self) -> Result<(), Vec<Wrong>> {
+        self.unknown();
+        if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong) }
+    }
+}
+
+/// How many letters have to be put in, taken out or changed.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = i;
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+        for (j, y) in b.iter().enumerate() {
+            let (Some(&left), Some(&above)) = (row.get(j), row.get(j + 1)) else { continue };
+            let next = (corner + usize::from(x != *y)).min(left + 1).min(above + 1);
+            corner = above;
+            if let Some(cell) = row.get_mut(j + 1) {
+                *cell = next;
+            }
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
