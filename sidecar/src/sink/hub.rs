@@ -4,7 +4,7 @@ use super::counts::Totals;
 use super::drain::{Inbox, Outlet};
 use super::event::Event;
 use super::fields::Who;
-use super::kong::Series;
+use super::kong::{Series, Switches, Target};
 use super::filter::Filter;
 use super::generation::{Branch, Generation, tell_all};
 use super::logs::{LogSettings, Sending};
@@ -180,7 +180,7 @@ impl Hub {
                 running.outlet.poke();
             }
             state.logs.extend(kept.or_else(|| {
-                let (branch, mut running) = log_sink(settings, self.0.registry.kong())?;
+                let (branch, mut running) = log_sink(settings, &self.0.registry.kong)?;
                 if let Some(runtime) = &state.runtime {
                     running.start(runtime);
                 }
@@ -318,6 +318,11 @@ impl Hub {
     pub fn prometheus(&self, out: &mut String) {
         let sinks = self.state().sums();
         prometheus::write(out, &self.0.registry, &sinks, self.0.start_time);
+        let (switches, node) = self.state().kong();
+        if let Some(switches) = switches {
+            let [connections, _] = self.0.registry.levels().connections;
+            self.0.registry.kong.write(out, switches.health, connections, &node);
+        }
     }
 
     /// The media type of [`Hub::prometheus`].
@@ -379,6 +384,11 @@ impl Hub {
         self.0.registry.set_instances(service, state, n);
     }
 
+    /// Says how all targets of a gateway's upstreams are.
+    pub fn set_targets(&self, targets: Vec<Target>) {
+        self.0.registry.kong.set_targets(targets);
+    }
+
     /// Says when which file's certificates expire, in seconds since 1970; files that are not named are forgotten.
     pub fn set_certificates(&self, all: BTreeMap<String, i64>) {
         self.0.registry.set_certificates(all);
@@ -396,6 +406,13 @@ impl Hub {
 }
 
 impl State {
+    /// Whether the series of Kong's names are shown, and the host's name.
+    fn kong(&self) -> (Option<Switches>, String) {
+        let all = self.logs.iter().filter_map(|(settings, ..)| settings.switches());
+        let shown = all.reduce(|a, b| Switches { health: a.health || b.health, ..a });
+        (shown, self.generation.who.as_ref().map_or_else(String::new, |who| who.hostname.clone()))
+    }
+
     fn running(&self) -> impl Iterator<Item = &Running> {
         let sums = self.statsd.iter().map(|(.., r)| r).chain(self.otlp.iter().map(|(.., r)| r));
         self.logs.iter().map(|(.., r)| r).chain(sums).chain(&self.leaving)

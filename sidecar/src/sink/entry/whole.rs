@@ -3,7 +3,7 @@
 
 use super::Pairs;
 use super::pack::Numbers;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Named, Via};
 
 /// How much the sinks of a configuration want.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +57,7 @@ impl<'a> Whole<'a> {
         let kept = x.whole.as_deref();
         let all = wants == Wants::All;
         let text = |text: &'a str| if all { text } else { "" };
+        let named = |of: fn(&Via) -> Option<&Named>| x.via.as_deref().and_then(of).map_or("", |n| &*n.id);
         Some(Whole {
             head_in: kept.map_or(0, |k| k.head_in),
             head_out: kept.map_or(0, |k| k.head_out),
@@ -66,10 +67,10 @@ impl<'a> Whole<'a> {
             target: text(kept.map_or_else(|| x.request.target(), |k| &k.target)),
             sent: text(if x.timings.sent.is_some() { x.request.target() } else { "" }),
             authority: text(&x.request.authority),
-            route: "",
-            service: "",
-            consumer: "",
-            credential: "",
+            route: named(|via| via.route.as_ref()),
+            service: named(|via| via.service.as_ref()),
+            consumer: x.caller.consumer.as_ref().map_or("", |c| &c.id),
+            credential: x.caller.credential.as_ref().map_or("", |c| &c.id),
             headers: if all { Pairs::Lines(&x.request.headers) } else { Pairs::Own(&[]) },
             answer: kept.filter(|_| all).map_or(Pairs::Own(&[]), |k| Pairs::Lines(&k.answer)),
         })

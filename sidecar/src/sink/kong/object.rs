@@ -317,32 +317,34 @@ fn tries(to: &mut Writing<'_>, entry: &Entry<'_>, whole: &Whole<'_>) {
     to.name("tries");
     to.out.push(b'[');
     let mut start = entry.wall;
-    let mut each = |to: &mut Writing<'_>, upstream: &str, code: Option<u16>| {
-        if to.out.last() != Some(&b'[') {
-            to.out.push(b',');
-        }
-        let (ip, port) = place(upstream);
-        to.out.push(b'{');
-        to.int("balancer_start", start / 1000);
-        to.int("balancer_start_ns", start.saturating_mul(1000));
-        to.int("balancer_latency", 0);
-        to.int("balancer_latency_ns", 0);
-        to.text("ip", ip);
-        to.int("port", port.into());
-        if let Some(code) = code {
-            to.text("state", "failed");
-            to.int("code", code.into());
-        }
-        to.close();
-    };
     for failed in entry.attempts.iter() {
-        each(to, failed.upstream, Some(code(failed.code)));
+        one_try(to, start, failed.upstream, Some(code(failed.code)));
         start = entry.wall.saturating_add(failed.at.0 / 1000);
     }
     if !entry.upstream.is_empty() {
-        each(to, entry.upstream, (!whole.answered).then(|| status(entry)));
+        one_try(to, start, entry.upstream, (!whole.answered).then(|| status(entry)));
     }
     to.out.push(b']');
+}
+
+/// `start` in microseconds since 1970; `code` of one that failed.
+fn one_try(to: &mut Writing<'_>, start: u64, upstream: &str, code: Option<u16>) {
+    if to.out.last() != Some(&b'[') {
+        to.out.push(b',');
+    }
+    let (ip, port) = place(upstream);
+    to.out.push(b'{');
+    to.int("balancer_start", start / 1000);
+    to.int("balancer_start_ns", start.saturating_mul(1000));
+    to.int("balancer_latency", 0);
+    to.int("balancer_latency_ns", 0);
+    to.text("ip", ip);
+    to.int("port", port.into());
+    if let Some(code) = code {
+        to.text("state", "failed");
+        to.int("code", code.into());
+    }
+    to.close();
 }
 
 /// What a gateway would have answered.
@@ -350,8 +352,13 @@ fn code(fault: &str) -> u16 {
     if fault.contains("timeout") { 504 } else { 502 }
 }
 
+/// A target without its query.
+pub(super) fn path(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
+}
+
 /// Address and port of `http://10.0.0.1:8080`.
-fn place(upstream: &str) -> (&str, u16) {
+pub(super) fn place(upstream: &str) -> (&str, u16) {
     let (scheme, rest) = upstream.split_once("://").unwrap_or(("", upstream));
     let usual = if scheme == "https" { 443 } else { 80 };
     let (host, port) = match rest.rsplit_once(':') {
