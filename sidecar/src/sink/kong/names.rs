@@ -52,7 +52,7 @@ impl Names<'_> {
     /// What stands for the consumer.
     pub(super) fn consumer(&self, metric: &Metric, key: &Key) -> Option<String> {
         let consumer = self.known.consumers.get(&key.consumer)?;
-        let name = match metric.consumer {
+        let name = match metric.consumer? {
             ConsumerName::Id => Some(&consumer.id),
             ConsumerName::CustomId => consumer.other.as_ref(),
             ConsumerName::Username => consumer.name.as_ref(),

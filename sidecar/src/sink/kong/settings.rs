@@ -200,8 +200,8 @@ pub struct Metric {
     pub of: Of,
     /// How it is counted.
     pub kind: StatKind,
-    /// What stands for a consumer.
-    pub consumer: ConsumerName,
+    /// What stands for a consumer; none: nothing does.
+    pub consumer: Option<ConsumerName>,
     /// What stands for a service.
     pub service: ServiceName,
     /// Whether the workspace's name stands for it, and not its id.
@@ -307,6 +307,8 @@ pub struct Zipkin {
     pub local: String,
     /// What the other side is called when no service is known.
     pub other: Option<String>,
+    /// The header whose value has further tags, in lower case.
+    pub tags_header: String,
     /// Whether the credential's id is told.
     pub credential: bool,
     /// Whether a span is called by method and path, not by the method alone.

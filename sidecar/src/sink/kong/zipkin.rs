@@ -12,6 +12,9 @@ use crate::sink::record::address;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// Tags of the caller's own.
+const TAGS_MAX: usize = 16;
+
 /// Writes spans.
 pub(super) struct Spans {
     pub(super) settings: Zipkin,
@@ -94,6 +97,12 @@ impl Encode for Spans {
         }
         for (name, value) in &self.settings.tags {
             tag(name, value);
+        }
+        let told = whole.headers.iter().filter(|(name, _)| *name == self.settings.tags_header);
+        for pair in told.flat_map(|(_, value)| value.split(';')).take(TAGS_MAX) {
+            if let Some((name, value)) = pair.split_once('=') {
+                tag(name.trim(), &self.known.redactor.header(name.trim(), value.trim()));
+            }
         }
         out.extend_from_slice(b"}}");
         true
