@@ -27,6 +27,7 @@ pub mod header {
     pub const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
     pub const X_FORWARDED_HOST: &str = "x-forwarded-host";
     pub const X_FORWARDED_PORT: &str = "x-forwarded-port";
+    pub const X_REAL_IP: &str = "x-real-ip";
     pub const FORWARDED: &str = "forwarded";
 }
 

@@ -8,6 +8,8 @@
 mod answer;
 mod batch;
 mod forward;
+mod gated;
+pub mod gateway;
 mod handling;
 mod lane;
 mod refuse;
@@ -18,23 +20,32 @@ mod tunnel;
 pub use crate::command::trace::Sampling;
 pub use crate::exchange::{Limits, Timeouts};
 pub use lane::{Door, Lane};
-pub use road::{Blueprint, Road, Served};
+pub use road::{Behind, Blueprint, Road, Served};
 
 use crate::codec::server::{Incoming, Upgrade};
 use crate::command::{self, Batch, Step};
 use crate::exchange::{Answer, Body};
 use crate::middleware::Verdict;
+use crate::middleware::line::Stop;
 use crate::route::Way;
+use gated::{Routed, Taken, Through};
 use std::rc::Rc;
 use told::Told;
 
 /// Takes one command along the road and returns its answer, whose body tells the sinks when it has ended.
 pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
     // read head, route, identify from the head, access
-    let Entered { mut told, way, mut body, upgrade, step } = match enter(&lane, &door, incoming) {
+    let Entered { mut told, way, mut body, upgrade, step, stop } = match enter(&lane, &door, incoming) {
         Ok(entered) => entered,
         Err(answer) => return *answer,
     };
+    // access goes on, when a middleware wants more than the head says
+    if let Some((routed, stop)) = stop {
+        (told, body) = match Box::pin(gated::access(told, routed, body, stop)).await {
+            Ok(further) => further,
+            Err(answer) => return answer,
+        };
+    }
     // collect the body and identify from it, only if the plan needs it
     if step == Step::NeedsBody {
         let bytes = match Box::pin(forward::read(body, &told)).await {
@@ -66,6 +77,8 @@ struct Entered {
     body: Body,
     upgrade: Option<Upgrade>,
     step: Step,
+    /// The middleware of the gateway that wants more.
+    stop: Option<(Rc<Routed>, Stop)>,
 }
 
 /// The beginning of the road: read head, route, identify from the head, access. It waits for nothing, so it is no part
@@ -80,18 +93,18 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered
         Err((head, fault)) => (head, Some(fault)),
     };
     // route
-    let way = match unreadable {
-        None => road.way(lane, door, &head),
+    let mut taken = match unreadable {
+        None => road.way(lane, door, &head, protocol),
         Some(fault) => Err(fault),
     };
-    let mut told = Told::new(lane, &road, door, head, protocol, way.as_ref().ok());
+    let mut told = Told::new(lane, &road, door, head, protocol, taken.as_mut().ok());
     told.early = early;
 
     // identify from the head
     let step = command::from_head(&road.rules, road.sampler, &mut told.ex);
     lane.inherit(&road, &mut told.ex);
-    let way = match way {
-        Ok(way) => way,
+    let Taken { way, through } = match taken {
+        Ok(taken) => taken,
         Err(fault) => {
             command::settle(&mut told.ex, None);
             return Err(Box::new(refuse::refuse(told, fault, body)));
@@ -103,7 +116,22 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered
         command::settle(&mut told.ex, way.name());
         return Err(Box::new(refuse::refuse(told, fault, body)));
     }
-    Ok(Entered { told, way, body, upgrade, step })
+    let Some(Through { routed, mismatch, .. }) = through else {
+        return Ok(Entered { told, way, body, upgrade, step, stop: None });
+    };
+    if let Some(mismatch) = mismatch {
+        let reply = gated::mismatched(mismatch, &routed.gate, &told.ex.request);
+        command::settle(&mut told.ex, way.name());
+        return Err(Box::new(refuse::reply(told, *reply, body)));
+    }
+    match routed.gate.line.on_request(0, &mut told.ex, &*lane.tell) {
+        None => Ok(Entered { told, way, body, upgrade, step, stop: None }),
+        Some(Stop { wants: Verdict::Reply(reply), .. }) => {
+            command::settle(&mut told.ex, way.name());
+            Err(Box::new(refuse::reply(told, *reply, body)))
+        }
+        Some(stop) => Ok(Entered { told, way, body, upgrade, step, stop: Some((routed, stop)) }),
+    }
 }
 
 /// The rest of the road, for a command that is known and let in: pick an instance, send, answer, tell.
@@ -112,13 +140,20 @@ async fn deliver(lane: Rc<Lane>, mut told: Told, way: Way, body: Body, upgrade: 
     if told.ex.request.method == http::Method::CONNECT {
         return Box::pin(tunnel::connect(told, way, upgrade, body)).await;
     }
+    let routed = told.routed.clone();
+    if let Some(reply) = routed.as_ref().and_then(|r| gated::nowhere(&r.gate)) {
+        return refuse::reply(told, *reply, body);
+    }
     let upgrade = upgrade.filter(|_| tunnel::asked(&told.ex.request));
     let mut body = forward::wire(&mut told, body, upgrade.is_some());
     // pick an instance, send
     match forward::send(&lane, &mut told, &way, &mut body).await {
         // answer; the sinks are told when its body has ended
         Ok(sent) if sent.status == 101 => tunnel::switch(told, sent, upgrade),
-        Ok(sent) => answer::answer(told, sent),
+        Ok(sent) => match routed.filter(|r| r.gate.line.looks_at_answers()) {
+            Some(routed) => Box::pin(gated::answer(told, routed, sent)).await,
+            None => answer::answer(told, sent),
+        },
         Err(fault) => refuse::refuse(told, fault, body),
     }
 }

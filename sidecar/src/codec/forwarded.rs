@@ -119,6 +119,18 @@ pub fn extend(headers: &mut Headers, trusted: bool, peer: IpAddr, scheme: &'stat
     }
 }
 
+/// Tells the next hop the caller's address alone, in `X-Real-IP`.
+pub fn real_ip(headers: &mut Headers, client: IpAddr) {
+    let client = client.to_canonical();
+    PEER.with_borrow(|last| {
+        if last.ip == client && !last.text.is_empty() {
+            headers.set(word::X_REAL_IP, &last.text)
+        } else {
+            headers.set(word::X_REAL_IP, client.to_string())
+        }
+    });
+}
+
 fn chained(headers: &Headers, peer: &str) -> Option<Vec<u8>> {
     if !headers.contains(word::X_FORWARDED_FOR) {
         return None;

@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 mod life;
 pub mod normalize;
+pub mod plain;
 pub mod problem;
 pub mod proxy_protocol;
 mod secured;

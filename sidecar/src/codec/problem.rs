@@ -61,7 +61,7 @@ fn quoted(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Percent-encoding of gRPC's `Status-Message`: visible ASCII and blanks stay, `%` does not.
-fn grpc_message(text: &str) -> Vec<u8> {
+pub(super) fn grpc_message(text: &str) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = Vec::with_capacity(text.len());
     for c in text.chars() {

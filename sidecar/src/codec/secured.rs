@@ -73,6 +73,12 @@ impl Secured {
         tls::peer(self.common().1)
     }
 
+    /// The server name that a caller asked for, in lower case.
+    pub(super) fn server_name(&self) -> Option<std::sync::Arc<str>> {
+        let TlsStream::Server(stream) = &self.session else { return None };
+        stream.get_ref().1.server_name().map(|name| name.to_ascii_lowercase().into())
+    }
+
     /// Ready when there is something to read, or its end. What the session itself is told (tickets, new keys) is taken
     /// and is nothing to read.
     pub(super) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

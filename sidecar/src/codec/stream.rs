@@ -101,6 +101,11 @@ impl Socket {
         if let Socket::Tls(s) = self { s.peer() } else { None }
     }
 
+    /// The server name that a caller asked for when it shook hands, in lower case.
+    pub fn server_name(&self) -> Option<std::sync::Arc<str>> {
+        if let Socket::Tls(s) = self { s.server_name() } else { None }
+    }
+
     /// Whether both sides agreed on HTTP/2 when they shook hands.
     pub fn speaks_two(&self) -> bool {
         matches!(self, Socket::Tls(s) if s.speaks_two())

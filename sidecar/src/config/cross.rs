@@ -40,13 +40,14 @@ pub(crate) fn cross(root: &Node, problems: &mut Problems) {
     if let Some(entry) = inbound
         && !entry.value.items().is_empty()
         && root.get("worker").is_none()
+        && root.get("gateway").is_none()
     {
         problems.error(
             entry.key_span,
             "missing-worker",
             "worker",
             "`inbound` has no worker to send commands to",
-            "add `worker: http://127.0.0.1:PORT`, or remove `inbound`",
+            "add `worker: http://127.0.0.1:PORT` or `gateway: kong.yaml`, or remove `inbound`",
         );
     }
     if listeners.is_empty() && root.get("admin").and_then(Node::text) == Some("off") {

@@ -14,7 +14,7 @@ pub(crate) fn fill(root: &mut Node, hostname: &str, problems: &mut Problems) {
     absent(root, "hostname", || Node::scalar(hostname, Span::BUILT_IN));
     let host = root.get("hostname").and_then(Node::text).unwrap_or(hostname).to_owned();
     absent(root, "service", || Node::scalar(host, Span::BUILT_IN));
-    if root.get("worker").is_some() && root.get("inbound").is_none() {
+    if (root.get("worker").is_some() || root.get("gateway").is_some()) && root.get("inbound").is_none() {
         let mut listener = Node::map(Span::BUILT_IN);
         listener.set(
             "listen",

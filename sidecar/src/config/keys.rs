@@ -63,7 +63,7 @@ pub(crate) const ROOT: &[Key] = &[
         "Networks whose `Fourmi-*` headers, forwarded addresses and traces are believed.",
     )
     .or("[127.0.0.0/8, '::1/128']"),
-    later("gateway", "A Kong declarative file, or its entities inline."),
+    key("gateway", TEXT, "A Kong declarative file, or its entities inline: it rules what comes in."),
     key("dns", Kind::Section(DNS_KEYS), "Whom the names of services and workers are asked of."),
     key("commands", Kind::Section(COMMANDS), "How commands are identified and delivered."),
     key("timeouts", Kind::Section(TIMEOUTS), "How long each part of the road may take."),

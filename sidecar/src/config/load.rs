@@ -8,7 +8,7 @@ use super::problem::{Problem, Problems, Report};
 use super::shown::Shown;
 use super::source::{Origin, Span};
 use super::tree::{self, Node};
-use super::{cross, fill, read, salvage, walk};
+use super::{cross, fill, gateway, read, salvage, walk};
 use crate::section::Kind;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -45,8 +45,21 @@ pub struct Loaded {
 /// Every problem at once.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Report> {
     let env = environment();
-    let Found { name, text, path } = find(options, &env)?;
+    let Found { name, text, path } = find_within(options, &env, kong::FILE_MAX)?;
+    if is_kong(&text) {
+        return bare(name, text, path, &env);
+    }
+    if text.len() as u64 > FILE_MAX {
+        return Err(too_large(&name, FILE_MAX));
+    }
     build(&name, &text, path, &env)
+}
+
+/// A Kong file alone: all else as it is by default.
+fn bare(name: String, text: String, path: Option<PathBuf>, env: &Env) -> Result<Loaded, Report> {
+    let file = kong::read(&name, &text, env)?;
+    drop(text);
+    built(Text { name: "built-in", text: "", path }, Some((name, file)), env)
 }
 
 /// A file that is what it should be.
@@ -161,7 +174,7 @@ pub fn parse(name: &str, text: &str, env: &[(String, String)]) -> Result<Loaded,
     build(name, text, None, &env.iter().cloned().collect())
 }
 
-fn unopened(path: &Path, name: &str, error: &std::io::Error) -> Report {
+pub(super) fn unopened(path: &Path, name: &str, error: &std::io::Error) -> Report {
     let (code, fix) = match error.kind() {
         std::io::ErrorKind::NotFound => ("no-file", "name another with --config, or write one: `fourmi init`"),
         std::io::ErrorKind::PermissionDenied => ("unreadable", "let this user read it"),
@@ -176,7 +189,7 @@ fn too_large(name: &str, max: u64) -> Report {
     Report { problems: vec![Problem::of_file(name, "too-large", message, "is it the right file?")] }
 }
 
-fn text_of(from: impl std::io::Read, name: &str, max: u64) -> Result<String, Report> {
+pub(super) fn text_of(from: impl std::io::Read, name: &str, max: u64) -> Result<String, Report> {
     let report =
         |code, message: String, fix| Err(Report { problems: vec![Problem::of_file(name, code, message, fix)] });
     let mut bytes = Vec::new();
@@ -200,26 +213,39 @@ fn text_of(from: impl std::io::Read, name: &str, max: u64) -> Result<String, Rep
 }
 
 fn build(name: &str, text: &str, path: Option<PathBuf>, env: &Env) -> Result<Loaded, Report> {
+    built(Text { name, text, path }, None, env)
+}
+
+/// A text that is a configuration of ours.
+struct Text<'a> {
+    name: &'a str,
+    text: &'a str,
+    path: Option<PathBuf>,
+}
+
+/// Puts a configuration together. `kong` is a Kong file that was read already, and its name.
+fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Loaded, Report> {
     let mut problems = Problems::new();
-    let source = problems.sources.add(name, text, Origin::File);
+    let source = problems.sources.add(of.name, of.text, Origin::File);
     let hostname = hostname();
     let mut plan = None;
     if let Some(mut root) = tree::parse(source, &mut problems) {
         if root.value == tree::Value::Null {
             root = Node::map(Span { source, start: 0, end: 0 });
         }
-        if let Some(mark) = root.entry(kong::MARK) {
-            let message = "this is a Kong file, and the gateway is not supported yet";
-            let fix = "check it with `fourmi validate FILE`; to run, give a fourmi.yaml";
-            problems.error(mark.key_span, "not-supported", kong::MARK, message, fix);
-            return Err(Report { problems: problems.into_list().0 });
-        }
+        // A Kong file has templates of its own.
+        let inline = gateway::inline(&mut root);
         overlay::interpolate(&mut root, env, &mut problems);
         overlay::overlay(&mut root, env, &mut problems);
+        if let Some((name, _)) = &kong {
+            root.set("gateway", Span::BUILT_IN, Node::scalar(name.as_str(), Span::BUILT_IN));
+        }
         walk::walk(&mut root, &Kind::Section(ROOT), "", &mut problems);
+        let given = kong.map(|(_, file)| file);
+        let gateway = gateway::read(&mut root, inline, given, of.path.as_deref(), env, &mut problems);
         fill::fill(&mut root, &hostname, &mut problems);
         cross::cross(&root, &mut problems);
-        plan = Some((read::read(&root, path), root));
+        plan = Some((Plan { gateway, ..read::read(&root, of.path) }, root));
     }
     let failed = problems.failed();
     let (list, sources) = problems.into_list();

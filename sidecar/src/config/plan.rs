@@ -3,6 +3,7 @@
 use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
 use crate::lines;
+use crate::pipeline::gateway::Gateway;
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
 use crate::tls::{ClientTls, ServerTls};
@@ -32,6 +33,8 @@ pub struct Plan {
     pub worker: Option<Worker>,
     /// Services that the worker's commands go to, by name.
     pub outbound: Vec<Service>,
+    /// The gateway before the worker.
+    pub gateway: Option<GatewayPlan>,
     /// Networks whose forwarded addresses, Fourmi headers and traces are believed.
     pub trusted: Arc<[IpNet]>,
     /// How commands are identified.
@@ -151,6 +154,15 @@ pub struct Service {
     pub tls: ClientTls,
     /// How commands are sent to them.
     pub policy: Arc<Policy>,
+}
+
+/// A gateway's file.
+#[derive(Debug, Clone)]
+pub struct GatewayPlan {
+    /// Routes and middlewares, compiled.
+    pub gateway: Arc<Gateway>,
+    /// Its services, by their place in the file; none where it is the local worker.
+    pub services: Vec<Option<Service>>,
 }
 
 /// The admin listener.

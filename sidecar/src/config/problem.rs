@@ -224,6 +224,12 @@ impl Problems {
         self.push(span, code, key, message.into(), fix.into(), Severity::Warning);
     }
 
+    /// Takes over what was found in another text.
+    pub(crate) fn take(&mut self, found: Vec<Problem>) {
+        let room = PROBLEMS_MAX.saturating_sub(self.list.len());
+        self.list.extend(found.into_iter().take(room));
+    }
+
     fn push(&mut self, span: Span, code: &'static str, key: &str, message: String, fix: String, severity: Severity) {
         debug_assert!(CODES.iter().any(|(known, _)| *known == code), "undocumented code {code}");
         if self.list.len() >= PROBLEMS_MAX {

@@ -50,6 +50,7 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
             ready: ready(w.get("ready")),
         }),
         outbound: outbound(root),
+        gateway: None,
         trusted: items(root, "trusted").filter_map(|n| value::network(n.text()?).ok()).collect(),
         identify: rules(root),
         timeouts: timeouts(root.get("timeouts")),

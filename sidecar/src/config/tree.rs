@@ -95,6 +95,13 @@ impl Node {
         }
     }
 
+    /// Takes a key out of a section.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Entry> {
+        let Value::Map(entries) = &mut self.value else { return None };
+        let at = entries.iter().position(|e| e.key == key)?;
+        Some(entries.remove(at))
+    }
+
     fn count(&self) -> usize {
         1 + match &self.value {
             Value::List(items) => items.iter().map(Node::count).sum(),

@@ -153,11 +153,7 @@ fn refuse(entry: &Entry, key: &Key, path: &str, problems: &mut Problems) {
         return problems.error(entry.key_span, "misplaced-key", path, format!("`{path}` does not belong here"), fix);
     }
     let message = format!("`{path}` is not supported yet");
-    let fix = match path {
-        "gateway" => "remove it; the gateway comes, and `fourmi validate kong.yaml` checks its file already",
-        _ => "remove it; it would do nothing",
-    };
-    problems.error(entry.key_span, "not-supported", path, message, fix);
+    problems.error(entry.key_span, "not-supported", path, message, "remove it; it would do nothing");
 }
 
 fn unknown(entry: &Entry, keys: &[Key], path: &str, problems: &mut Problems) {

@@ -71,6 +71,8 @@ pub enum FaultKind {
     Overloaded,
     /// The other side of this Fourmi is not configured.
     NotConfigured,
+    /// A middleware answered it.
+    Refused,
     /// A bug.
     Internal,
 }
@@ -95,6 +97,7 @@ impl FaultKind {
             FaultKind::ClientGone => "client-gone",
             FaultKind::Overloaded => "overloaded",
             FaultKind::NotConfigured => "not-configured",
+            FaultKind::Refused => "refused",
             FaultKind::Internal => "internal",
         }
     }
@@ -108,6 +111,7 @@ impl FaultKind {
             | FaultKind::HeadTooLarge
             | FaultKind::Deadline
             | FaultKind::SlowCaller
+            | FaultKind::Refused
             | FaultKind::ClientGone => Side::Client,
             FaultKind::NoRoute | FaultKind::Overloaded | FaultKind::NotConfigured | FaultKind::Internal => Side::Fourmi,
             FaultKind::NotReady
@@ -130,6 +134,7 @@ impl FaultKind {
             FaultKind::Unreachable | FaultKind::Broken | FaultKind::BadAnswer => 502,
             FaultKind::Timeout | FaultKind::Deadline => 504,
             FaultKind::SlowCaller => 408,
+            FaultKind::Refused => 403,
             FaultKind::ClientGone => 499,
             FaultKind::NotConfigured | FaultKind::Internal => 500,
         }
@@ -143,6 +148,7 @@ impl FaultKind {
             FaultKind::BodyTooLarge | FaultKind::HeadTooLarge | FaultKind::Overloaded => 8,
             FaultKind::NotReady | FaultKind::CircuitOpen | FaultKind::Unreachable | FaultKind::Broken => 14,
             FaultKind::Timeout | FaultKind::Deadline | FaultKind::SlowCaller => 4,
+            FaultKind::Refused => 7,
             FaultKind::ClientGone => 1,
             FaultKind::BadAnswer | FaultKind::NotConfigured | FaultKind::Internal => 13,
         }
@@ -161,6 +167,7 @@ impl FaultKind {
             | FaultKind::BodyTooLarge
             | FaultKind::HeadTooLarge
             | FaultKind::CircuitOpen
+            | FaultKind::Refused
             | FaultKind::Overloaded => Outcome::Rejected,
         }
     }
@@ -184,6 +191,7 @@ impl FaultKind {
             FaultKind::ClientGone => "The caller left before the answer",
             FaultKind::Overloaded => "Too much at once",
             FaultKind::NotConfigured => "This side is not configured",
+            FaultKind::Refused => "The command was refused",
             FaultKind::Internal => "Fourmi made a mistake",
         }
     }

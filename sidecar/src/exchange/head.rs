@@ -21,6 +21,8 @@ pub struct Head {
     target: String,
     /// Where the path ends.
     path: usize,
+    /// The target as it was sent; empty when `target` is the same.
+    raw: String,
     /// Host and port that the request is for: the target's authority, else the Host line. Lower case; may be empty.
     pub authority: String,
     /// Header lines.
@@ -33,6 +35,7 @@ impl Default for Head {
             method: http::Method::GET,
             target: String::new(),
             path: 0,
+            raw: String::new(),
             authority: String::new(),
             headers: Headers::default(),
         }
@@ -66,6 +69,33 @@ impl Head {
         &self.target
     }
 
+    /// Puts another path before the query.
+    pub fn set_path(&mut self, path: &str) {
+        self.target.replace_range(..self.path, path);
+        self.path = path.len();
+    }
+
+    /// Puts another query behind the path.
+    pub fn set_query(&mut self, query: Option<&str>) {
+        self.target.truncate(self.path);
+        if let Some(query) = query {
+            self.target.push('?');
+            self.target.push_str(query);
+        }
+    }
+
+    /// Remembers the target as it was sent, when the normalised one is another.
+    pub(crate) fn set_raw_target(&mut self, raw: &str) {
+        if raw != self.target {
+            self.raw.push_str(raw);
+        }
+    }
+
+    /// Path and query as the caller sent them: what signatures are made over. To be asked during access.
+    pub fn raw_target(&self) -> &str {
+        if self.raw.is_empty() { &self.target } else { &self.raw }
+    }
+
     /// The authority without its port.
     pub fn host(&self) -> &str {
         let a = self.authority.as_str();
@@ -89,12 +119,15 @@ impl Head {
 
     /// Gives its room back.
     pub(crate) fn recycle(mut self) {
-        if self.target.capacity() == 0 || self.target.capacity() + self.authority.capacity() > KEPT_BYTES {
+        if self.target.capacity() == 0
+            || self.target.capacity() + self.raw.capacity() + self.authority.capacity() > KEPT_BYTES
+        {
             return;
         }
         self.headers = Headers::default();
         self.target.clear();
         self.path = 0;
+        self.raw.clear();
         self.authority.clear();
         let _ = KEPT.try_with(|kept| {
             if let Ok(mut kept) = kept.try_borrow_mut()

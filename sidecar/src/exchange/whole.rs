@@ -32,9 +32,9 @@ fn lines(headers: &Headers) -> usize {
 impl Whole {
     /// Of a head that has just come.
     pub fn begin(head: &Head, secure: bool, port: u16) -> Box<Whole> {
-        let bytes = head.method.as_str().len() + head.target().len() + REQUEST_LINE + lines(&head.headers);
+        let bytes = head.method.as_str().len() + head.raw_target().len() + REQUEST_LINE + lines(&head.headers);
         Box::new(Whole {
-            target: head.target().to_owned(),
+            target: head.raw_target().to_owned(),
             head_in: bytes as u64,
             secure,
             port,

@@ -16,34 +16,75 @@ pub struct Line {
     done: Box<[u16]>,
 }
 
+/// One configuration of a middleware, and how much it is bound to.
+#[derive(Clone)]
+pub struct Held {
+    /// Of all that hold, the one with the lowest counts.
+    pub rank: u8,
+    /// The middleware.
+    pub middleware: Arc<dyn Middleware>,
+}
+
 /// One middleware, with the configurations that may hold.
+#[derive(Default)]
 pub struct Slot {
     /// For everybody who has none of their own.
-    pub usual: Option<Arc<dyn Middleware>>,
+    usual: Option<Held>,
     /// By the consumer's place.
-    pub consumers: HashMap<u32, Arc<dyn Middleware>>,
+    consumers: HashMap<u32, Held>,
     /// By the place of a consumer group, the one that goes first at the front.
-    pub groups: Vec<(u32, Arc<dyn Middleware>)>,
+    groups: Vec<(u32, Held)>,
 }
 
 impl Slot {
-    /// One configuration for everybody.
-    pub fn usual(middleware: Arc<dyn Middleware>) -> Slot {
-        Slot { usual: Some(middleware), consumers: HashMap::new(), groups: Vec::new() }
+    /// Holds for everybody.
+    pub fn of_all(&mut self, held: Held) {
+        lower(&mut self.usual, held);
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<dyn Middleware>> {
-        self.usual.iter().chain(self.consumers.values()).chain(self.groups.iter().map(|(_, m)| m))
+    /// Holds for one consumer.
+    pub fn of_consumer(&mut self, place: u32, held: Held) {
+        match self.consumers.get_mut(&place) {
+            Some(known) if known.rank <= held.rank => {}
+            _ => drop(self.consumers.insert(place, held)),
+        }
+    }
+
+    /// Holds for the consumers of a group.
+    pub fn of_group(&mut self, place: u32, held: Held) {
+        match self.groups.iter_mut().find(|(group, _)| *group == place) {
+            Some((_, known)) if known.rank <= held.rank => {}
+            Some((_, known)) => *known = held,
+            None => self.groups.push((place, held)),
+        }
+    }
+
+    /// Who is in several groups has what the first of them has.
+    pub fn sort_groups(&mut self, order: &[u32]) {
+        self.groups.sort_by_key(|(group, held)| (held.rank, order.iter().position(|g| g == group)));
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Held> {
+        self.usual.iter().chain(self.consumers.values()).chain(self.groups.iter().map(|(_, held)| held))
     }
 
     /// The configuration that holds for who calls.
     fn of(&self, exchange: &Exchange) -> Option<&dyn Middleware> {
-        if self.consumers.is_empty() && self.groups.is_empty() {
-            return self.usual.as_deref();
-        }
-        let Some(consumer) = &exchange.caller.consumer else { return self.usual.as_deref() };
-        let group = || self.groups.iter().find(|(g, _)| consumer.groups.contains(g)).map(|(_, m)| m);
-        self.consumers.get(&consumer.place).or_else(group).or(self.usual.as_ref()).map(|m| &**m)
+        let held = if self.consumers.is_empty() && self.groups.is_empty() {
+            self.usual.as_ref()
+        } else {
+            let consumer = exchange.caller.consumer.as_ref();
+            let own = consumer.and_then(|c| self.consumers.get(&c.place));
+            let group = consumer.and_then(|c| self.groups.iter().find(|(g, _)| c.groups.contains(g)));
+            own.into_iter().chain(group.map(|(_, held)| held)).chain(&self.usual).min_by_key(|held| held.rank)
+        };
+        held.map(|held| &*held.middleware)
+    }
+}
+
+fn lower(known: &mut Option<Held>, held: Held) {
+    if known.as_ref().is_none_or(|known| held.rank < known.rank) {
+        *known = Some(held);
     }
 }
 
@@ -67,8 +108,9 @@ impl Line {
     /// In this order.
     pub fn new(slots: Vec<Slot>) -> Line {
         let with = |wanted: fn(&dyn Middleware) -> bool| {
-            let has =
-                |(at, slot): (usize, &Slot)| slot.all().any(|m| wanted(&**m)).then(|| u16::try_from(at).ok()).flatten();
+            let has = |(at, slot): (usize, &Slot)| {
+                slot.all().any(|held| wanted(&*held.middleware)).then(|| u16::try_from(at).ok()).flatten()
+            };
             slots.iter().enumerate().filter_map(has).collect()
         };
         let (answers, done) = (with(|m| m.hooks().answer), with(|m| m.hooks().done));
@@ -133,6 +175,11 @@ impl Line {
                 middleware.on_done(exchange, tell);
             }
         }
+    }
+
+    /// Whether one of them wants to know what the groups of the route's expression matched.
+    pub fn wants_captures(&self) -> bool {
+        self.slots.iter().flat_map(Slot::all).any(|held| held.middleware.wants_captures())
     }
 
     /// The names of those that would be asked for this exchange, in order.

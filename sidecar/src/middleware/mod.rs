@@ -75,6 +75,10 @@ pub trait Middleware: Send + Sync {
     fn on_done(&self, exchange: &Exchange, tell: &dyn Tell) {
         let _ = (exchange, tell);
     }
+    /// Whether it looks at [`Exchange::captures`].
+    fn wants_captures(&self) -> bool {
+        false
+    }
     /// What it would do with a command, for people who ask beforehand; empty when there is nothing to say.
     fn explain(&self, exchange: &Exchange) -> String {
         let _ = exchange;

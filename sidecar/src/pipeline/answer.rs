@@ -5,9 +5,9 @@ use crate::codec::client::ReceivedBody;
 use crate::codec::{date, hop};
 use crate::command;
 use crate::exchange::deadline::Deadline;
-use crate::exchange::{Answer, Body, BodyError, Fault, FaultKind, Protocol, Stage};
+use crate::exchange::{Answer, AnswerHead, Body, BodyError, Fault, FaultKind, Protocol, Stage};
 use crate::upstream::{InFlight, Sent};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
@@ -16,6 +16,19 @@ use std::time::{Duration, Instant};
 
 /// The caller's answer.
 pub(super) fn answer(mut told: Told, sent: Sent) -> Answer {
+    let Begun { head, body, in_flight } = begin(&mut told, sent);
+    end(told, head, Out::Received(body), Some(in_flight))
+}
+
+/// An instance's answer whose head has been made ours.
+pub(super) struct Begun {
+    pub(super) head: AnswerHead,
+    pub(super) body: ReceivedBody,
+    pub(super) in_flight: InFlight,
+}
+
+/// The head for the caller, out of the instance's.
+pub(super) fn begin(told: &mut Told, sent: Sent) -> Begun {
     let (status, mut headers, body, in_flight) = sent.into_parts();
     told.ex.status = status;
     command::from_answer(&mut told.ex, &mut headers);
@@ -27,6 +40,16 @@ pub(super) fn answer(mut told: Told, sent: Sent) -> Answer {
     let timings = &told.ex.timings;
     let took = timings.answered.map_or(Duration::ZERO, |at| at.saturating_duration_since(timings.start));
     date::add(&mut headers, timings.wall + took);
+    Begun { head: AnswerHead { status, headers, own: false }, body, in_flight }
+}
+
+/// The answer as it leaves.
+pub(super) fn end(mut told: Told, head: AnswerHead, body: Out, in_flight: Option<InFlight>) -> Answer {
+    let AnswerHead { status, mut headers, .. } = head;
+    told.ex.status = status;
+    if !told.ex.added.is_empty() {
+        headers.extend(&std::mem::take(&mut told.ex.added));
+    }
     if told.ex.protocol == Protocol::Grpc {
         // Trailers-only: the status is in the head (gRPC over HTTP/2, "Responses").
         told.ex.grpc_status = headers.get("grpc-status").and_then(|v| v.parse().ok());
@@ -41,10 +64,37 @@ pub(super) fn answer(mut told: Told, sent: Sent) -> Answer {
     // A body that is none needs no end: over HTTP/2 that may come later.
     let bodiless = told.ex.request.method == http::Method::HEAD || matches!(status, 204 | 304);
     let complete = bodiless || body.is_end_stream();
-    told.ending =
-        Ending { body: Some(Out::Received(body)), in_flight: Some(in_flight), deadline, stalled: None, complete };
+    told.ending = Ending { body: Some(body), in_flight, deadline, stalled: None, complete };
     told.answered(&headers);
     Answer { status, headers, body: told.into_body() }
+}
+
+/// The body of an answer that was to be read whole.
+pub(super) enum Gathered {
+    All(Bytes),
+    /// It was longer: what was read, followed by the rest.
+    More(Out),
+}
+
+/// Reads the body of an answer, up to a limit; a longer one is handed back whole, as is one with trailers.
+pub(super) async fn collect(mut body: Out, most: usize) -> Result<Gathered, BodyError> {
+    let mut all = BytesMut::new();
+    if body.size_hint().lower() > most as u64 {
+        return Ok(Gathered::More(body));
+    }
+    loop {
+        match std::future::poll_fn(|cx| body.poll_frame(cx)).await {
+            None => return Ok(Gathered::All(all.freeze())),
+            Some(Err(e)) => return Err(e),
+            Some(Ok(frame)) => {
+                let Some(data) = frame.data_ref() else { return Ok(Gathered::All(all.freeze())) };
+                all.extend_from_slice(data);
+                if all.len() > most {
+                    return Ok(Gathered::More(Out::Resumed(Some(all.freeze()), Box::new(body))));
+                }
+            }
+        }
+    }
 }
 
 /// A body on its way to the caller.
@@ -53,6 +103,56 @@ pub(super) enum Out {
     Received(ReceivedBody),
     /// Ours.
     Own(Body),
+    /// What was read already, and the rest.
+    Resumed(Option<Bytes>, Box<Out>),
+}
+
+impl Out {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Out::Received(body) => Pin::new(body).poll_frame(cx),
+            Out::Own(body) => Pin::new(body).poll_frame(cx),
+            Out::Resumed(first, rest) => match first.take() {
+                Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                None => rest.poll_frame(cx),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Out::Received(body) => body.is_end_stream(),
+            Out::Own(body) => body.is_end_stream(),
+            Out::Resumed(first, rest) => first.is_none() && rest.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Out::Received(body) => body.size_hint(),
+            Out::Own(body) => body.size_hint(),
+            Out::Resumed(None, rest) => rest.size_hint(),
+            Out::Resumed(Some(first), rest) => {
+                let first = first.len() as u64;
+                let rest = rest.size_hint();
+                let mut hint = SizeHint::new();
+                hint.set_lower(rest.lower().saturating_add(first));
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(upper.saturating_add(first));
+                }
+                hint
+            }
+        }
+    }
+
+    /// Goes on with the request while nobody takes the answer.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Out::Received(body) => body.poll_upload(cx),
+            Out::Resumed(_, rest) => rest.poll_upload(cx),
+            Out::Own(_) => {}
+        }
+    }
 }
 
 /// What ends an exchange: the last byte of its answer.
@@ -75,19 +175,11 @@ impl Ending {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.body {
-            Some(Out::Received(body)) => Pin::new(body).poll_frame(cx),
-            Some(Out::Own(body)) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
+        self.body.as_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.body {
-            Some(Out::Received(body)) => body.is_end_stream(),
-            Some(Out::Own(body)) => body.is_end_stream(),
-            None => true,
-        }
+        self.body.as_ref().is_none_or(Out::is_end_stream)
     }
 }
 
@@ -168,7 +260,7 @@ impl Course {
             self.ending.body = None;
             return Poll::Ready(());
         }
-        if let Some(Out::Received(body)) = &mut self.ending.body {
+        if let Some(body) = &mut self.ending.body {
             body.poll_upload(cx);
         }
         Poll::Pending
@@ -189,11 +281,8 @@ impl HttpBody for Place {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.0.as_ref().and_then(|course| course.ending.body.as_ref()) {
-            Some(Out::Received(body)) => body.size_hint(),
-            Some(Out::Own(body)) => body.size_hint(),
-            None => SizeHint::with_exact(0),
-        }
+        let body = self.0.as_ref().and_then(|course| course.ending.body.as_ref());
+        body.map_or_else(|| SizeHint::with_exact(0), Out::size_hint)
     }
 }
 

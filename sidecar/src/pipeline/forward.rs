@@ -1,5 +1,6 @@
 //! From an exchange to what leaves for an instance.
 
+use super::gated;
 use super::lane::Lane;
 use super::told::{Course, Told};
 use crate::codec::{forwarded, hop};
@@ -66,6 +67,7 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
     if let Body::Source(source) = &body {
         told.upload = Some(source.clone());
     }
+    let (routed, matched) = (told.routed.clone(), told.matched);
     let ex = &mut told.ex;
     let headers = &mut ex.request.headers;
     hop::hop_by_hop(headers, upgrade);
@@ -74,6 +76,9 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
         forwarded::extend(headers, ex.trusted, peer.ip(), scheme, &ex.request.authority, port);
     }
     command::give(ex);
+    if let Some(routed) = &routed {
+        gated::rewrite(ex, &routed.gate, matched);
+    }
     ex.request.headers.append("via", "1.1 fourmi");
     // Only HTTP/2 has trailers behind a body of known length.
     let plain = matches!(ex.protocol, Protocol::Http10 | Protocol::Http11);
@@ -132,22 +137,15 @@ fn in_time(ex: &Exchange) -> Result<(), Fault> {
 /// Picks an instance and sends, within the time an answer may take.
 pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Body) -> Result<Sent, Fault> {
     let start = told.ex.timings.start;
-    let road = told.road.clone();
+    let (road, routed) = (told.road.clone(), told.routed.clone());
+    // A gateway's service has its own.
+    let timeouts = routed.as_ref().and_then(|r| r.timeouts.as_ref()).unwrap_or(&road.timeouts);
     in_time(&told.ex)?;
-    let by = start + Limit::of(&told.ex, &road.timeouts).time;
+    let by = start + Limit::of(&told.ex, timeouts).time;
     let key = way.cluster.policy.balance.hash.key(&told.ex);
     told.cookie = key.cookie;
     let Course { ex, early, upload, .. } = &mut **told;
-    let mut task = Task {
-        ex,
-        body,
-        upload: upload.as_ref(),
-        key: key.hash,
-        early,
-        timeouts: &road.timeouts,
-        by,
-        tell: &*lane.tell,
-    };
+    let mut task = Task { ex, body, upload: upload.as_ref(), key: key.hash, early, timeouts, by, tell: &*lane.tell };
     match upstream::send(&way.cluster, &mut task).await {
         Ok(sent) => Ok(sent),
         Err(Failure::Fault(fault)) => {
@@ -158,7 +156,7 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
             Err(*fault)
         }
         Err(Failure::Late(_)) => {
-            let limit = Limit::of(&told.ex, &road.timeouts);
+            let limit = Limit::of(&told.ex, timeouts);
             if told.upload.as_ref().is_some_and(|upload| upload.is_awaited()) {
                 return Err(limit.passed(FaultKind::SlowCaller, "no end of the request's body"));
             }
@@ -177,8 +175,13 @@ pub(super) enum Collected {
 
 /// Reads what identification wants to see of a body, in the time that an answer may take.
 pub(super) async fn read(body: Body, told: &Told) -> Result<Collected, Fault> {
+    let most = command::BODY_MAX.min(usize::try_from(told.road.limits.body).unwrap_or(usize::MAX));
+    read_within(body, told, most).await
+}
+
+/// Reads a body up to a limit, in the time that an answer may take.
+pub(super) async fn read_within(body: Body, told: &Told, most: usize) -> Result<Collected, Fault> {
     let road = &told.road;
-    let most = command::BODY_MAX.min(usize::try_from(road.limits.body).unwrap_or(usize::MAX));
     in_time(&told.ex)?;
     let limit = Limit::of(&told.ex, &road.timeouts);
     let by = told.ex.timings.start + limit.time;

@@ -28,6 +28,8 @@ pub struct Door {
     pub trusted: bool,
     /// Whether the connection is encrypted.
     pub secure: bool,
+    /// The server name that was asked for in the handshake, in lower case.
+    pub sni: Option<Arc<str>>,
     /// Who the other end has proved to be, by its certificate.
     pub identity: Option<Arc<str>>,
     /// The connection's keeper.

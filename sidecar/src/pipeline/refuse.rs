@@ -1,9 +1,10 @@
 //! Our own answers.
 
+use super::gated;
 use super::told::Told;
-use crate::codec::{date, problem};
+use crate::codec::{date, plain, problem};
 use crate::exchange::deadline::until;
-use crate::exchange::{Answer, Body, Fault, FaultKind, Outcome, Protocol};
+use crate::exchange::{Answer, Body, Fault, FaultKind, Outcome, Protocol, Reply};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How much of a refused body is read, and for how long, so that the caller gets to read the answer instead of
@@ -13,7 +14,10 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Answers with a fault; what the caller still sends is read and thrown away, within bounds.
 pub(super) fn refuse(mut told: Told, fault: Fault, body: Body) -> Answer {
-    let mut answer = problem::answer(&fault, Some(&told.ex));
+    let mut answer = match told.is_gateways() {
+        true => plain::answer(&plain::reply(&fault), &told.ex),
+        false => problem::answer(&fault, Some(&told.ex)),
+    };
     let two = matches!(told.ex.protocol, Protocol::Http2 | Protocol::Grpc);
     if !two && fault.kind == FaultKind::BadRequest {
         // Who misunderstands one message may misunderstand where the next begins.
@@ -32,8 +36,42 @@ pub(super) fn refuse(mut told: Told, fault: Fault, body: Body) -> Answer {
         told.rejected(fault.kind.code());
     }
     told.ex.fault = Some(fault);
+    leave(told, answer, body, 0)
+}
+
+/// Answers what a middleware says.
+pub(super) fn reply(told: Told, reply: Reply, body: Body) -> Answer {
+    replied(told, reply, body, 0)
+}
+
+/// The same in place of an instance's answer, which the first `from` middlewares have seen.
+pub(super) fn reply_after(told: Told, reply: Reply, from: usize) -> Answer {
+    replied(told, reply, Body::Empty, from)
+}
+
+fn replied(mut told: Told, reply: Reply, body: Body, from: usize) -> Answer {
+    let answer = plain::answer(&reply, &told.ex);
+    told.ex.status = reply.status;
+    if told.ex.protocol == Protocol::Grpc {
+        told.ex.grpc_status = Some(plain::grpc_status(reply.status));
+    }
+    if reply.refuses() {
+        told.rejected(reply.by);
+        told.ex.fault = Some(Fault::new(FaultKind::Refused, format!("{}: {}", reply.by, reply.why)));
+    }
+    leave(told, answer, body, from)
+}
+
+/// An answer of our own on its way out, past the middlewares of its route.
+fn leave(mut told: Told, mut answer: Answer, body: Body, from: usize) -> Answer {
+    if let Some(routed) = told.routed.clone().filter(|r| r.gate.line.looks_at_answers()) {
+        answer = gated::own_answer(&mut told, &routed, from, answer);
+    }
+    if !told.ex.added.is_empty() {
+        answer.headers.extend(&std::mem::take(&mut told.ex.added));
+    }
     // HTTP/1 does the same by itself.
-    if two && !body.is_empty() {
+    if matches!(told.ex.protocol, Protocol::Http2 | Protocol::Grpc) && !body.is_empty() {
         tokio::task::spawn_local(until(Instant::now() + LINGER, drain(body)));
     }
     date::add(&mut answer.headers, SystemTime::now());

@@ -1,9 +1,11 @@
 //! The plan as the road needs it: compiled, immutable, one copy a worker thread.
 
+use super::gated::{Inside, Taken};
+use super::gateway::{Gateway, Leads};
 use super::lane::{Door, Lane};
 use crate::command::Rules;
 use crate::command::trace::{Sampler, Sampling};
-use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Timeouts};
+use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Protocol, Timeouts};
 use crate::middleware::{Chain, Settings};
 use crate::route::Way;
 use crate::sink::Show;
@@ -25,6 +27,15 @@ pub struct Served {
     pub policy: Arc<Policy>,
 }
 
+/// A gateway's file with the services of now.
+#[derive(Debug, Clone)]
+pub struct Behind {
+    /// The file, compiled.
+    pub gateway: Arc<Gateway>,
+    /// Its services, by their place in the file; none where it is the local worker.
+    pub services: Vec<Option<Served>>,
+}
+
 /// What a [`Road`] is built from; travels to every worker thread.
 #[derive(Debug, Clone)]
 pub struct Blueprint {
@@ -42,6 +53,8 @@ pub struct Blueprint {
     pub worker: Option<Served>,
     /// Services of the outbound side.
     pub services: Vec<Served>,
+    /// The gateway before the worker, if there is one.
+    pub gateway: Option<Behind>,
     /// Where we ourselves listen, to which nothing may be sent back; whether commands come in there, which services may
     /// be sent to.
     pub own: Vec<(SocketAddr, bool)>,
@@ -73,6 +86,7 @@ pub struct Road {
     pub(super) none: Arc<str>,
     worker: Option<Way>,
     services: HashMap<Arc<str>, Way>,
+    inside: Option<Inside>,
     own: Rc<[SocketAddr]>,
 }
 
@@ -82,19 +96,42 @@ impl Road {
         let all: Rc<[SocketAddr]> = blueprint.own.iter().map(|(at, _)| *at).collect();
         let outbound: Rc<[SocketAddr]> =
             blueprint.own.iter().filter(|(_, inbound)| !inbound).map(|(at, _)| *at).collect();
+        let cluster = |served: &Served, own: &Rc<[SocketAddr]>| {
+            let kept = kept(served);
+            kept.renew_after(blueprint.timeouts.upstream_age);
+            kept.keep_off(own.clone());
+            Cluster::new(kept, served.policy.clone(), true)
+        };
         let way = |served: &Served, route: Arc<str>, own: &Rc<[SocketAddr]>| Way {
             service: served.name.clone(),
             route,
             explicit: false,
-            cluster: {
-                let kept = kept(served);
-                kept.renew_after(blueprint.timeouts.upstream_age);
-                kept.keep_off(own.clone());
-                Cluster::new(kept, served.policy.clone(), true)
-            },
+            cluster: cluster(served, own),
         };
         let worker = blueprint.worker.as_ref().map(|served| way(served, "worker".into(), &all));
         let services = blueprint.services.iter().map(|s| (s.name.clone(), way(s, s.name.clone(), &outbound))).collect();
+        let inside = blueprint.gateway.as_ref().map(|behind| {
+            let nobody = Served { name: "".into(), pool: Pool::new(Vec::new()), policy: Arc::default() };
+            let nowhere = cluster(&nobody, &all);
+            // Routes that lead to one service share what is known of it.
+            let known: Vec<Option<Rc<Cluster>>> =
+                behind.services.iter().map(|s| s.as_ref().map(|s| cluster(s, &all))).collect();
+            let worker = blueprint.worker.as_ref().map(|served| cluster(served, &all));
+            Inside::new(&behind.gateway, &blueprint.timeouts, |gate| Way {
+                service: match (gate.leads, &gate.via.service) {
+                    (Leads::Worker, _) | (_, None) => blueprint.identity.service.clone(),
+                    (_, Some(service)) => service.label.clone(),
+                },
+                route: gate.via.route.as_ref().map_or_else(|| "worker".into(), |r| r.label.clone()),
+                explicit: gate.via.route.as_ref().is_some_and(|r| r.name.is_some()),
+                cluster: match gate.leads {
+                    Leads::Nowhere => None,
+                    Leads::Worker => worker.clone(),
+                    Leads::Service(place) => known.get(place).cloned().flatten(),
+                }
+                .unwrap_or_else(|| nowhere.clone()),
+            })
+        });
         Road {
             identity: blueprint.identity.clone(),
             rules: blueprint.rules.clone(),
@@ -112,25 +149,35 @@ impl Road {
             none: "".into(),
             worker,
             services,
+            inside,
             own: all,
         }
     }
 
     /// What this thread knows of each configured service.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Rc<Kept>> {
-        self.worker.iter().chain(self.services.values()).map(|way| way.cluster.kept())
+        let inside = self.inside.iter().flat_map(Inside::ways);
+        self.worker.iter().chain(self.services.values()).chain(inside).map(|way| way.cluster.kept())
+    }
+
+    /// Whether a gateway stands before the worker.
+    pub(super) fn has_gateway(&self) -> bool {
+        self.inside.is_some()
     }
 
     /// Where a command goes.
-    pub(super) fn way(&self, lane: &Lane, door: &Door, head: &Head) -> Result<Way, Fault> {
+    pub(super) fn way(&self, lane: &Lane, door: &Door, head: &Head, protocol: Protocol) -> Result<Taken, Fault> {
         if door.direction == Direction::Inbound {
+            if let Some(inside) = &self.inside {
+                return inside.take(door, head, protocol);
+            }
             let Some(worker) = &self.worker else {
                 return Err(Fault::new(FaultKind::NotConfigured, "commands come in, but there is no `worker:`"));
             };
             if head.method == http::Method::CONNECT {
                 return Err(Fault::new(FaultKind::BadRequest, "CONNECT is for the outbound listener"));
             }
-            return Ok(worker.clone());
+            return Ok(Taken::plain(worker.clone()));
         }
         let host = head.host();
         if host.is_empty() {
@@ -138,7 +185,7 @@ impl Road {
         }
         let name = host.strip_suffix(".service.fourmi").unwrap_or(host);
         if let Some(way) = self.services.get(name) {
-            return Ok(way.clone());
+            return Ok(Taken::plain(way.clone()));
         }
         if host.ends_with(".service.fourmi") {
             let known: Vec<&str> = self.services.keys().map(|k| &**k).collect();
@@ -160,7 +207,7 @@ impl Road {
             return Err(Fault::new(FaultKind::NoRoute, detail));
         }
         let (service, cluster) = lane.named(host, port, &self.own);
-        Ok(Way { service: service.clone(), route: service, explicit: false, cluster })
+        Ok(Taken::plain(Way { service: service.clone(), route: service, explicit: false, cluster }))
     }
 }
 

@@ -1,12 +1,14 @@
 //! An exchange that is told to the sinks exactly once, whatever happens to it.
 
 use super::answer::Ending;
+use super::gated::{Routed, Taken};
 use super::handling::Handling;
 use super::lane::{Door, Lane};
 use super::road::Road;
 use crate::command;
-use crate::exchange::{Body, Direction, Early, Exchange, Fault, FaultKind, Head, Headers, Outcome, Protocol, Source, Whole};
-use crate::route::Way;
+use crate::exchange::{
+    Body, Direction, Early, Exchange, Fault, FaultKind, Head, Headers, Outcome, Protocol, Source, Tell, Whole,
+};
 use crate::upstream::balance::NewCookie;
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
@@ -58,6 +60,9 @@ pub(super) struct Course {
     pub(super) early: Early,
     /// What lets the caller find the same instance again.
     pub(super) cookie: Option<NewCookie>,
+    /// The route of the gateway that took it, and how many bytes of its path that matched.
+    pub(super) routed: Option<Rc<Routed>>,
+    pub(super) matched: Option<usize>,
     pub(super) ending: Ending,
     finished: bool,
 }
@@ -70,7 +75,7 @@ impl Told {
         door: &Rc<Door>,
         head: Head,
         protocol: Protocol,
-        way: Option<&Way>,
+        taken: Option<&mut Taken>,
     ) -> Self {
         door.life.begin();
         lane.tell.in_flight(door.direction, 1);
@@ -86,18 +91,26 @@ impl Told {
             upload: None,
             early: Early::default(),
             cookie: None,
+            routed: None,
+            matched: None,
             ending: Ending::default(),
             finished: false,
         });
+        if let Some(taken) = taken {
+            course.ex.service = taken.way.service.clone();
+            course.ex.route = taken.way.route.clone();
+            if let Some(through) = &mut taken.through {
+                course.ex.via = Some(through.routed.gate.via.clone());
+                course.ex.captures = std::mem::take(&mut through.captures);
+                course.routed = Some(through.routed.clone());
+                course.matched = through.matched;
+            }
+        }
         let ex = &mut course.ex;
         ex.peer = door.peer;
         ex.client = door.peer.map(|p| p.ip());
         ex.trusted = door.trusted;
         ex.peer_identity.clone_from(&door.identity);
-        if let Some(way) = way {
-            ex.service = way.service.clone();
-            ex.route = way.route.clone();
-        }
         if door.trusted
             && let Some(peer) = ex.client
         {
@@ -135,6 +148,12 @@ impl Course {
         let mut told = Told::new(&self.lane, &self.road, &self.door, head, self.ex.protocol, None);
         told.ex.service = self.ex.service.clone();
         told.ex.route = self.ex.route.clone();
+        // It was let in with the whole.
+        told.ex.via = self.ex.via.clone();
+        told.ex.caller = self.ex.caller.clone();
+        told.ex.consumer = self.ex.consumer.clone();
+        told.routed = self.routed.clone();
+        told.matched = self.matched;
         told
     }
 
@@ -151,6 +170,16 @@ impl Course {
         if self.ex.direction == Direction::Inbound {
             self.lane.tell.begun(&self.ex);
         }
+    }
+
+    /// The sinks' side of its thread.
+    pub(super) fn tell(&self) -> Rc<dyn Tell> {
+        self.lane.tell.clone()
+    }
+
+    /// Whether a gateway's file rules here, so that callers know its words.
+    pub(super) fn is_gateways(&self) -> bool {
+        self.road.has_gateway() && self.door.direction == Direction::Inbound
     }
 
     /// Counts its refusal.
@@ -182,6 +211,9 @@ impl Course {
                 Some(fault) => fault.kind.outcome(),
                 None => Exchange::outcome_of_status(self.ex.status, self.ex.grpc_status),
             });
+        }
+        if let Some(routed) = &self.routed {
+            routed.gate.line.on_done(&self.ex, &*self.lane.tell);
         }
         self.road.chain.on_done(&self.ex, &*self.lane.tell);
         self.leave(now);

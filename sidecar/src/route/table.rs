@@ -72,6 +72,13 @@ impl<'t> Captures<'t> {
     }
 }
 
+impl Default for Table {
+    /// No rule at all.
+    fn default() -> Table {
+        Table::new(Vec::new()).unwrap_or_else(|_| unreachable!("no rule is wrong when there is none"))
+    }
+}
+
 impl Table {
     /// Reads and sorts all rules.
     ///

@@ -21,6 +21,7 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
         limits: plan.limits.clone(),
         worker: services.worker(),
         services: services.outbound(),
+        gateway: services.gateway(plan),
         own: listeners.chain(admin).collect(),
         outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
         logs: !plan.logs.is_empty() || plan.spans.is_some(),

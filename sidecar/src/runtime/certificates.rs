@@ -27,6 +27,10 @@ pub(super) enum Use {
     WorkerChecks,
     /// Those of an outbound service.
     OutboundChecks,
+    /// Commands of a service of the gateway.
+    Gateway,
+    /// Their checks.
+    GatewayChecks,
 }
 
 /// A service, whether HTTP/2 is asked for, and what for.

@@ -1,9 +1,9 @@
 //! The services of the plan on the control thread: their instances, and what checks them.
 
 use super::certificates::{Certificates, Use};
-use crate::config::{Address, Plan, Ready};
+use crate::config::{self, Address, Plan, Ready};
 use crate::exchange::{ConnectionSide, Counted, Silent};
-use crate::pipeline::Served;
+use crate::pipeline::{Behind, Served};
 use crate::tls::{ClientTls, Connector};
 use crate::upstream::health::{Check, Instance, Opener, Speak, State, keep_checking};
 use crate::upstream::names::{self, Found, Name, Resolver, Update, follow};
@@ -23,6 +23,8 @@ pub(super) type Changed = Rc<dyn Fn(&str, Option<(&str, bool, bool)>)>;
 pub(super) struct Services {
     worker: RefCell<Option<Rc<Service>>>,
     outbound: RefCell<Vec<Rc<Service>>>,
+    /// Those of the gateway, by their place in its file; none where it is the worker.
+    gateway: RefCell<Vec<Option<Rc<Service>>>>,
     dns: RefCell<Option<names::Settings>>,
     resolver: RefCell<Rc<Resolver>>,
 }
@@ -33,6 +35,7 @@ impl Default for Services {
         Services {
             worker: RefCell::default(),
             outbound: RefCell::default(),
+            gateway: RefCell::default(),
             dns: RefCell::default(),
             resolver: RefCell::new(resolver),
         }
@@ -148,18 +151,19 @@ impl Services {
                 ),
             )
         });
+        let renewed = |old: &HashMap<Arc<str>, Rc<Service>>, s: &config::Service, of| {
+            let wanted = wanted(&s.name, &s.addresses, &s.tls, &s.policy, checked(&s.policy), of);
+            Service::renewed(old.get(&s.name).cloned(), &s.name, wanted)
+        };
+        let by_name = |all: Vec<Rc<Service>>| all.into_iter().map(|s| (s.name.clone(), s)).collect::<HashMap<_, _>>();
         let mut outbound = self.outbound.borrow_mut();
-        let old = std::mem::take(&mut *outbound);
-        *outbound = plan
-            .outbound
-            .iter()
-            .map(|s| {
-                let old = old.iter().find(|o| o.name == s.name).cloned();
-                let of = (Use::Outbound, Use::OutboundChecks);
-                let wanted = wanted(&s.name, &s.addresses, &s.tls, &s.policy, checked(&s.policy), of);
-                Service::renewed(old, &s.name, wanted)
-            })
-            .collect();
+        let old = by_name(std::mem::take(&mut *outbound));
+        *outbound = plan.outbound.iter().map(|s| renewed(&old, s, (Use::Outbound, Use::OutboundChecks))).collect();
+        let mut gateway = self.gateway.borrow_mut();
+        let old = by_name(std::mem::take(&mut *gateway).into_iter().flatten().collect());
+        let new = plan.gateway.as_ref().map(|g| g.services.as_slice()).unwrap_or_default();
+        let of = (Use::Gateway, Use::GatewayChecks);
+        *gateway = new.iter().map(|s| s.as_ref().map(|s| renewed(&old, s, of))).collect();
     }
 
     /// Looks up every name, and checks every instance; nothing else is looked up or checked from now on.
@@ -192,9 +196,16 @@ impl Services {
         self.all().into_iter().find(|s| *s.name == *name)
     }
 
-    /// The worker and every outbound service.
+    /// The worker, every outbound service, and every one of the gateway.
     pub(super) fn all(&self) -> Vec<Rc<Service>> {
-        self.worker.borrow().iter().chain(self.outbound.borrow().iter()).cloned().collect()
+        let (worker, outbound, gateway) = (self.worker.borrow(), self.outbound.borrow(), self.gateway.borrow());
+        worker.iter().chain(outbound.iter()).chain(gateway.iter().flatten()).cloned().collect()
+    }
+
+    /// The gateway with its services, for the data threads.
+    pub(super) fn gateway(&self, plan: &Plan) -> Option<Behind> {
+        let services = self.gateway.borrow().iter().map(|s| s.as_ref().map(|s| s.served())).collect();
+        plan.gateway.as_ref().map(|g| Behind { gateway: g.gateway.clone(), services })
     }
 
     /// The local worker, for the data threads.

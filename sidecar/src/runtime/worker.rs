@@ -402,12 +402,13 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
     if first.is_empty() {
         return;
     }
-    let mut identity = None;
+    let (mut identity, mut sni) = (None, None);
     if let Some(acceptor) = &gate.acceptor {
         // Large, and once a connection.
         let encrypted = Box::pin(handshake::encrypt(&worker, acceptor, socket, first, peer, (&life, by))).await;
         let Some(encrypted) = encrypted else { return };
         (socket, first) = encrypted;
+        sni = socket.server_name();
         if let Some(proved) = socket.peer() {
             trusted = true;
             identity = proved.identity;
@@ -421,6 +422,7 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         peer,
         trusted,
         secure: gate.acceptor.is_some(),
+        sni,
         identity,
         life: life.clone(),
         _present: Box::new(present),

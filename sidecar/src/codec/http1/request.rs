@@ -70,6 +70,9 @@ pub(super) fn fill(head: &mut Head, raw: &str, one_one: bool) -> Result<(), Faul
     let target = parts(head, raw)?;
     let path = normalize::path(target.path)?;
     head.set_target(&path, target.query.map(escaped).as_deref());
+    if target.authority.is_none() {
+        head.set_raw_target(raw);
+    }
     let mut hosts = head.headers.get_all("host");
     let host = hosts.next();
     if hosts.next().is_some() {

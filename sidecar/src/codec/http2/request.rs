@@ -78,6 +78,7 @@ fn fill(head: &mut Head, uri: &http::Uri) -> Result<(), Fault> {
         head.set_target("/", None);
     } else {
         head.set_target(&normalize::path(uri.path())?, uri.query());
+        head.set_raw_target(uri.path_and_query().map_or("/", |whole| whole.as_str()));
     }
     let mut hosts = head.headers.get_all("host");
     let host = hosts.next();

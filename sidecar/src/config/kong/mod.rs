@@ -6,16 +6,19 @@
 
 mod build;
 mod check;
+mod compile;
 mod gather;
 mod pem;
 mod plugins;
 mod refs;
 mod rules;
 mod scalar;
+mod services;
 mod spec;
 mod vault;
 
 use super::overlay::Env;
+use super::plan::GatewayPlan;
 use super::problem::{Problem, Problems, Report};
 use super::source::Origin;
 use super::tree::{self, Limits, Node};
@@ -36,6 +39,8 @@ pub(super) const MARK: &str = "_format_version";
 pub struct KongFile {
     /// What it holds.
     pub entities: Entities,
+    /// What runs of it.
+    pub plan: GatewayPlan,
     /// What somebody should look at.
     pub warnings: Vec<Problem>,
 }
@@ -119,19 +124,20 @@ pub(super) fn read(name: &str, text: &str, env: &Env) -> Result<KongFile, Report
     let json = text.trim_start().starts_with('{');
     let text = if json { text.replace('\t', " ") } else { text.to_owned() };
     let source = problems.sources.add(name, text, Origin::File);
-    let mut entities = None;
+    let mut read = None;
     if let Some(root) = tree::parse_within(source, &LIMITS, &mut problems) {
-        entities = Some(entities_of(root, env, &mut problems));
+        read = read_tree(root, env, &mut problems);
     }
     let failed = problems.failed();
     let (list, _) = problems.into_list();
-    match entities {
-        Some(entities) if !failed => Ok(KongFile { entities, warnings: list }),
+    match read {
+        Some((entities, plan)) if !failed => Ok(KongFile { entities, plan, warnings: list }),
         _ => Err(Report { problems: list }),
     }
 }
 
-fn entities_of(mut root: Node, env: &Env, problems: &mut Problems) -> Entities {
+/// Reads a tree that stands for a file; none when something was wrong, which has been told.
+pub(super) fn read_tree(mut root: Node, env: &Env, problems: &mut Problems) -> Option<(Entities, GatewayPlan)> {
     let mut reader = Reader {
         problems,
         env,
@@ -151,7 +157,12 @@ fn entities_of(mut root: Node, env: &Env, problems: &mut Problems) -> Entities {
     reader.rules();
     reader.names();
     plugins::anonymous(&mut reader);
-    build::entities(&reader)
+    let entities = build::entities(&reader);
+    if reader.problems.failed() {
+        return None;
+    }
+    let plan = compile::compiled(&mut reader, &entities)?;
+    Some((entities, plan))
 }
 
 #[cfg(test)]
