@@ -245,7 +245,8 @@ fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Lo
         let gateway = gateway::read(&mut root, inline, given, of.path.as_deref(), env, &mut problems);
         fill::fill(&mut root, &hostname, &mut problems);
         cross::cross(&root, &mut problems);
-        plan = Some((Plan { gateway, ..read::read(&root, of.path) }, root));
+        let traces = root.get("traces").is_some();
+        plan = Some((read::read(&root, of.path).with(gateway, traces), root));
     }
     let failed = problems.failed();
     let (list, sources) = problems.into_list();

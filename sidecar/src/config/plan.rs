@@ -2,6 +2,7 @@
 
 use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
+use crate::gateway::sinks::Sinks;
 use crate::lines;
 use crate::pipeline::gateway::Gateway;
 use crate::pipeline::{Limits, Sampling, Timeouts};
@@ -60,6 +61,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The same with a gateway and its sinks. `traces` has been said by itself: then its share holds.
+    pub(super) fn with(mut self, gateway: Option<GatewayPlan>, traces: bool) -> Plan {
+        if let Some(GatewayPlan { sinks, .. }) = &gateway {
+            self.logs.extend(sinks.logs.iter().cloned());
+            self.metrics.prometheus |= sinks.prometheus;
+            if let Some(ratio) = sinks.sampling.filter(|_| !traces) {
+                self.sampling = Sampling { ratio };
+            }
+        }
+        self.gateway = gateway;
+        self
+    }
+
     /// Every sink that is told of each command: those of records and that of spans.
     pub fn told(&self) -> Vec<LogSettings> {
         self.logs.iter().chain(&self.spans).cloned().collect()
@@ -163,6 +177,8 @@ pub struct GatewayPlan {
     pub gateway: Arc<Gateway>,
     /// Its services, by their place in the file; none where it is the local worker.
     pub services: Vec<Option<Service>>,
+    /// What its log and metric plugins are.
+    pub sinks: Sinks,
 }
 
 /// The admin listener.

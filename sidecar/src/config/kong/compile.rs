@@ -6,7 +6,7 @@ use super::{Reader, Record, services};
 use crate::config::plan::{GatewayPlan, Service};
 use crate::config::source::Span;
 use crate::config::tree::Node;
-use crate::gateway::Entities;
+use crate::gateway::{Entities, sinks};
 use crate::pipeline::gateway::{Gateway, List, Mistake};
 use std::sync::Arc;
 
@@ -19,9 +19,15 @@ pub(super) fn compiled(reader: &mut Reader<'_>, entities: &Entities) -> Option<G
             None
         }));
     }
+    let sinks = sinks::sinks(entities).unwrap_or_else(|all| {
+        for (place, wrong) in all {
+            told(reader, Kind::Plugin, place, "config.", &wrong.field, &wrong.message, &wrong.fix);
+        }
+        sinks::Sinks::default()
+    });
     match Gateway::new(entities) {
         Ok(gateway) if !reader.problems.failed() => {
-            Some(GatewayPlan { gateway: Arc::new(gateway), services: services::named_apart(all) })
+            Some(GatewayPlan { gateway: Arc::new(gateway), services: services::named_apart(all), sinks })
         }
         Ok(_) => None,
         Err(mistakes) => {

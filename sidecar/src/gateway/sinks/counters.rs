@@ -42,11 +42,8 @@ const KINDS: [(&str, StatKind); 7] = [
     ("timer", StatKind::Timer),
     ("distribution", StatKind::Distribution),
 ];
-const CONSUMERS: [(&str, ConsumerName); 3] = [
-    ("consumer_id", ConsumerName::Id),
-    ("custom_id", ConsumerName::CustomId),
-    ("username", ConsumerName::Username),
-];
+const CONSUMERS: [(&str, ConsumerName); 3] =
+    [("consumer_id", ConsumerName::Id), ("custom_id", ConsumerName::CustomId), ("username", ConsumerName::Username)];
 const SERVICES: [(&str, ServiceName); 4] = [
     ("service_id", ServiceName::Id),
     ("service_name", ServiceName::Name),
@@ -56,7 +53,11 @@ const SERVICES: [(&str, ServiceName); 4] = [
 const WORKSPACES: [(&str, bool); 2] = [("workspace_id", false), ("workspace_name", true)];
 
 /// The meaning of one of these words; none when nothing, or nothing known, is said.
-fn word<T: Copy, const N: usize>(fields: &mut Fields<'_>, key: &'static str, all: &[(&'static str, T); N]) -> Option<T> {
+fn word<T: Copy, const N: usize>(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    all: &[(&'static str, T); N],
+) -> Option<T> {
     let said = fields.has(key);
     let word = fields.one_of(key, &all.map(|(word, _)| word), "");
     all.iter().find(|(known, _)| said && *known == word).map(|(_, value)| *value)
@@ -137,9 +138,9 @@ pub(super) fn statsd(plugin: &Plugin) -> Result<Asked, Vec<Wrong>> {
         }
     });
     let tcp = fields.flag("use_tcp", false);
-    let style = fields.has("tag_style").then(|| {
-        fields.one_of("tag_style", &["dogstatsd", "influxdb", "librato", "signalfx"], "dogstatsd")
-    });
+    let style = fields
+        .has("tag_style")
+        .then(|| fields.one_of("tag_style", &["dogstatsd", "influxdb", "librato", "signalfx"], "dogstatsd"));
     let packet = fields.integer("udp_packet_size", 0, 65_507).and_then(|n| usize::try_from(n).ok());
     let (host, port) = (place.host, place.port);
     let statsd = Statsd {

@@ -1,7 +1,7 @@
 //! Receivers as plugins name them.
 
-use crate::gateway::fields::Fields;
 use crate::gateway::Wrong;
+use crate::gateway::fields::Fields;
 use crate::sink::kong::Place;
 use serde_json::Value as Json;
 use std::time::Duration;

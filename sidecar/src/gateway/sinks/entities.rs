@@ -65,9 +65,10 @@ fn tidy(json: Json) -> Json {
 }
 
 fn service(entities: &Entities, s: &Service) -> Json {
-    let authorities: Option<Vec<String>> = s.ca_certificates.as_ref().map(|all| {
-        all.iter().filter_map(|at| entities.ca_certificates.get(*at)).map(|ca| ca.id.to_string()).collect()
-    });
+    let authorities: Option<Vec<String>> = s
+        .ca_certificates
+        .as_ref()
+        .map(|all| all.iter().filter_map(|at| entities.ca_certificates.get(*at)).map(|ca| ca.id.to_string()).collect());
     let certificate = s.client_certificate.and_then(|at| entities.certificates.get(at));
     tidy(json!({
         "id": s.id.to_string(),
@@ -162,6 +163,7 @@ fn secrets(plugins: &[Plugin]) -> (Vec<String>, Vec<String>) {
 /// The headers of `correlation-id`, in lower case.
 fn correlation(plugins: &[Plugin]) -> Vec<String> {
     let mine = plugins.iter().filter(|p| p.enabled && p.name == "correlation-id");
-    let header = |p: &Plugin| p.config.get("header_name").and_then(Json::as_str).unwrap_or("Kong-Request-ID").to_owned();
+    let header =
+        |p: &Plugin| p.config.get("header_name").and_then(Json::as_str).unwrap_or("Kong-Request-ID").to_owned();
     mine.map(header).map(|name| name.to_ascii_lowercase()).collect()
 }

@@ -45,7 +45,8 @@ fn one(to: To, queue: Queue) -> Asked {
 pub(super) fn http(plugin: &Plugin) -> Result<Asked, Vec<Wrong>> {
     let mut fields = Fields::new(&plugin.config);
     let endpoint = fields.required("http_endpoint");
-    let (url, user) = if endpoint.is_empty() { Default::default() } else { url(&mut fields, "http_endpoint", &endpoint) };
+    let (url, user) =
+        if endpoint.is_empty() { Default::default() } else { url(&mut fields, "http_endpoint", &endpoint) };
     let mut headers = texts(&mut fields, "headers");
     for (name, _) in &headers {
         if let Some(ours) = OURS.iter().find(|ours| name.eq_ignore_ascii_case(ours)) {

@@ -9,8 +9,7 @@ use crate::gateway::fields::Fields;
 use crate::sink::kong::{Http, Otlp, Recorded, To, Zipkin};
 
 /// Kong's formats of trace headers.
-const FORMATS: [&str; 10] =
-    ["w3c", "b3", "b3-single", "jaeger", "ot", "aws", "gcp", "datadog", "instana", "ignore"];
+const FORMATS: [&str; 10] = ["w3c", "b3", "b3-single", "jaeger", "ot", "aws", "gcp", "datadog", "instana", "ignore"];
 /// Those that we read and write.
 const OURS: [&str; 3] = ["w3c", "b3", "b3-single"];
 /// The share of traces that Kong records when nobody says another.

@@ -116,13 +116,12 @@ fn parts(plugin: &Arc<Plugin>, series: &Arc<Series>) -> Result<(String, Box<dyn 
             let tls = tcp.tls.then(|| connector(tcp.sni.clone())).transpose()?;
             let (scheme, place) = (if tcp.tls { "tls" } else { "tcp" }, &tcp.place);
             let to = transport::Place::Tcp { host: place.host.clone(), port: place.port, tls };
-            let send: Sender =
-                Box::new(move |outlet, inbox| Box::pin(stream::run(outlet, inbox, StreamOut::new(to))));
+            let send: Sender = Box::new(move |outlet, inbox| Box::pin(stream::run(outlet, inbox, StreamOut::new(to))));
             (shown(scheme, place), Box::new(Lines(object(OBJECT_MAX))), send)
         }
         To::Udp(place) => (shown("udp", place), Box::new(Alone(object(DATAGRAM_MAX))), datagrams(place)),
         To::File(path) => {
-            let send = file::appending(path.clone(), FILE_MODE).map_err(|w| w.of("path"))?;
+            let send = file::appending(path.clone(), FILE_MODE);
             (path.display().to_string(), Box::new(Lines(object(OBJECT_MAX))), send)
         }
         To::Syslog(syslog) => {

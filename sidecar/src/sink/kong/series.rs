@@ -102,11 +102,8 @@ impl Series {
             Some(consumer) if switches.per_consumer => consumer.name.as_deref().unwrap_or(consumer.label()),
             _ => "",
         };
-        let labels = |consumer: &str| Labels {
-            service: service.label().into(),
-            route: route.into(),
-            consumer: consumer.into(),
-        };
+        let labels =
+            |consumer: &str| Labels { service: service.label().into(), route: route.into(), consumer: consumer.into() };
         if switches.status || switches.bandwidth {
             let cells = cells(&mut inner.cells, labels(consumer));
             if switches.status {
@@ -229,8 +226,7 @@ fn latencies(out: &mut String, all: &BTreeMap<Labels, Latency>) {
         let [bucket, sum, count] = ["_bucket", "_sum", "_count"].map(|end| format!("{name}{end}"));
         for (labels, latency) in all {
             let Some(seen) = latency.get(which) else { continue };
-            let same =
-                [("service", &*labels.service), ("route", &*labels.route), ("workspace", WORKSPACE_NAME)];
+            let same = [("service", &*labels.service), ("route", &*labels.route), ("workspace", WORKSPACE_NAME)];
             let mut below = 0;
             let shown = bounds.iter().map(u64::to_string).chain(["+Inf".to_owned()]);
             for (le, n) in shown.zip(&seen.buckets) {

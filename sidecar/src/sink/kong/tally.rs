@@ -59,7 +59,8 @@ impl Cell {
                 *seen += 1;
                 if values.len() < SAMPLES_MAX {
                     values.push(value);
-                } else if let Some(place) = values.get_mut(usize::try_from(fastrand::u64(..*seen)).unwrap_or(usize::MAX))
+                } else if let Some(place) =
+                    values.get_mut(usize::try_from(fastrand::u64(..*seen)).unwrap_or(usize::MAX))
                 {
                     *place = value;
                 }

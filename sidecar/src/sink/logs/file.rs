@@ -65,7 +65,8 @@ pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
         _ => return Err(Wrong::new(format!("`{mode}` is no file's mode"), "write it as 0640").of("mode")),
     };
     let target = path.display().to_string();
-    let send = appending(path, mode).map_err(|w| w.of("path"))?;
+    place(&path).map_err(|w| w.of("path"))?;
+    let send = appending(path, mode);
     let encode: Box<dyn Encode> = match format.as_str() {
         "text" => Box::new(TextEncoder::new(false)),
         "gelf" => {
@@ -77,13 +78,9 @@ pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
     Ok(Sink { target, encode, send })
 }
 
-/// Appends what comes to a file.
-///
-/// # Errors
-/// Why there can be no such file.
-pub(in crate::sink) fn appending(path: PathBuf, mode: u32) -> Result<Sender, Wrong> {
-    place(&path)?;
-    Ok(Box::new(move |outlet, inbox| Box::pin(run(outlet, inbox, Target { path, mode, file: None }))))
+/// Appends what comes to a file, as soon as there can be one.
+pub(in crate::sink) fn appending(path: PathBuf, mode: u32) -> Sender {
+    Box::new(move |outlet, inbox| Box::pin(run(outlet, inbox, Target { path, mode, file: None })))
 }
 
 /// Whether there can be such a file.

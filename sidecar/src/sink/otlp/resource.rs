@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_resource_says_who_where_and_with_what() {
-        let made = resource(Said { service: "payment", version: Some("1.2"), env: "prod", hostname: "pay-3", more: &[] });
+        let made =
+            resource(Said { service: "payment", version: Some("1.2"), env: "prod", hostname: "pay-3", more: &[] });
         for (key, expected) in [
             ("service.name", "payment"),
             ("service.version", "1.2"),
@@ -147,7 +148,10 @@ mod tests {
         ] {
             assert_eq!(value(&made, key), text(key, expected).value.as_ref(), "{key}");
         }
-        assert_eq!(made, resource(Said { service: "payment", version: Some("1.2"), env: "prod", hostname: "pay-3", more: &[] }));
+        assert_eq!(
+            made,
+            resource(Said { service: "payment", version: Some("1.2"), env: "prod", hostname: "pay-3", more: &[] })
+        );
         let bare = of("x");
         assert!(value(&bare, "host.name").is_none() && value(&bare, "service.version").is_none());
         let id = instance();

@@ -61,6 +61,7 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
         b3: Default::default(),
         baggage_dropped: 0,
         attempts: Vec::new(),
+        ..Exchange::begin(identity, Direction::Inbound, Protocol::Http11, Head::default(), &"".into())
     }
 }
 
