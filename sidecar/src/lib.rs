@@ -9,6 +9,7 @@ pub mod cli;
 pub mod codec;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod exchange;
 pub mod gateway;

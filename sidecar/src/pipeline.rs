@@ -7,6 +7,7 @@
 
 mod answer;
 mod batch;
+mod dry;
 mod forward;
 mod gated;
 pub mod gateway;
@@ -19,6 +20,7 @@ mod tunnel;
 
 pub use crate::command::trace::Sampling;
 pub use crate::exchange::{Limits, Timeouts};
+pub use dry::{Dry, Spoken, dry};
 pub use lane::{Door, Lane};
 pub use road::{Behind, Blueprint, Road, Served};
 

@@ -120,7 +120,7 @@ pub(crate) const fn word(name: &'static str) -> Word {
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
-    /// Anything; only for keys that are not supported yet.
+    /// Anything: what is not supported yet, or is checked by others.
     Any,
     /// Text of a shape.
     Text(Shape),

@@ -81,6 +81,11 @@ pub(crate) fn explain(plan: &Plan, request: &[String], lines: &[String]) -> Resu
     Ok(out)
 }
 
+/// Whether the worker sends it, to one of its services.
+pub(crate) fn is_outbound(plan: &Plan, request: &[String], lines: &[String]) -> bool {
+    explain(plan, request, lines).is_ok_and(|out| out.direction == Direction::Outbound)
+}
+
 /// Whether an authority is a listener's own address.
 fn at(authority: &str, listener: &Listener) -> bool {
     let (host, port) = split(authority);

@@ -3,12 +3,13 @@
 use super::args::{Cli, Global, Output};
 use super::client::Target;
 use super::{explain, explain_kong, out, upstreams};
-use crate::config::{self, Checked, LoadOptions, Loaded, Report};
-use crate::gateway::Entities;
+use crate::config::{self, Checked, GatewayPlan, LoadOptions, Loaded, Report};
+use crate::exchange::Identity;
 use clap::CommandFactory as _;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A report to the right place in the right form; its exit code.
 pub(crate) fn report(report: &Report, global: &Global) -> u8 {
@@ -110,9 +111,14 @@ pub(crate) fn env(global: &Global) -> u8 {
 pub(crate) fn explain(global: &Global, target: &Target, request: &[String], headers: &[String]) -> u8 {
     let loaded = match config::check(&LoadOptions { path: global.config.clone() }) {
         Ok(Checked::Fourmi(loaded)) => loaded,
-        Ok(Checked::Kong(_, file)) => return explain_with_kong(global, &file.entities, request, headers),
+        Ok(Checked::Kong(_, file)) => return explain_with_kong(global, &file.plan, &unnamed(), request, headers),
         Err(problems) => return report(&problems, global),
     };
+    if let Some(gateway) = &loaded.plan.gateway
+        && !explain::is_outbound(&loaded.plan, request, headers)
+    {
+        return explain_with_kong(global, gateway, &loaded.plan.identity, request, headers);
+    }
     match explain::explain(&loaded.plan, request, headers) {
         Err(message) => {
             out::note(&format!("error: {message}"));
@@ -143,8 +149,20 @@ pub(crate) fn explain(global: &Global, target: &Target, request: &[String], head
     }
 }
 
-fn explain_with_kong(global: &Global, entities: &Entities, request: &[String], headers: &[String]) -> u8 {
-    match explain_kong::explain(entities, request, headers) {
+/// For a Kong file that is run by nobody yet.
+fn unnamed() -> Arc<Identity> {
+    let word: Arc<str> = "fourmi".into();
+    Arc::new(Identity { service: word.clone(), env: word.clone(), hostname: word, tags: Vec::new() })
+}
+
+fn explain_with_kong(
+    global: &Global,
+    plan: &GatewayPlan,
+    identity: &Arc<Identity>,
+    request: &[String],
+    headers: &[String],
+) -> u8 {
+    match explain_kong::explain(plan, identity, request, headers) {
         Err(message) => {
             out::note(&format!("error: {message}"));
             2

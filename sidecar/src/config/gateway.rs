@@ -1,13 +1,14 @@
 //! The key `gateway`: a Kong file by its name, or its entities inline.
 
 use super::kong::{self, KongFile};
-use super::load::{text_of, unopened};
+use super::load::text_of;
 use super::overlay::Env;
-use super::plan::GatewayPlan;
+use super::plan::{GatewayPlan, Service};
 use super::problem::Problems;
 use super::source::Span;
 use super::tree::{Entry, Node, Value};
-use crate::pipeline::gateway::Leads;
+use crate::gateway::sinks::Sinks;
+use crate::pipeline::gateway::{Leads, WORKER};
 use std::path::Path;
 
 /// Takes the entities out of the tree, when they stand there inline; a name of a file stays.
@@ -41,12 +42,22 @@ pub(super) fn read(
             Some(kong::read_tree(node, env, problems)?.1)
         }
         (None, None) => {
-            let name = root.get("gateway")?.text()?.trim().to_owned();
+            let node = root.get("gateway")?;
+            let Some(name) = node.text().map(|name| name.trim().to_owned()) else {
+                let message = "`gateway` must be a file's name, or the entities of a Kong file";
+                problems.error(node.span, "wrong-type", "gateway", message, "write `gateway: kong.yaml`");
+                return None;
+            };
             let path = beside.and_then(Path::parent).map_or_else(|| name.clone().into(), |folder| folder.join(&name));
-            let file = std::fs::File::open(&path).map_err(|e| unopened(&path, &name, &e));
-            let read =
-                file.and_then(|f| text_of(f, &name, kong::FILE_MAX)).and_then(|text| kong::read(&name, &text, env));
-            match read {
+            let file = match std::fs::File::open(&path) {
+                Ok(file) => file,
+                Err(e) => {
+                    let fix = "correct the name, which is looked for beside this file";
+                    problems.error(node.span, "no-file", "gateway", format!("can't open {name}: {e}"), fix);
+                    return None;
+                }
+            };
+            match text_of(file, &name, kong::FILE_MAX).and_then(|text| kong::read(&name, &text, env)) {
                 Ok(file) => {
                     problems.take(file.warnings);
                     Some(file.plan)
@@ -77,4 +88,69 @@ fn lacks_worker(plan: &GatewayPlan, span: Span, problems: &mut Problems) {
         }
     };
     problems.error(span, "missing-worker", "worker", message, "add `worker: http://127.0.0.1:PORT`");
+}
+
+/// Gives each outbound service the middlewares that its section names; the sinks that it names are what is returned. A service's are read as those of a Kong file
+/// that has this service alone.
+pub(super) fn outbound(root: &Node, services: &mut [Service], env: &Env, problems: &mut Problems) -> Sinks {
+    let mut sinks = Sinks::default();
+    for (at, listener) in root.get("outbound").map(Node::items).unwrap_or_default().iter().enumerate() {
+        for entry in listener.get("services").map(Node::entries).unwrap_or_default() {
+            let Some(plugins) = plugins(&entry.value) else { continue };
+            let name = entry.key.to_ascii_lowercase();
+            let file = alone(&name, plugins);
+            let found = problems.later(|problems| kong::read_tree(file, env, problems));
+            let (read, mut said) = found;
+            let own = format!("outbound[{at}].services.{}", entry.key);
+            said.iter_mut().for_each(|problem| problem.belongs("services[0]", &own));
+            problems.take(said);
+            let plan = read.map(|(_, plan)| plan);
+            let gate = plan.as_ref().and_then(|plan| plan.gateway.gates().first().cloned());
+            sinks.join(plan.map(|plan| plan.sinks.outbound()).unwrap_or_default());
+            if let Some(service) = services.iter_mut().find(|s| *s.name == *name) {
+                service.gate = gate;
+            }
+        }
+    }
+    sinks
+}
+
+/// The middlewares of a section; none when there are none.
+fn plugins(service: &Node) -> Option<Node> {
+    let mut plugins = service.get("plugins").cloned();
+    let Some(rate) = service.get("rate") else { return plugins };
+    let mut shaping = Node::map(rate.span);
+    let mut config = Node::map(rate.span);
+    for (ours, name) in [("limit", "limit"), ("per", "per"), ("wait", "wait")] {
+        if let Some(value) = rate.get(ours) {
+            config.set(name, value.span, value.clone());
+        }
+    }
+    shaping.set("name", rate.span, Node::scalar("rate-shaping", rate.span));
+    shaping.set("config", rate.span, config);
+    let mut list = match plugins.take().map(|p| p.value) {
+        Some(Value::List(items)) => items,
+        _ => Vec::new(),
+    };
+    list.push(shaping);
+    Some(Node { value: Value::List(list), span: rate.span })
+}
+
+/// A Kong file with nothing but a service, a route that leads to it, and its middlewares.
+fn alone(name: &str, plugins: Node) -> Node {
+    let span = plugins.span;
+    let text = |text: &str| Node::scalar(text, span);
+    let list = |node: Node| Node { value: Value::List(vec![node]), span };
+    let mut route = Node::map(span);
+    route.set("name", span, text(name));
+    route.set("paths", span, list(text("/")));
+    let mut service = Node::map(span);
+    service.set("name", span, text(name));
+    service.set("host", span, text(WORKER));
+    service.set("routes", span, list(route));
+    service.set("plugins", span, plugins);
+    let mut file = Node::map(span);
+    file.set(kong::MARK, span, text("3.0"));
+    file.set("services", span, list(service));
+    file
 }

@@ -63,7 +63,7 @@ pub(crate) const ROOT: &[Key] = &[
         "Networks whose `Fourmi-*` headers, forwarded addresses and traces are believed.",
     )
     .or("[127.0.0.0/8, '::1/128']"),
-    key("gateway", TEXT, "A Kong declarative file, or its entities inline: it rules what comes in."),
+    key("gateway", Kind::Any, "A Kong declarative file, or its entities inline: it rules what comes in."),
     key("dns", Kind::Section(DNS_KEYS), "Whom the names of services and workers are asked of."),
     key("commands", Kind::Section(COMMANDS), "How commands are identified and delivered."),
     key("timeouts", Kind::Section(TIMEOUTS), "How long each part of the road may take."),
@@ -128,11 +128,20 @@ pub(crate) const SERVICE: &[Key] = &join::<{ OF_SERVICE.len() + POLICY.len() }>(
 
 const OF_SERVICE: &[Key] = &[
     key("address", ADDRESSES, "Where its instances listen.").required(),
-    later("rate", "How fast commands may leave."),
+    key("rate", Kind::Section(RATE), "How fast commands may leave: what comes sooner waits in order.").or_words("off"),
     later("bind", "The local address to send from."),
     later("allow", "Hosts that may be reached."),
-    later("plugins", "Middlewares."),
+    key("plugins", Kind::Any, "Middlewares that its commands pass, as `plugins:` of a Kong file."),
     key("tls", Kind::Section(TLS_KEYS), "How its `https` and `h2` instances are spoken to.").or_words(SYSTEM),
+];
+
+const RATE: &[Key] = &[
+    key("limit", Kind::Count { min: 1, max: 1_000_000, word: None }, "Commands in each `per`.").required(),
+    key("per", Kind::Duration { min: Duration::from_millis(1), off: false }, "The time that they are counted in.")
+        .or("1s"),
+    key("wait", Kind::Duration { min: Duration::from_millis(1), off: false }, "How long one may wait, before 429.")
+        .or("30s"),
+    later("shared", "Counted together with other sidecars."),
 ];
 
 const COMMANDS: &[Key] = &[

@@ -171,10 +171,14 @@ fn find_within(options: &LoadOptions, env: &Env, max: u64) -> Result<Found, Repo
 /// # Errors
 /// Every problem at once.
 pub fn parse(name: &str, text: &str, env: &[(String, String)]) -> Result<Loaded, Report> {
-    build(name, text, None, &env.iter().cloned().collect())
+    let env = env.iter().cloned().collect();
+    match is_kong(text) {
+        true => bare(name.to_owned(), text.to_owned(), None, &env),
+        false => build(name, text, None, &env),
+    }
 }
 
-pub(super) fn unopened(path: &Path, name: &str, error: &std::io::Error) -> Report {
+fn unopened(path: &Path, name: &str, error: &std::io::Error) -> Report {
     let (code, fix) = match error.kind() {
         std::io::ErrorKind::NotFound => ("no-file", "name another with --config, or write one: `fourmi init`"),
         std::io::ErrorKind::PermissionDenied => ("unreadable", "let this user read it"),
@@ -246,7 +250,11 @@ fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Lo
         fill::fill(&mut root, &hostname, &mut problems);
         cross::cross(&root, &mut problems);
         let traces = root.get("traces").is_some();
-        plan = Some((read::read(&root, of.path).with(gateway, traces), root));
+        let mut sinks = gateway.as_ref().map(|g| g.sinks.clone()).unwrap_or_default();
+        let mut read = Plan { gateway, ..read::read(&root, of.path) };
+        sinks.join(gateway::outbound(&root, &mut read.outbound, env, &mut problems));
+        read.tell(sinks, traces);
+        plan = Some((read, root));
     }
     let failed = problems.failed();
     let (list, sources) = problems.into_list();

@@ -4,7 +4,7 @@ use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
 use crate::gateway::sinks::Sinks;
 use crate::lines;
-use crate::pipeline::gateway::Gateway;
+use crate::pipeline::gateway::{Gate, Gateway};
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
 use crate::tls::{ClientTls, ServerTls};
@@ -61,17 +61,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The same with a gateway and its sinks. `traces` has been said by itself: then its share holds.
-    pub(super) fn with(mut self, gateway: Option<GatewayPlan>, traces: bool) -> Plan {
-        if let Some(GatewayPlan { sinks, .. }) = &gateway {
-            self.logs.extend(sinks.logs.iter().cloned());
-            self.metrics.prometheus |= sinks.prometheus;
-            if let Some(ratio) = sinks.sampling.filter(|_| !traces) {
-                self.sampling = Sampling { ratio };
-            }
+    /// Adds the sinks of a gateway's file. When `traces` has been said by itself, its share holds.
+    pub(super) fn tell(&mut self, sinks: Sinks, traces: bool) {
+        self.logs.extend(sinks.logs);
+        self.metrics.prometheus |= sinks.prometheus;
+        if let Some(ratio) = sinks.sampling.filter(|_| !traces) {
+            self.sampling = Sampling { ratio };
         }
-        self.gateway = gateway;
-        self
     }
 
     /// Every sink that is told of each command: those of records and that of spans.
@@ -157,8 +153,8 @@ pub enum Ready {
     },
 }
 
-/// A service that the worker's commands go to.
-#[derive(Debug, Clone, PartialEq)]
+/// A service that the worker's commands go to, or that lies behind a gateway.
+#[derive(Debug, Clone)]
 pub struct Service {
     /// Its name: what callers put in `Host`, alone or followed by `.service.fourmi`.
     pub name: Arc<str>,
@@ -168,6 +164,8 @@ pub struct Service {
     pub tls: ClientTls,
     /// How commands are sent to them.
     pub policy: Arc<Policy>,
+    /// The middlewares that its commands pass.
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// A gateway's file.

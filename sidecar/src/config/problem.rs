@@ -79,6 +79,14 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// It was found in a part that stands elsewhere in the whole.
+    pub(crate) fn belongs(&mut self, part: &str, place: &str) {
+        if let Some(rest) = self.key.strip_prefix(part) {
+            self.key = format!("{place}{rest}");
+        }
+        self.message = self.message.replacen(part, place, 1);
+    }
+
     /// A problem with a file as a whole.
     pub(crate) fn of_file(file: &str, code: &'static str, message: String, fix: &str) -> Self {
         Problem {
@@ -222,6 +230,13 @@ impl Problems {
         fix: impl Into<String>,
     ) {
         self.push(span, code, key, message.into(), fix.into(), Severity::Warning);
+    }
+
+    /// Does something whose problems are handed back instead of being kept.
+    pub(crate) fn later<T>(&mut self, work: impl FnOnce(&mut Problems) -> T) -> (T, Vec<Problem>) {
+        let before = std::mem::take(&mut self.list);
+        let done = work(self);
+        (done, std::mem::replace(&mut self.list, before))
     }
 
     /// Takes over what was found in another text.

@@ -159,6 +159,7 @@ fn outbound(root: &Node) -> Vec<Service> {
             addresses: addresses(&e.value),
             tls: client_tls(&e.value).unwrap_or_default(),
             policy: Arc::new(policy(&e.value, SERVICE, Algorithm::Latency).unwrap_or_default()),
+            gate: None,
         })
         .collect()
 }

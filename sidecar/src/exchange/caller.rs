@@ -44,6 +44,8 @@ pub struct Caller {
     pub credential: Option<Credential>,
     /// Whether it stands for everybody who proved nothing.
     pub anonymous: bool,
+    /// The groups that the proof itself names: they count for who is no consumer.
+    pub groups: Box<[Arc<str>]>,
 }
 
 /// A named entity of the gateway.

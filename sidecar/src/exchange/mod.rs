@@ -25,7 +25,7 @@ pub use fault::{Fault, FaultKind, Retry, Side};
 pub use head::{Answer, Head};
 pub use headers::Headers;
 pub(crate) use headers::{BYTES_MAX, NAME_MAX};
-pub use reply::{AnswerHead, Reply, Says, Seen};
+pub use reply::{AnswerHead, Cached, Reply, Says, Seen};
 pub use tell::{ConnectionSide, Counted, Silent, Tell};
 pub use whole::Whole;
 
@@ -266,6 +266,10 @@ pub struct Exchange {
     pub protocol: Protocol,
     /// The connection's other end.
     pub peer: Option<SocketAddr>,
+    /// This end of it.
+    pub local: Option<SocketAddr>,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
     /// The caller's address after forwarded headers of trusted peers; one answer for logs, limits and access.
     pub client: Option<IpAddr>,
     /// Who the connection's other end has proved to be, by a certificate that was verified.
@@ -289,6 +293,10 @@ pub struct Exchange {
     pub captures: Vec<(Option<Arc<str>>, String)>,
     /// The request's body, as far as middlewares have seen it.
     pub seen: Seen,
+    /// The bytes of a body that may pass, when a middleware allows less than the configuration.
+    pub body_max: Option<u64>,
+    /// What the cache knows of the answer.
+    pub cached: Option<Box<Cached>>,
     /// The path that the instance is asked for, when a middleware wants another than the route's.
     pub path_instead: Option<String>,
     /// The host that the instance is asked for, when a middleware wants another than the route's.
@@ -347,6 +355,8 @@ impl Exchange {
             direction,
             protocol,
             peer: None,
+            local: None,
+            secure: false,
             client: None,
             peer_identity: None,
             trusted: false,
@@ -358,6 +368,8 @@ impl Exchange {
             via: None,
             captures: Vec::new(),
             seen: Seen::Not,
+            body_max: None,
+            cached: None,
             path_instead: None,
             host_instead: None,
             added: Headers::default(),

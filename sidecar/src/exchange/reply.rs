@@ -86,3 +86,19 @@ pub enum Seen {
     /// It is longer than what was asked for, and passes by unseen.
     TooLong,
 }
+
+/// What a cache knows of the answer to one command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cached {
+    /// Under which key it is kept; none when it is not to be.
+    pub key: Option<[u8; 32]>,
+    /// `Miss`, `Hit`, `Refresh`, `Bypass`.
+    pub status: &'static str,
+}
+
+impl Cached {
+    /// Whether the answer has been given before: what was done to it then must not be done twice.
+    pub fn is_hit(&self) -> bool {
+        self.status == "Hit"
+    }
+}

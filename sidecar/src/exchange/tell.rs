@@ -21,6 +21,10 @@ pub trait Tell {
     fn retry_skipped(&self, reason: &'static str) {
         let _ = reason;
     }
+    /// A limit could not be counted as its file asks, for this reason.
+    fn limit_fallback(&self, reason: &'static str) {
+        let _ = reason;
+    }
     /// Connections of callers or to instances: opened (+1), closed (-1).
     fn connection(&self, side: ConnectionSide, delta: i64);
 }

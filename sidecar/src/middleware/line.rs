@@ -182,13 +182,17 @@ impl Line {
         self.slots.iter().flat_map(Slot::all).any(|held| held.middleware.wants_captures())
     }
 
-    /// The names of those that would be asked for this exchange, in order.
-    pub fn names(&self, exchange: &Exchange) -> Vec<&'static str> {
-        self.slots.iter().filter_map(|s| s.of(exchange)).map(Middleware::name).collect()
+    /// The middleware of a slot, in the configuration that holds for this exchange, or else in any.
+    pub fn at(&self, at: usize, exchange: &Exchange) -> Option<&dyn Middleware> {
+        self.slots.get(at).and_then(|slot| slot.of(exchange).or(slot.all().next().map(|held| &*held.middleware)))
     }
 
-    /// Those that would be asked for this exchange, in order.
-    pub fn each<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a dyn Middleware> {
-        self.slots.iter().filter_map(|s| s.of(exchange))
+    /// Asks the slot `at` alone.
+    pub fn only(&self, at: usize, exchange: &mut Exchange, tell: &dyn Tell) -> Option<Stop> {
+        let middleware = self.slots.get(at)?.of(exchange).filter(|m| m.hooks().request)?;
+        match middleware.on_request(exchange, tell) {
+            Verdict::Next => None,
+            wants => Some(Stop { at, wants }),
+        }
     }
 }

@@ -1,18 +1,34 @@
 //! What happens to a command on its road. One file each; [`ALL`] is the one list of those that every command passes,
 //! [`PLUGINS`] that of those that a gateway's file names.
 
+mod acl;
+mod auth;
+mod basic_auth;
 mod body_limit;
+mod edit;
+mod hmac_auth;
+mod jwt;
+mod key_auth;
+mod limits;
 pub mod line;
 mod logger;
 mod metrics;
+mod mtls_auth;
 pub mod plugin;
+mod rate_limiting;
 mod request_termination;
+mod request_transformer;
+mod request_validator;
+mod response_transformer;
+mod schema;
+mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use crate::exchange::{AnswerHead, Exchange, Fault, Limits, Reply, Tell};
 use crate::sink::Show;
 use bytes::Bytes;
+pub use limits::show as show_limits;
 use plugin::Plugin;
 use std::pin::Pin;
 
@@ -115,7 +131,19 @@ pub struct Settings {
 const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 
 /// Every middleware that a gateway's file may name. A new one is a new file and a new line here.
-pub const PLUGINS: &[Plugin] = &[request_termination::PLUGIN];
+pub const PLUGINS: &[Plugin] = &[
+    acl::PLUGIN,
+    basic_auth::PLUGIN,
+    hmac_auth::PLUGIN,
+    jwt::PLUGIN,
+    key_auth::PLUGIN,
+    mtls_auth::PLUGIN,
+    rate_limiting::PLUGIN,
+    request_termination::PLUGIN,
+    request_transformer::PLUGIN,
+    request_validator::PLUGIN,
+    response_transformer::PLUGIN,
+];
 
 /// The middlewares of every command, sorted by hook at load time.
 pub struct Chain {

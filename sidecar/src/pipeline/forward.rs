@@ -6,7 +6,7 @@ use super::told::{Course, Told};
 use crate::codec::{forwarded, hop};
 use crate::command;
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, BodyError, Exchange, Fault, FaultKind, Protocol, Retry, Stage, Timeouts};
+use crate::exchange::{Body, BodyError, Direction, Exchange, Fault, FaultKind, Protocol, Retry, Stage, Timeouts};
 use crate::route::Way;
 use crate::upstream::{self, Failure, Sent, Task};
 use bytes::{Bytes, BytesMut};
@@ -76,7 +76,8 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
         forwarded::extend(headers, ex.trusted, peer.ip(), scheme, &ex.request.authority, port);
     }
     command::give(ex);
-    if let Some(routed) = &routed {
+    // What the worker sends leaves as it is.
+    if let Some(routed) = routed.as_ref().filter(|_| ex.direction == Direction::Inbound) {
         gated::rewrite(ex, &routed.gate, matched);
     }
     ex.request.headers.append("via", "1.1 fourmi");

@@ -51,6 +51,13 @@ pub(super) struct Through {
     pub(super) mismatch: Option<Mismatch>,
 }
 
+impl Through {
+    /// The middlewares of a service that the worker sends to.
+    pub(super) fn outbound(routed: &Rc<Routed>) -> Through {
+        Through { routed: routed.clone(), matched: None, captures: Vec::new(), mismatch: None }
+    }
+}
+
 impl Taken {
     /// Through no gateway.
     pub(super) fn plain(way: Way) -> Taken {

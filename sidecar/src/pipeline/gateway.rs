@@ -44,6 +44,12 @@ pub enum Leads {
     Service(usize),
 }
 
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("via", &self.via).finish_non_exhaustive()
+    }
+}
+
 /// What lies behind a route.
 pub struct Gate {
     /// Route and service, for records and limits.

@@ -1,7 +1,7 @@
 //! The plan as the road needs it: compiled, immutable, one copy a worker thread.
 
-use super::gated::{Inside, Taken};
-use super::gateway::{Gateway, Leads};
+use super::gated::{Inside, Routed, Taken, Through};
+use super::gateway::{Gate, Gateway, Leads};
 use super::lane::{Door, Lane};
 use crate::command::Rules;
 use crate::command::trace::{Sampler, Sampling};
@@ -25,6 +25,8 @@ pub struct Served {
     pub pool: Arc<Pool>,
     /// How commands are sent.
     pub policy: Arc<Policy>,
+    /// The middlewares that its commands pass.
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// A gateway's file with the services of now.
@@ -85,7 +87,7 @@ pub struct Road {
     pub(super) whole: bool,
     pub(super) none: Arc<str>,
     worker: Option<Way>,
-    services: HashMap<Arc<str>, Way>,
+    services: HashMap<Arc<str>, (Way, Option<Rc<Routed>>)>,
     inside: Option<Inside>,
     own: Rc<[SocketAddr]>,
 }
@@ -109,9 +111,14 @@ impl Road {
             cluster: cluster(served, own),
         };
         let worker = blueprint.worker.as_ref().map(|served| way(served, "worker".into(), &all));
-        let services = blueprint.services.iter().map(|s| (s.name.clone(), way(s, s.name.clone(), &outbound))).collect();
+        let services = blueprint.services.iter().map(|s| {
+            let way = way(s, s.name.clone(), &outbound);
+            let routed = |gate: &Arc<Gate>| Rc::new(Routed { gate: gate.clone(), way: way.clone(), timeouts: None });
+            (s.name.clone(), (way.clone(), s.gate.as_ref().map(routed)))
+        });
+        let services = services.collect();
         let inside = blueprint.gateway.as_ref().map(|behind| {
-            let nobody = Served { name: "".into(), pool: Pool::new(Vec::new()), policy: Arc::default() };
+            let nobody = Served { name: "".into(), pool: Pool::new(Vec::new()), policy: Arc::default(), gate: None };
             let nowhere = cluster(&nobody, &all);
             // Routes that lead to one service share what is known of it.
             let known: Vec<Option<Rc<Cluster>>> =
@@ -157,7 +164,7 @@ impl Road {
     /// What this thread knows of each configured service.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Rc<Kept>> {
         let inside = self.inside.iter().flat_map(Inside::ways);
-        self.worker.iter().chain(self.services.values()).chain(inside).map(|way| way.cluster.kept())
+        self.worker.iter().chain(self.services.values().map(|(way, _)| way)).chain(inside).map(|way| way.cluster.kept())
     }
 
     /// Whether a gateway stands before the worker.
@@ -184,8 +191,8 @@ impl Road {
             return Err(Fault::new(FaultKind::NoRoute, "the command names no host"));
         }
         let name = host.strip_suffix(".service.fourmi").unwrap_or(host);
-        if let Some(way) = self.services.get(name) {
-            return Ok(Taken::plain(way.clone()));
+        if let Some((way, routed)) = self.services.get(name) {
+            return Ok(Taken { way: way.clone(), through: routed.as_ref().map(Through::outbound) });
         }
         if host.ends_with(".service.fourmi") {
             let known: Vec<&str> = self.services.keys().map(|k| &**k).collect();

@@ -20,7 +20,7 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
         timeouts: plan.timeouts.clone(),
         limits: plan.limits.clone(),
         worker: services.worker(),
-        services: services.outbound(),
+        services: services.outbound(plan),
         gateway: services.gateway(plan),
         own: listeners.chain(admin).collect(),
         outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),

@@ -214,8 +214,9 @@ impl Services {
     }
 
     /// The outbound services, for the data threads.
-    pub(super) fn outbound(&self) -> Vec<Served> {
-        self.outbound.borrow().iter().map(|s| s.served()).collect()
+    pub(super) fn outbound(&self, plan: &Plan) -> Vec<Served> {
+        let gate = |name: &str| plan.outbound.iter().find(|s| *s.name == *name).and_then(|s| s.gate.clone());
+        self.outbound.borrow().iter().map(|s| Served { gate: gate(&s.name), ..s.served() }).collect()
     }
 
     /// The worker's instances.
@@ -345,7 +346,8 @@ impl Service {
     }
 
     fn served(&self) -> Served {
-        Served { name: self.name.clone(), pool: self.pool.clone(), policy: self.wanted.borrow().policy.clone() }
+        let policy = self.wanted.borrow().policy.clone();
+        Served { name: self.name.clone(), pool: self.pool.clone(), policy, gate: None }
     }
 
     /// The names that cannot be looked up, and why.

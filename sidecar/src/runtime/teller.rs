@@ -40,6 +40,9 @@ impl Tell for Swap {
     fn retry_skipped(&self, reason: &'static str) {
         self.0.borrow_mut().retry_skipped(reason);
     }
+    fn limit_fallback(&self, reason: &'static str) {
+        self.0.borrow_mut().limit_fallback(reason);
+    }
     fn connection(&self, side: ConnectionSide, delta: i64) {
         self.0.borrow_mut().connection(side, delta);
     }

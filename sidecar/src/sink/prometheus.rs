@@ -181,6 +181,7 @@ fn events(out: &mut String, registry: &Registry) {
         (metric::REJECTED, "Commands refused before an instance saw them, by reason."),
         (metric::RETRIES, "Commands sent again, by reason."),
         (metric::RETRIES_SKIPPED, "Commands that would have been sent again, by what forbade it."),
+        (metric::LIMIT_FALLBACKS, "Times that a limit could not be counted as its file asks, by reason."),
     ] {
         family(out, name, "counter", help);
         for (_, reason, n) in reasons.iter().filter(|(of, ..)| *of == name) {

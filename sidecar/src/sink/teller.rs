@@ -113,6 +113,11 @@ impl Teller {
         self.event(metric::RETRIES_SKIPPED, reason);
     }
 
+    /// A limit could not be counted as its file asks.
+    pub fn limit_fallback(&self, reason: &'static str) {
+        self.event(metric::LIMIT_FALLBACKS, reason);
+    }
+
     /// Connections of callers, or to instances: one more, one less.
     pub fn connection(&self, side: ConnectionSide, delta: i64) {
         self.cells.connections(side, delta);

@@ -68,6 +68,8 @@ pub(super) enum Persistence {
     Default,
     /// It stays, which an HTTP/1.0 caller has to be told.
     KeepAlive,
+    /// It stays, and may become what the answer's own lines name.
+    Offers,
     /// It ends.
     Close,
     /// The answer's own lines say what becomes of it.
@@ -95,6 +97,7 @@ pub(super) fn write_answer(
     }
     out.extend_from_slice(match persistence {
         Persistence::Close => b"connection: close\r\n\r\n",
+        Persistence::Offers => b"connection: Upgrade\r\n\r\n",
         Persistence::KeepAlive => b"connection: keep-alive\r\n\r\n",
         Persistence::Default | Persistence::Upgrade => b"\r\n",
     });

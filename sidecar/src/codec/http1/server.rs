@@ -264,6 +264,8 @@ impl Conn {
         if !tunnel {
             headers.remove("connection");
         }
+        // RFC 9110, 15.5.22: it names what to come with instead, which is of this connection only.
+        let offers = status == 426 && headers.contains("upgrade");
         if matches!(length, Length::Chunked | Length::UntilClose) || tunnel || matches!(status, 100..=199 | 204) {
             headers.remove("content-length");
         }
@@ -275,6 +277,7 @@ impl Conn {
             let persistence = match keep {
                 _ if tunnel => Persistence::Upgrade,
                 false => Persistence::Close,
+                true if offers => Persistence::Offers,
                 true if how.one_one => Persistence::Default,
                 true => Persistence::KeepAlive,
             };

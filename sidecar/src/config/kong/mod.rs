@@ -49,33 +49,36 @@ impl KongFile {
     /// `3 services, 5 routes, 1 upstream`; empty when there is nothing.
     #[must_use]
     pub fn summary(&self) -> String {
-        let e = &self.entities;
-        let count = |kind| match kind {
-            Kind::Service => e.services.len(),
-            Kind::Route => e.routes.len(),
-            Kind::Consumer => e.consumers.len(),
-            Kind::Plugin => e.plugins.len(),
-            Kind::Upstream => e.upstreams.len(),
-            Kind::Target => e.targets.len(),
-            Kind::Certificate => e.certificates.len(),
-            Kind::Sni => e.snis.len(),
-            Kind::CaCertificate => e.ca_certificates.len(),
-            Kind::Vault => e.vaults.len(),
-            Kind::KeyAuth => e.credentials.keys.len(),
-            Kind::BasicAuth => e.credentials.basic.len(),
-            Kind::HmacAuth => e.credentials.hmac.len(),
-            Kind::Jwt => e.credentials.jwt.len(),
-            Kind::Acl => e.credentials.groups.len(),
-            Kind::ConsumerGroup => e.consumer_groups.len(),
-        };
-        let said = |spec: &spec::Spec| match count(spec.kind) {
-            0 => None,
-            1 => Some(format!("1 {}", spec.one)),
-            n => Some(format!("{n} {}", spec.many)),
-        };
-        let words: Vec<String> = SPECS.iter().filter_map(said).collect();
-        words.join(", ")
+        summary(&self.entities)
     }
+}
+
+fn summary(e: &Entities) -> String {
+    let count = |kind| match kind {
+        Kind::Service => e.services.len(),
+        Kind::Route => e.routes.len(),
+        Kind::Consumer => e.consumers.len(),
+        Kind::Plugin => e.plugins.len(),
+        Kind::Upstream => e.upstreams.len(),
+        Kind::Target => e.targets.len(),
+        Kind::Certificate => e.certificates.len(),
+        Kind::Sni => e.snis.len(),
+        Kind::CaCertificate => e.ca_certificates.len(),
+        Kind::Vault => e.vaults.len(),
+        Kind::KeyAuth => e.credentials.keys.len(),
+        Kind::BasicAuth => e.credentials.basic.len(),
+        Kind::HmacAuth => e.credentials.hmac.len(),
+        Kind::Jwt => e.credentials.jwt.len(),
+        Kind::Acl => e.credentials.groups.len(),
+        Kind::ConsumerGroup => e.consumer_groups.len(),
+    };
+    let said = |spec: &spec::Spec| match count(spec.kind) {
+        0 => None,
+        1 => Some(format!("1 {}", spec.one)),
+        n => Some(format!("{n} {}", spec.many)),
+    };
+    let words: Vec<String> = SPECS.iter().filter_map(said).collect();
+    words.join(", ")
 }
 
 /// Whether a tree is that of a Kong file.
@@ -137,7 +140,17 @@ pub(super) fn read(name: &str, text: &str, env: &Env) -> Result<KongFile, Report
 }
 
 /// Reads a tree that stands for a file; none when something was wrong, which has been told.
-pub(super) fn read_tree(mut root: Node, env: &Env, problems: &mut Problems) -> Option<(Entities, GatewayPlan)> {
+pub(super) fn read_tree(root: Node, env: &Env, problems: &mut Problems) -> Option<(Entities, GatewayPlan)> {
+    let (entities, mut reader) = entities_of(root, env, problems);
+    if reader.problems.failed() {
+        return None;
+    }
+    let plan = compile::compiled(&mut reader, &entities)?;
+    Some((entities, plan))
+}
+
+/// What a tree holds, as far as it could be read.
+fn entities_of<'a>(mut root: Node, env: &'a Env, problems: &'a mut Problems) -> (Entities, Reader<'a>) {
     let mut reader = Reader {
         problems,
         env,
@@ -157,12 +170,7 @@ pub(super) fn read_tree(mut root: Node, env: &Env, problems: &mut Problems) -> O
     reader.rules();
     reader.names();
     plugins::anonymous(&mut reader);
-    let entities = build::entities(&reader);
-    if reader.problems.failed() {
-        return None;
-    }
-    let plan = compile::compiled(&mut reader, &entities)?;
-    Some((entities, plan))
+    (build::entities(&reader), reader)
 }
 
 #[cfg(test)]

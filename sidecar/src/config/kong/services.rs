@@ -50,7 +50,7 @@ pub(super) fn service(entities: &Entities, service: &entity::Service) -> Result<
     };
     let tls = ClientTls { verify: service.tls_verify.unwrap_or(true), ..ClientTls::default() };
     let label = service.name.clone().unwrap_or_else(|| service.host.clone());
-    Ok(Some(Service { name: label.into(), addresses, tls, policy: Arc::new(policy(service, upstream)) }))
+    Ok(Some(Service { name: label.into(), addresses, tls, policy: Arc::new(policy(service, upstream)), gate: None }))
 }
 
 /// Names by which services can be told apart: one that is there twice is followed by a number.
@@ -166,7 +166,7 @@ mod tests {
     fn services_of_one_name_are_told_apart() {
         let one = |name: &str| {
             let (addresses, tls) = (Vec::new(), ClientTls::default());
-            Some(Service { name: name.into(), addresses, tls, policy: Arc::default() })
+            Some(Service { name: name.into(), addresses, tls, policy: Arc::default(), gate: None })
         };
         let all = named_apart(vec![one("a"), None, one("a"), one("a-2"), one("a")]);
         let names: Vec<&str> = all.iter().flatten().map(|s| &*s.name).collect();

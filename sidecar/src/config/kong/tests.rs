@@ -7,12 +7,38 @@ mod wrong;
 
 const EXAMPLE: &str = include_str!("../../../../examples/kong/kong.yaml");
 
-fn good_with(text: &str, env: &[(&str, &str)]) -> KongFile {
-    let env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    check("kong.yaml", text, &env).unwrap_or_else(|report| panic!("{report}"))
+/// What a file says, whatever the middlewares that it names would say of their configurations.
+struct Said {
+    entities: Entities,
+    warnings: Vec<Problem>,
 }
 
-fn good(text: &str) -> KongFile {
+impl Said {
+    fn summary(&self) -> String {
+        summary(&self.entities)
+    }
+}
+
+fn read_alone(text: &str, env: &[(&str, &str)]) -> Result<Said, Report> {
+    let env: Env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let mut problems = Problems::new();
+    let text = if text.trim_start().starts_with('{') { text.replace('\t', " ") } else { text.to_owned() };
+    let source = problems.sources.add("kong.yaml", text, Origin::File);
+    let root = tree::parse_within(source, &LIMITS, &mut problems);
+    let entities = root.map(|root| entities_of(root, &env, &mut problems).0);
+    let failed = problems.failed();
+    let (problems, _) = problems.into_list();
+    match entities {
+        Some(entities) if !failed => Ok(Said { entities, warnings: problems }),
+        _ => Err(Report { problems }),
+    }
+}
+
+fn good_with(text: &str, env: &[(&str, &str)]) -> Said {
+    read_alone(text, env).unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn good(text: &str) -> Said {
     good_with(&format!("_format_version: \"3.0\"\n{text}"), &[])
 }
 
@@ -22,7 +48,7 @@ fn bad(text: &str) -> Vec<String> {
 }
 
 fn said(text: &str) -> Vec<String> {
-    let problems = match check("kong.yaml", text, &[]) {
+    let problems = match read_alone(text, &[]) {
         Ok(file) => file.warnings,
         Err(report) => report.problems,
     };
@@ -367,10 +393,34 @@ fn certificates_belong_to_their_keys() {
 }
 
 #[test]
-fn running_such_a_file_is_refused_by_name() {
-    let report = parse("kong.yaml", EXAMPLE, &[]).expect_err("there is no gateway yet");
-    let said: Vec<_> = report.problems.iter().map(|p| (p.line, p.code, p.key.as_str())).collect();
-    assert_eq!(said, [(2, "not-supported", "_format_version")]);
-    let report = parse("fourmi.yaml", "gateway: kong.yaml\n", &[]).expect_err("there is no gateway yet");
-    assert!(report.problems[0].code == "not-supported" && report.problems[0].fix.contains("fourmi validate kong.yaml"));
+fn such_a_file_runs_alone_and_inside() {
+    let text =
+        "_format_version: \"3.0\"\nservices: [{name: s, url: 'http://a.test/b', routes: [{name: r, paths: [/]}]}]\n";
+    let alone = parse("kong.yaml", text, &[]).unwrap_or_else(|report| panic!("{report}"));
+    let inside = format!("worker: http://127.0.0.1:1\ngateway: {{{}}}\n", text.replacen('\n', ", ", 1).trim_end());
+    let inside = parse("fourmi.yaml", &inside, &[]).unwrap_or_else(|report| panic!("{report}"));
+    for loaded in [&alone, &inside] {
+        let gateway = loaded.plan.gateway.as_ref().unwrap();
+        assert_eq!(
+            gateway.services[0].as_ref().map(|s| s.addresses[0].target.to_string()).as_deref(),
+            Some("http://a.test:80")
+        );
+        assert_eq!(gateway.gateway.gates()[0].path, "/b");
+        assert_eq!(loaded.plan.listeners[0].url(), "http://0.0.0.0:25001");
+    }
+    for (text, at, words) in [
+        ("gateway: no.yaml\n", (1, 10), "can't open no.yaml"),
+        ("gateway: {services: [{url: 'http://a', routes: [{paths: [x]}]}]}\n", (1, 58), "should start with"),
+        ("gateway: {services: [{url: 'http://worker', routes: [{name: r, paths: [/]}]}]}\n", (1, 1), "the route r"),
+        (
+            "gateway: {plugins: [{name: request-termination, config: {nope: 1}}]}\nworker: http://a:1\n",
+            (1, 61),
+            "unknown field",
+        ),
+        ("gateway: {}\n", (1, 1), "there is none"),
+    ] {
+        let report = parse("f", text, &[]).expect_err(text);
+        let first = &report.problems[0];
+        assert!((first.line, first.column) == at && first.message.contains(words), "{text}{report}");
+    }
 }

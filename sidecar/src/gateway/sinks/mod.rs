@@ -9,6 +9,7 @@ mod traces;
 
 use super::entity::{Entities, Plugin, Protocol};
 use super::{Id, Wrong};
+use crate::exchange::Direction;
 use crate::sink::LogSettings;
 use crate::sink::kong::{self, Choice, Known, Scope, To};
 use std::sync::Arc;
@@ -40,6 +41,21 @@ pub struct Sinks {
     pub prometheus: bool,
     /// The share of traces that begin here and are recorded, when a plugin says one.
     pub sampling: Option<f64>,
+}
+
+impl Sinks {
+    /// The same for what the worker sends.
+    #[must_use]
+    pub fn outbound(self) -> Sinks {
+        Sinks { logs: self.logs.iter().map(LogSettings::outbound).collect(), ..self }
+    }
+
+    /// Those of others, too.
+    pub fn join(&mut self, other: Sinks) {
+        self.logs.extend(other.logs);
+        self.prometheus |= other.prometheus;
+        self.sampling = self.sampling.into_iter().chain(other.sampling).reduce(f64::max);
+    }
 }
 
 /// What one plugin's configuration is read into.
@@ -115,6 +131,7 @@ fn settings(
         let settings = kong::Plugin {
             name,
             id: plugin.id.number(),
+            direction: Direction::Inbound,
             choice: choice.clone(),
             known: known.clone(),
             buffer: read.buffer,

@@ -34,7 +34,6 @@ use super::logs::{Sender, Sink, file};
 use super::otlp::{self, LogEncoder, Remote, Senders, Signal, SpanEncoder};
 use super::transport::{DatagramOut, StreamOut};
 use super::{packets, stream, transport};
-use crate::exchange::Direction;
 use crate::section::Wrong;
 use crate::tls::{ClientTls, section};
 use jiff::tz::TimeZone;
@@ -67,11 +66,9 @@ struct Chosen {
 
 impl Encode for Chosen {
     fn encode(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>, who: &Who) -> bool {
-        let Some(whole) = &entry.whole else { return false };
-        // What the worker sends goes through no gateway.
-        let here = entry.direction == Some(Direction::Inbound) || !whole.route.is_empty() || !whole.service.is_empty();
-        let Plugin { choice, known, id, .. } = &*self.plugin;
-        here && choice.for_entry(entry, known) == Some(*id) && self.inner.encode(out, entry, who)
+        let Plugin { direction, choice, known, id, .. } = &*self.plugin;
+        entry.direction == Some(*direction)
+            && choice.for_entry(entry, known) == Some(*id) && self.inner.encode(out, entry, who)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::choice::Choice;
 use super::known::{Known, Number};
+use crate::exchange::Direction;
 use crate::sink::StatsdPlace;
 use crate::sink::entry::Wants;
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ pub struct Plugin {
     pub name: &'static str,
     /// Its id.
     pub id: Number,
+    /// Of which commands it is told.
+    pub direction: Direction,
     /// Where it and its like hold.
     pub choice: Arc<Choice>,
     /// Whom the file knows.

@@ -1,6 +1,6 @@
 use super::known::number;
 use super::*;
-use crate::exchange::{Caller, Consumer, Credential, Exchange, FaultKind, Headers, Named, Via, Whole};
+use crate::exchange::{Caller, Direction, Consumer, Credential, Exchange, FaultKind, Headers, Named, Via, Whole};
 use crate::sink::entry::{self, Entry, Wants, What};
 use crate::sink::fields::Who;
 use crate::sink::record::tests::{identity, sample};
@@ -94,7 +94,7 @@ pub(super) fn entry(x: &Exchange, wants: Wants) -> Vec<u8> {
 /// A plugin that holds for everything.
 fn everywhere(name: &'static str, to: To) -> Plugin {
     let choice = Choice::new([(Scope::default(), 1)].into_iter());
-    Plugin { name, id: 1, choice: Arc::new(choice), known: known(), buffer: 1 << 20, to }
+    Plugin { name, id: 1, direction: Direction::Inbound, choice: Arc::new(choice), known: known(), buffer: 1 << 20, to }
 }
 
 /// What a plugin writes of a command.

@@ -6,6 +6,7 @@ use super::entry::Wants;
 use super::filter::{Common, LEVELS};
 use super::generation::Encode;
 use super::kong;
+use crate::exchange::Direction;
 use crate::section::{Key, Kind, Shape, Word, Wrong, key, word};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -90,6 +91,17 @@ impl LogSettings {
         let plugin = Arc::new(plugin);
         kong::build(&plugin, &Arc::default())?;
         Ok(LogSettings { name: plugin.name, of: Of::Plugin(plugin) })
+    }
+
+    /// The same for what the worker sends, if it is one of a Kong file.
+    pub(crate) fn outbound(&self) -> LogSettings {
+        let of = match &self.of {
+            Of::Section(values) => Of::Section(values.clone()),
+            Of::Plugin(plugin) => {
+                Of::Plugin(Arc::new(kong::Plugin { direction: Direction::Outbound, ..kong::Plugin::clone(plugin) }))
+            }
+        };
+        LogSettings { name: self.name, of }
     }
 
     /// Whether it is one of a Kong file.

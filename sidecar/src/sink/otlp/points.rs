@@ -114,6 +114,8 @@ const REJECTED: Family =
 const RETRIES: Family = family("fourmi.retries", "{attempt}", "Commands sent again, by reason.");
 const RETRIES_SKIPPED: Family =
     family("fourmi.retries.skipped", "{attempt}", "Commands that would have been sent again, by what forbade it.");
+const LIMIT_FALLBACKS: Family =
+    family("fourmi.limit.fallbacks", "{event}", "Times that a limit could not be counted as its file asks, by reason.");
 const RELOADS: Family = family("fourmi.reloads", "{reload}", "Reloads of the configuration, by result.");
 const WORKER_LINES: Family =
     family("fourmi.worker.lines", "{line}", "Lines that the worker wrote, by what became of them.");
@@ -244,6 +246,7 @@ impl<'a> Report<'a> {
                 metric::REJECTED => (REJECTED, "reason"),
                 metric::RETRIES => (RETRIES, "reason"),
                 metric::RETRIES_SKIPPED => (RETRIES_SKIPPED, "reason"),
+                metric::LIMIT_FALLBACKS => (LIMIT_FALLBACKS, "reason"),
                 metric::WORKER_LINES => (WORKER_LINES, "result"),
                 // Every event has a family in `/metrics` too.
                 _ => continue,

@@ -22,17 +22,11 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
     let start = Instant::now();
     let at = |micros| Some(start + Duration::from_micros(micros));
     Exchange {
-        identity: identity.clone(),
-        direction: Direction::Inbound,
-        protocol: Protocol::Http11,
         peer: "127.0.0.1:999".parse().ok(),
         client: "10.1.2.3".parse().ok(),
-        peer_identity: None,
         trusted: true,
-        request: request(),
         service: "order".into(),
         route: "worker".into(),
-        consumer: None,
         command: Command {
             name: "CreateOrder".into(),
             id: "42".into(),
@@ -47,21 +41,12 @@ pub(crate) fn sample(identity: &Arc<Identity>) -> Exchange {
             answered: at(12_000),
             end: at(12_340),
         },
-        attempt: 1,
-        deadline: None,
         status: 200,
-        grpc_status: None,
         outcome: Some(Outcome::Success),
-        fault: None,
-        shown: Vec::new(),
-        whole: None,
         bytes_in: 10,
         bytes_out: 20,
         upstream: Some("127.0.0.1:8080".into()),
-        b3: Default::default(),
-        baggage_dropped: 0,
-        attempts: Vec::new(),
-        ..Exchange::begin(identity, Direction::Inbound, Protocol::Http11, Head::default(), &"".into())
+        ..Exchange::begin(identity, Direction::Inbound, Protocol::Http11, request(), &"".into())
     }
 }
 

@@ -90,8 +90,13 @@ impl HashOn {
             HashOn::Cookie { name, .. } => cookie::find(headers.get_all("cookie"), name).map(of),
             HashOn::Path => Some(of(exchange.request.path().as_bytes())),
             HashOn::QueryArg(name) => argument(exchange.request.query()?, name),
-            // Refused by the configuration until routes have groups.
-            HashOn::UriCapture(_) => None,
+            HashOn::UriCapture(name) => {
+                let number = name.parse::<usize>().ok();
+                let is_it = |(at, (known, _)): &(usize, &(Option<std::sync::Arc<str>>, String))| {
+                    known.as_deref() == Some(name) || (*at > 0 && number == Some(*at))
+                };
+                exchange.captures.iter().enumerate().find(is_it).map(|(_, (_, value))| of(value.as_bytes()))
+            }
             HashOn::Tag(key) => {
                 let tags = &exchange.command.tags;
                 tags.iter().find(|(k, _)| **k == **key).map(|(_, value)| of(value.as_bytes()))

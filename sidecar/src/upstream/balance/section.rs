@@ -14,8 +14,7 @@ const ALGORITHMS: &[Word] = &[
 
 const INPUTS: &[Word] = &[
     word("none"),
-    // Nobody is a consumer before there is authentication.
-    Word { name: "consumer", supported: false },
+    word("consumer"),
     word("ip"),
     word("header"),
     word("cookie"),

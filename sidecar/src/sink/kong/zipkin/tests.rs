@@ -29,7 +29,8 @@ fn span(x: &Exchange, change: impl Fn(&mut Zipkin)) -> Option<Json> {
     change(&mut zipkin);
     let choice = Arc::new(Choice::new([(Scope::default(), 1)].into_iter()));
     let to = To::Zipkin(zipkin);
-    let plugin = Plugin { name: "zipkin", id: 1, choice, known: known(), buffer: 1 << 20, to };
+    let direction = crate::exchange::Direction::Inbound;
+    let plugin = Plugin { name: "zipkin", id: 1, direction, choice, known: known(), buffer: 1 << 20, to };
     written(plugin, x).map(|json| serde_json::from_slice(&json).unwrap())
 }
 

@@ -1,0 +1,143 @@
+//! The counters of one identifier in one place: a window of each period.
+
+use super::cell::{Added, Cell};
+use super::place::Place;
+use super::window::{PERIODS, Period, Window};
+use std::sync::Arc;
+
+/// A limit on one period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit {
+    /// Of which.
+    pub(crate) period: Period,
+    /// How much may be used.
+    pub(crate) most: u64,
+}
+
+/// What became of a wish, for each of its limits in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// What was used before.
+    pub(crate) used: [u64; PERIODS],
+    /// Whether a limit was reached: nothing is counted then.
+    pub(crate) refused: bool,
+}
+
+/// The counters of one identifier in one place.
+pub(crate) struct Entry {
+    pub(super) hash: u64,
+    pub(super) place: Arc<Place>,
+    pub(super) who: Box<str>,
+    cells: [Cell; PERIODS],
+}
+
+impl Entry {
+    pub(super) fn new(hash: u64, place: Arc<Place>, who: &str) -> Entry {
+        Entry { hash, place, who: who.into(), cells: Default::default() }
+    }
+
+    fn cell(&self, period: Period) -> &Cell {
+        &self.cells[period as usize]
+    }
+
+    /// Counts `n` in every window, or in none when one of them has reached its limit. What a later window refuses is
+    /// taken back from the earlier ones, so no window ever holds more than was let through; whoever is refused
+    /// meanwhile by what is taken back a moment later would have been refused by the later window, too. None: the
+    /// counters were given up.
+    pub(crate) fn take(&self, limits: &[Limit], windows: &[Window; PERIODS], n: u64) -> Option<Taken> {
+        let mut taken = Taken { used: [0; PERIODS], refused: false };
+        let mut counted = [0; PERIODS];
+        for (i, limit) in limits.iter().enumerate().take(PERIODS) {
+            match self.cell(limit.period).add(windows[limit.period as usize].number, limit.most, n) {
+                Added::Counted(window, used) => {
+                    counted[i] = window;
+                    taken.used[i] = used;
+                }
+                stopped => {
+                    for (limit, window) in limits.iter().zip(counted).take(i) {
+                        self.cell(limit.period).take_back(window, n);
+                    }
+                    return match stopped {
+                        Added::Dead => None,
+                        _ => {
+                            taken.used = self.used(limits, windows)?;
+                            // What is taken back by another one meanwhile must not show a refusal without a reason.
+                            if let Added::Full(used) = stopped {
+                                taken.used[i] = used;
+                            }
+                            taken.refused = true;
+                            Some(taken)
+                        }
+                    };
+                }
+            }
+        }
+        Some(taken)
+    }
+
+    /// What is used of each window.
+    pub(crate) fn used(&self, limits: &[Limit], windows: &[Window; PERIODS]) -> Option<[u64; PERIODS]> {
+        let mut used = [0; PERIODS];
+        for (used, limit) in used.iter_mut().zip(limits) {
+            *used = self.cell(limit.period).used(windows[limit.period as usize].number)?;
+        }
+        Some(used)
+    }
+
+    /// Others have counted so much. None: the counters were given up.
+    pub(crate) fn raise(
+        &self,
+        limits: &[Limit],
+        windows: &[Window; PERIODS],
+        used: impl Iterator<Item = u64>,
+    ) -> Option<()> {
+        let lives =
+            |(limit, used): (&Limit, u64)| self.cell(limit.period).raise(windows[limit.period as usize].number, used);
+        limits.iter().zip(used).all(lives).then_some(())
+    }
+
+    /// Takes back `n` from every window, in which it was counted just before.
+    pub(crate) fn give_back(&self, limits: &[Limit], windows: &[Window; PERIODS], n: u64) {
+        for limit in limits {
+            self.cell(limit.period).give_back(windows[limit.period as usize].number, n);
+        }
+    }
+
+    /// The most that is used of any window that is not over.
+    pub(super) fn most_used(&self, windows: &[Window; PERIODS]) -> u64 {
+        self.cells.iter().zip(windows).filter_map(|(cell, w)| cell.used(w.number)).max().unwrap_or(0)
+    }
+
+    /// Gives the counters up: whoever still holds them asks for others. Without `force` only when every window is
+    /// over.
+    pub(super) fn kill(&self, windows: &[Window; PERIODS], force: bool) -> bool {
+        let mut killed: [Option<u64>; PERIODS] = [None; PERIODS];
+        for (i, (cell, window)) in self.cells.iter().zip(windows).enumerate() {
+            loop {
+                let standing = cell.standing();
+                if !force && cell.used(window.number).is_none_or(|used| used > 0) {
+                    self.revive(&killed);
+                    return false;
+                }
+                if cell.kill(standing) {
+                    killed[i] = Some(standing);
+                    break;
+                }
+                // Somebody counted between; he is not to be lost.
+                if !force {
+                    self.revive(&killed);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn revive(&self, killed: &[Option<u64>; PERIODS]) {
+        for (cell, standing) in self.cells.iter().zip(killed) {
+            if let Some(standing) = standing {
+                cell.revive(*standing);
+            }
+        }
+    }
+}

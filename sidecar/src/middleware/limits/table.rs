@@ -1,0 +1,170 @@
+//! The one table of counters of the process: it survives reloads, and all threads count in it.
+//!
+//! A thread remembers the counters that it used last, and then counts without any lock. Only a counter that it does not
+//! remember is looked up under the lock of its shard.
+
+use super::entry::Entry;
+use super::place::Place;
+use super::window::Moment;
+use foldhash::quality::RandomState;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Identifiers whose counters are kept, of all middlewares together.
+pub(crate) const IDENTIFIERS_MAX: usize = 100_000;
+/// A power of two.
+const SHARDS: usize = 64;
+/// Counters that a thread remembers: a power of two.
+const REMEMBERED: usize = 1_024;
+/// Counters that are looked at for every new one, to find some whose windows are over.
+const TIDIED: usize = 2;
+/// The same when there is no room: of these, one has to go.
+const SAMPLED: usize = 16;
+
+/// Counters that were forgotten before their windows were over, since the process began.
+static FORGOTTEN: AtomicU64 = AtomicU64::new(0);
+
+struct Table {
+    hasher: RandomState,
+    shards: Vec<Mutex<Shard>>,
+}
+
+#[derive(Default)]
+struct Shard {
+    /// Places in `entries` by hash. Should two have the same one of 64 bits, the later takes the next number.
+    index: HashMap<u64, usize, RandomState>,
+    entries: Vec<Arc<Entry>>,
+    hand: usize,
+}
+
+thread_local! {
+    static LATELY: RefCell<Vec<Option<Arc<Entry>>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn table() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| Table {
+        hasher: RandomState::default(),
+        shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+    })
+}
+
+impl Entry {
+    fn is_of(&self, hash: u64, place: &Arc<Place>, who: &str) -> bool {
+        self.hash == hash && *self.who == *who && (Arc::ptr_eq(&self.place, place) || self.place.text() == place.text())
+    }
+}
+
+/// Does something with the counters of an identifier. `f` says none when they were given up meanwhile, and is then
+/// asked again with others.
+pub(crate) fn with<R>(place: &Arc<Place>, who: &str, mut f: impl FnMut(&Entry) -> Option<R>) -> R {
+    let table = table();
+    let mut hasher = table.hasher.build_hasher();
+    hasher.write(place.text().as_bytes());
+    hasher.write(who.as_bytes());
+    let hash = hasher.finish();
+    LATELY.with_borrow_mut(|lately| {
+        if lately.is_empty() {
+            lately.resize(REMEMBERED, None);
+        }
+        let slot = &mut lately[hash as usize & (REMEMBERED - 1)];
+        if let Some(entry) = slot.as_ref().filter(|entry| entry.is_of(hash, place, who))
+            && let Some(done) = f(entry)
+        {
+            return done;
+        }
+        loop {
+            let entry = table.entry(hash, place, who);
+            let done = f(&entry);
+            *slot = Some(entry);
+            if let Some(done) = done {
+                return done;
+            }
+        }
+    })
+}
+
+impl Table {
+    fn entry(&self, hash: u64, place: &Arc<Place>, who: &str) -> Arc<Entry> {
+        // The low bits choose the place in a thread's memory.
+        let shard = &self.shards[(hash >> 32) as usize & (SHARDS - 1)];
+        shard.lock().unwrap_or_else(PoisonError::into_inner).entry(hash, place, who, IDENTIFIERS_MAX / SHARDS)
+    }
+}
+
+impl Shard {
+    fn entry(&mut self, hash: u64, place: &Arc<Place>, who: &str, most: usize) -> Arc<Entry> {
+        let mut key = hash;
+        while let Some(entry) = self.index.get(&key).and_then(|at| self.entries.get(*at)) {
+            if *entry.who == *who && entry.place.text() == place.text() {
+                return entry.clone();
+            }
+            key = key.wrapping_add(1);
+        }
+        let windows = Moment::now().windows();
+        for _ in 0..TIDIED {
+            let at = self.next();
+            if self.entries.get(at).is_some_and(|entry| entry.kill(&windows, false)) {
+                self.remove(at);
+            }
+        }
+        if self.entries.len() >= most {
+            self.make_room(&windows);
+        }
+        let entry = Arc::new(Entry::new(hash, place.clone(), who));
+        self.index.insert(key, self.entries.len());
+        self.entries.push(entry.clone());
+        entry
+    }
+
+    /// Of some, the one goes that has used least: that costs its limit least.
+    fn make_room(&mut self, windows: &[super::window::Window; super::window::PERIODS]) {
+        let sampled = (0..SAMPLED).map(|_| self.next()).collect::<Vec<_>>();
+        let used = |at: &usize| self.entries.get(*at).map_or(u64::MAX, |entry| entry.most_used(windows));
+        let Some(least) = sampled.into_iter().min_by_key(used) else { return };
+        if let Some(entry) = self.entries.get(least) {
+            if entry.most_used(windows) > 0 {
+                FORGOTTEN.fetch_add(1, Relaxed);
+                super::happened(super::FORGOTTEN);
+            }
+            entry.kill(windows, true);
+            self.remove(least);
+        }
+    }
+
+    fn next(&mut self) -> usize {
+        self.hand = if self.hand + 1 < self.entries.len() { self.hand + 1 } else { 0 };
+        self.hand
+    }
+
+    fn remove(&mut self, at: usize) {
+        let Some(key) = self.key(at) else { return };
+        let last = self.key(self.entries.len() - 1);
+        self.index.remove(&key);
+        self.entries.swap_remove(at);
+        if let (true, Some(last)) = (at < self.entries.len(), last) {
+            self.index.insert(last, at);
+        }
+    }
+
+    fn key(&self, at: usize) -> Option<u64> {
+        let mut key = self.entries.get(at)?.hash;
+        // An entry that was moved aside stands behind its number.
+        for _ in 0..self.entries.len() {
+            if self.index.get(&key) == Some(&at) {
+                return Some(key);
+            }
+            key = key.wrapping_add(1);
+        }
+        None
+    }
+}
+
+/// All counters, in no order, and how many were forgotten before their time.
+pub(super) fn all() -> (Vec<Arc<Entry>>, u64) {
+    let entries = |shard: &Mutex<Shard>| shard.lock().unwrap_or_else(PoisonError::into_inner).entries.clone();
+    (table().shards.iter().flat_map(entries).collect(), FORGOTTEN.load(Relaxed))
+}
