@@ -175,6 +175,8 @@ pub struct GatewayPlan {
     pub gateway: Arc<Gateway>,
     /// Its services, by their place in the file; none where it is the local worker.
     pub services: Vec<Option<Service>>,
+    /// The name of the upstream that each service leads to, by the same places.
+    pub upstreams: Vec<Option<String>>,
     /// What its log and metric plugins are.
     pub sinks: Sinks,
 }
