@@ -68,7 +68,8 @@ impl Encode for Chosen {
     fn encode(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>, who: &Who) -> bool {
         let Plugin { direction, choice, known, id, .. } = &*self.plugin;
         entry.direction == Some(*direction)
-            && choice.for_entry(entry, known) == Some(*id) && self.inner.encode(out, entry, who)
+            && choice.for_entry(entry, known) == Some(*id)
+            && self.inner.encode(out, entry, who)
     }
 }
 

@@ -1,6 +1,6 @@
 use super::known::number;
 use super::*;
-use crate::exchange::{Caller, Direction, Consumer, Credential, Exchange, FaultKind, Headers, Named, Via, Whole};
+use crate::exchange::{Caller, Consumer, Credential, Direction, Exchange, FaultKind, Headers, Named, Via, Whole};
 use crate::sink::entry::{self, Entry, Wants, What};
 use crate::sink::fields::Who;
 use crate::sink::record::tests::{identity, sample};
