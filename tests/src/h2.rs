@@ -166,7 +166,20 @@ impl H2Client {
         headers: &[(&str, &str)],
         body: Pieces,
     ) -> Result<Whole, hyper::Error> {
-        let uri = format!("http://127.0.0.1:{}{path}", self.port);
+        let authority = format!("127.0.0.1:{}", self.port);
+        self.send_to(&authority, method, path, headers, body).await
+    }
+
+    /// The same with this authority.
+    pub async fn send_to(
+        &mut self,
+        authority: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Pieces,
+    ) -> Result<Whole, hyper::Error> {
+        let uri = format!("http://{authority}{path}");
         let mut request = Request::builder().method(method).uri(uri).body(body).unwrap();
         *request.headers_mut() = header_map(headers);
         self.sender.ready().await?;

@@ -18,8 +18,10 @@ pub mod instances;
 pub mod loggly;
 pub mod netdata;
 pub mod oteltap;
+pub mod redis;
 pub mod resolver;
 pub mod rsyslog;
+mod scripts;
 pub mod splunk;
 pub mod tls;
 pub mod unixgram;
@@ -41,6 +43,7 @@ pub use netdata::Netdata;
 pub use oteltap::OtelTap;
 pub use resolver::Resolver;
 pub use rsyslog::Rsyslog;
+pub use scripts::{node_prints, python_prints};
 pub use splunk::Splunk;
 pub use unixgram::UnixgramSink;
 
@@ -79,9 +82,10 @@ pub fn printed(name: &str, arguments: &[&str]) -> String {
 
 /// Runs a command to its end; it must succeed.
 #[track_caller]
-fn run_within(what: &str, command: &mut Command) {
+fn run_within(what: &str, command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{what}: {e}"));
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 /// What a peer on this port answers to a GET; `None` unless it is a success.

@@ -8,6 +8,7 @@ use crate::statsd::StatsdServer;
 use crate::wire::{Client, Kind, Message, Wire};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,13 @@ pub fn run_fourmi(arguments: &[&str]) -> Ended {
 
 /// The same in a folder.
 pub fn run_fourmi_in(folder: &Path, arguments: &[&str]) -> Ended {
-    let output = clean_command().args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap();
+    run_fourmi_with(folder, &BTreeMap::new(), arguments)
+}
+
+/// The same with more variables in its environment.
+pub fn run_fourmi_with(folder: &Path, environment: &BTreeMap<String, String>, arguments: &[&str]) -> Ended {
+    let mut command = clean_command();
+    let output = command.envs(environment).args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap();
     Ended {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -43,7 +43,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("pipeline", &["command", "exchange", "middleware", "route", "sink", "tls", "upstream"]),
     ("codec", &["exchange", "tls"]),
-    ("middleware", &["command", "exchange", "sink"]),
+    // Limits that processes share are asked of Redis through the control's channels.
+    ("middleware", &["command", "control", "exchange", "gateway", "sink", "tls"]),
     ("command", &["exchange"]),
     ("route", &["exchange"]),
     // Connections to instances are made of the codec's client halves.

@@ -41,6 +41,7 @@ async fn route(head: &Parts, peer: IpAddr, control: &dyn Control) -> Answer {
     let known = change
         || matches!(path, "/" | "/page.css" | "/livez" | "/readyz" | "/healthz" | "/metrics")
         || matches!(path, "/api/v1/config" | "/api/v1/status" | "/api/v1/sinks" | "/api/v1/upstreams")
+        || matches!(path, "/api/v1/gateway" | "/api/v1/gateway/consumers" | "/api/v1/limits")
         || path == "/api/v1/upstreams/explain";
     if !known {
         return problem(404, "there is no such path; the page at / links all of them");
@@ -69,6 +70,9 @@ async fn route(head: &Parts, peer: IpAddr, control: &dyn Control) -> Answer {
         "/api/v1/status" => json_answer(200, &control.status()),
         "/api/v1/sinks" => json_answer(200, &control.sinks()),
         "/api/v1/upstreams" => json_answer(200, &control.upstreams()),
+        "/api/v1/gateway" => of_gateway(control.gateway()),
+        "/api/v1/gateway/consumers" => of_gateway(control.consumers(argument(head, "name").as_deref())),
+        "/api/v1/limits" => json_answer(200, &control.limits()),
         "/api/v1/upstreams/explain" => explain(head, control),
         "/api/v1/upstreams/health" => health(head, control),
         "/api/v1/reload" => reload(head, control).await,
@@ -105,6 +109,13 @@ fn ready(head: &Parts, control: &dyn Control) -> Answer {
         });
     }
     make(status, TEXT, text)
+}
+
+fn of_gateway(shown: Option<Value>) -> Answer {
+    match shown {
+        Some(shown) => json_answer(200, &shown),
+        None => problem(404, "this Fourmi has no gateway; `gateway:` names a Kong file"),
+    }
 }
 
 /// Which instance would be picked, and why.

@@ -69,6 +69,12 @@ pub trait Control {
     fn explain(&self, service: &str, request: &Request) -> Option<Value>;
     /// Takes an instance in or out by hand, or all of a service; what is wrong, if it can't be.
     fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String>;
+    /// The gateway's routes and what they pass; none when there is no gateway.
+    fn gateway(&self) -> Option<Value>;
+    /// Its consumers whose name holds this text.
+    fn consumers(&self, like: Option<&str>) -> Option<Value>;
+    /// The counters of limits.
+    fn limits(&self) -> Value;
     /// An object; `fourmi drain --wait` reads `in_flight` (a number: commands that have not ended) from it.
     fn status(&self) -> Value;
     /// Reads the configuration again and puts it in place, or keeps the old one.

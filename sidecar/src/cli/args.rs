@@ -216,6 +216,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<UpstreamsCommand>,
     },
+    /// Show the consumers of a running Fourmi's gateway
+    Consumers {
+        /// Only those whose name, custom id or id holds this
+        name: Option<String>,
+    },
+    /// Show how much of each limit is used, the one nearest to its end first
+    Limits,
     /// Print the version
     Version,
     /// Print a completion script

@@ -10,6 +10,7 @@ mod check;
 pub mod client;
 mod explain;
 mod explain_kong;
+mod gateway;
 mod log;
 mod out;
 mod show;
@@ -70,6 +71,8 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Upstreams { command: Some(UpstreamsCommand::Set { state, service, instance }) } => {
             upstreams::set(&global, &target(), state, &service, instance.as_deref())
         }
+        Command::Consumers { name } => gateway::consumers(&global, &target(), name.as_deref()),
+        Command::Limits => gateway::limits(&global, &target()),
         Command::Version => show::version(&global),
         Command::Completion { shell } => show::completion(shell),
         Command::Man { directory } => show::man(directory.as_deref()),

@@ -1,6 +1,7 @@
 //! Results to standard output, everything else to standard error; colour only where it is wanted.
 
 use super::args::Color;
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 
 /// Prints a result. A reader that has gone away (`fourmi schema | head`) is no failure.
@@ -49,4 +50,20 @@ fn takes_color(when: Color, terminal: bool) -> bool {
 fn wanted() -> bool {
     let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
     set("NO_COLOR").is_none() && set("TERM").is_none_or(|t| t != "dumb")
+}
+
+/// Columns as wide as they must be; the last one is free.
+pub(crate) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+    }
+    out
 }

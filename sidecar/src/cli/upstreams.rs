@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 
 /// The answer to a question, or the exit code.
-fn asked(target: &Target, method: &str, path: &str) -> Result<Value, u8> {
+pub(super) fn asked(target: &Target, method: &str, path: &str) -> Result<Value, u8> {
     let answer = client::answer(target, method, path)?;
     serde_json::from_str(&answer).map_err(|_| {
         out::note(&format!("error: {path} answered something else than JSON; is this the admin port?"));
@@ -73,7 +73,7 @@ pub(crate) fn explained_text(now: &Value) -> String {
     out
 }
 
-fn words(value: &Value) -> &str {
+pub(super) fn words(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
 }
 
@@ -116,25 +116,13 @@ fn row(service: &str, i: &Value) -> [String; 8] {
     ]
 }
 
-/// Columns as wide as they must be; the last one is free.
 fn aligned(lines: Vec<[String; 8]>) -> String {
-    let head = HEAD.map(str::to_owned);
-    let mut widths = [0; 8];
-    for line in std::iter::once(&head).chain(&lines) {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut out = String::new();
-    for line in std::iter::once(&head).chain(&lines) {
-        let cells: Vec<String> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
-    }
-    out
+    let rows: Vec<[String; 8]> = std::iter::once(HEAD.map(str::to_owned)).chain(lines).collect();
+    super::out::aligned(&rows)
 }
 
 /// A query value.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

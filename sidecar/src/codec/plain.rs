@@ -78,7 +78,9 @@ fn request_id(ex: &Exchange) -> String {
 /// The answer of a middleware.
 pub fn answer(reply: &Reply, ex: &Exchange) -> Answer {
     let mut headers = Headers::recycled();
-    headers.set("server", "fourmi");
+    if !reply.headers.contains("server") {
+        headers.set("server", "fourmi");
+    }
     headers.extend(&reply.headers);
     if ex.protocol == Protocol::Grpc {
         // Callers of gRPC read nothing but these, and only behind a status of 200.
@@ -134,8 +136,8 @@ pub fn grpc_status(status: u16) -> u16 {
         503 => 14,
         504 => 4,
         201..=299 => 0,
-        400..=498 => 3,
-        505..=599 | 502 => 13,
+        402 | 405..=408 | 410..=428 | 430..=498 => 3,
+        502 | 505..=599 => 13,
         _ => 2,
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Tally {
     pub(super) sent: Cell<u64>,
     /// Of them, those whose whole answer came.
     pub(super) answered: Cell<u64>,
+    /// Of those, the ones that the first Fourmi on their way answered itself, by a middleware: 401, 403 or 429.
+    pub(super) refused: Cell<u64>,
     /// Calls that never left: no connection.
     pub(super) unsent: Cell<u64>,
 }
@@ -61,7 +63,11 @@ impl Caller {
             Err(_) => Err(CallError::Unanswered(format!("nothing within {:?}", self.patience))),
         };
         match &asked {
-            Ok(_) => {
+            Ok(answer) => {
+                let by_fourmi = answer.headers().get("server").is_some_and(|s| s == "fourmi");
+                if by_fourmi && matches!(answer.status().as_u16(), 401 | 403 | 429) {
+                    tally.refused.set(tally.refused.get() + 1);
+                }
                 tally.sent.set(tally.sent.get() + 1);
                 tally.answered.set(tally.answered.get() + 1);
             }

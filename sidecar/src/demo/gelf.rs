@@ -32,6 +32,8 @@ pub(super) struct Records {
     pub(super) inbound: u64,
     /// Commands of the worker.
     pub(super) outbound: u64,
+    /// Of those, the refused ones.
+    pub(super) outbound_refused: u64,
     /// Commands that nobody of the demo sends: somebody tries something by hand.
     pub(super) strange: u64,
     /// Datagrams that are no record.
@@ -53,6 +55,7 @@ impl Records {
             Kind::Own if !outbound => self.inbound += 1,
             Kind::Other if outbound => {
                 self.outbound += 1;
+                self.outbound_refused += u64::from(record.outcome == Outcome::Rejected.as_str());
                 return;
             }
             _ => {
@@ -73,6 +76,11 @@ impl Records {
     /// Inbound commands that went well.
     pub(super) fn success(&self) -> u64 {
         self.outcomes.get(Outcome::Success.as_str()).copied().unwrap_or(0)
+    }
+
+    /// Inbound commands that were refused.
+    pub(super) fn refused(&self) -> u64 {
+        self.outcomes.get(Outcome::Rejected.as_str()).copied().unwrap_or(0)
     }
 
     /// The duration, in ms, that 95 of 100 recent inbound commands stayed below.

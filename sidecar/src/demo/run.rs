@@ -5,7 +5,7 @@ use super::children::{Children, Folder, free_ports};
 use super::receive::{Received, Receivers, kernel_drops};
 use super::screen::{Row, Screen};
 use super::summary::{Account, Way, table};
-use super::system::{Ports, SERVICES};
+use super::system::{CUSTOMERS, Ports, QUOTA, SERVICES};
 use super::traffic::Traffic;
 use super::{Options, print, tell};
 use crate::names::metric;
@@ -85,8 +85,10 @@ async fn play(options: Options, mut end: watch::Receiver<u32>) -> Result<u8, Str
     let (inbound, admin) = (play.ports[0].inbound, play.ports[0].admin);
     print(format_args!("open http://127.0.0.1:{admin} in a browser, or try in another terminal:"));
     print(format_args!(
-        "  curl -i -H 'Fourmi-Command: Ping' http://127.0.0.1:{inbound}/healthz  # through Fourmi; not in the sums"
+        "  curl -i -H 'apikey: {}' -H 'Fourmi-Command: Ping' http://127.0.0.1:{inbound}/healthz  # not in the sums",
+        CUSTOMERS[0].key.unwrap_or_default()
     ));
+    print(format_args!("  curl -i http://127.0.0.1:{inbound}/  # refused at the front door: no key"));
     print(format_args!("  fourmi health --admin http://127.0.0.1:{admin}"));
     print("Ctrl-C ends it with the sums");
 
@@ -274,6 +276,8 @@ fn row(index: usize, before: &Received, now: &Received, seconds: f64, lost: u64)
 struct Outcome {
     accounts: Vec<Account>,
     received: Vec<Received>,
+    /// The most mails that came within one second.
+    most_mails: u64,
     /// What went wrong besides the sums.
     wrong: Vec<String>,
 }
@@ -281,14 +285,17 @@ struct Outcome {
 /// Asks the callers and the Fourmis for their numbers, stops all, and waits for the last datagram.
 async fn finish(mut play: Play, traffic: &Traffic) -> Result<Outcome, String> {
     let worker = caller(play.ports[0].workers[0]);
-    let stats =
-        worker.get("/stats").await.map_err(|e| format!("the worker of order does not tell its numbers: {e}"))?;
-    let stats: Value = serde_json::from_slice(stats.body()).map_err(|e| format!("numbers of order: {e}"))?;
+    let stats = numbers(&worker, "order").await?;
+    let mail = SERVICES.iter().position(|s| s.name == "mail").unwrap_or_default();
+    let most = numbers(&caller(play.ports[mail].workers[0]), "mail").await?["most_mails"].as_u64().unwrap_or(u64::MAX);
     let lost = play.lost().await;
     for admin in play.admins.iter().chain([&worker]) {
         admin.close();
     }
     let mut wrong = play.children.stop(STOP).await;
+    if most > u64::from(QUOTA) {
+        wrong.push(format!("mail: {most} mails came within one second, and the provider takes {QUOTA}"));
+    }
     settle(&play.receivers).await;
 
     let received: Vec<Received> = (0..SERVICES.len()).map(|index| play.receivers.get(index)).collect();
@@ -296,11 +303,17 @@ async fn finish(mut play: Play, traffic: &Traffic) -> Result<Outcome, String> {
     let mut accounts = Vec::with_capacity(SERVICES.len());
     for (index, service) in SERVICES.iter().enumerate() {
         let (records, counted) = (&received[index].records, received[index].counted);
-        let way = |(sent, answered), records, counted| Way { sent, answered, records, counted };
         let first = index == 0;
-        let asked = match first {
-            true => (traffic.tally.sent.get(), traffic.tally.answered.get()),
-            false => (called(service.name, "sent"), called(service.name, "answered")),
+        // What the caller's own Fourmi refused never came to the service's.
+        let came = |what| called(service.name, what).saturating_sub(called(service.name, "refused"));
+        let tally = &traffic.tally;
+        let inbound = Way {
+            sent: if first { tally.sent.get() } else { came("sent") },
+            answered: if first { tally.answered.get() } else { came("answered") },
+            refused: if first { tally.refused.get() } else { 0 },
+            records: records.inbound,
+            refusals: records.refused(),
+            counted: counted.inbound,
         };
         let all = |what| SERVICES.iter().map(|other| called(other.name, what)).sum();
         if lost[index].is_none() {
@@ -309,15 +322,29 @@ async fn finish(mut play: Play, traffic: &Traffic) -> Result<Outcome, String> {
         let (gelf, statsd) = play.receivers.ports[index];
         accounts.push(Account {
             service: service.name,
-            inbound: way(asked, records.inbound, counted.inbound),
-            outbound: first.then(|| way((all("sent"), all("answered")), records.outbound, counted.outbound)),
+            inbound,
+            outbound: first.then(|| Way {
+                sent: all("sent"),
+                answered: all("answered"),
+                refused: all("refused"),
+                records: records.outbound,
+                refusals: records.outbound_refused,
+                counted: counted.outbound,
+            }),
             lost: lost[index].unwrap_or(0),
             dropped: kernel_drops(gelf),
             dropped_statsd: kernel_drops(statsd),
             odd: records.odd,
         });
     }
-    Ok(Outcome { accounts, received, wrong })
+    Ok(Outcome { accounts, received, most_mails: most, wrong })
+}
+
+/// What a worker says of itself.
+async fn numbers(worker: &Caller, name: &str) -> Result<Value, String> {
+    let stats =
+        worker.get("/stats").await.map_err(|e| format!("the worker of {name} does not tell its numbers: {e}"))?;
+    serde_json::from_slice(stats.body()).map_err(|e| format!("numbers of {name}: {e}"))
 }
 
 /// Until nothing has come for a while: the senders have ended, so what is missing then is lost.
@@ -345,6 +372,7 @@ fn conclude(outcome: &Outcome, news: String) -> u8 {
         print(format_args!("{:<9}{}", service.name, parts.join(", ")));
     }
     print(format_args!("{news}"));
+    print(format_args!("at most {} mails came within one second; the provider takes {QUOTA}", outcome.most_mails));
     let differences: Vec<String> = outcome.accounts.iter().flat_map(Account::differences).collect();
     let wrong: Vec<&String> = differences.iter().chain(&outcome.wrong).collect();
     if wrong.is_empty() {

@@ -9,8 +9,12 @@ pub(super) struct Way {
     pub(super) sent: u64,
     /// Of them, those that the caller got an answer to.
     pub(super) answered: u64,
+    /// Of those answers, the ones by which a middleware refused it, as the caller counts.
+    pub(super) refused: u64,
     /// Log records that the GELF receiver got.
     pub(super) records: u64,
+    /// Of them, those that tell of a refusal.
+    pub(super) refusals: u64,
     /// Commands that the StatsD receiver was told of.
     pub(super) counted: u64,
 }
@@ -56,6 +60,9 @@ impl Account {
             if losses == 0 && n.records != n.sent {
                 wrong.push(format!("{name} {way}: {} sent, {} log records, none lost", n.sent, n.records));
             }
+            if losses == 0 && n.refusals != n.refused {
+                wrong.push(format!("{name} {way}: {} refused, {} log records of refusals", n.refused, n.refusals));
+            }
             if n.counted != n.sent {
                 let dropped = match self.dropped_statsd {
                     0 => String::new(),
@@ -82,16 +89,16 @@ pub(super) fn table(accounts: &[Account]) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
-        "{:<9}{:<10}{:>9}{:>10}{:>13}{:>7}{:>9}",
-        "service", "way", "sent", "answered", "log records", "lost", "StatsD"
+        "{:<9}{:<10}{:>9}{:>10}{:>9}{:>13}{:>7}{:>9}",
+        "service", "way", "sent", "answered", "refused", "log records", "lost", "StatsD"
     );
     for account in accounts {
         for (at, (way, n)) in account.ways().enumerate() {
             let lost = if at == 0 { (account.lost + account.dropped).to_string() } else { String::new() };
             let _ = writeln!(
                 out,
-                "{:<9}{way:<10}{:>9}{:>10}{:>13}{lost:>7}{:>9}",
-                account.service, n.sent, n.answered, n.records, n.counted
+                "{:<9}{way:<10}{:>9}{:>10}{:>9}{:>13}{lost:>7}{:>9}",
+                account.service, n.sent, n.answered, n.refused, n.records, n.counted
             );
         }
     }
@@ -103,7 +110,7 @@ mod tests {
     use super::*;
 
     fn way(sent: u64) -> Way {
-        Way { sent, answered: sent, records: sent, counted: sent }
+        Way { sent, answered: sent, refused: 2, records: sent, refusals: 2, counted: sent }
     }
 
     fn order() -> Account {
@@ -120,20 +127,30 @@ mod tests {
         lossy.outbound = Some(Way { records: 35, ..way(38) });
         assert!(lossy.differences().is_empty(), "{:?}", lossy.differences());
         let text = table(&[lossy]);
-        assert!(text.contains("order    inbound          10        10            9      4       10"), "{text}");
-        assert!(text.contains("order    outbound         38        38           35              38"), "{text}");
+        assert!(
+            text.contains("order    inbound          10        10        2            9      4       10"),
+            "{text}"
+        );
+        assert!(
+            text.contains("order    outbound         38        38        2           35              38"),
+            "{text}"
+        );
     }
 
     #[test]
     fn every_difference_is_named() {
         let mut account = order();
-        account.inbound = Way { sent: 10, answered: 9, records: 8, counted: 7 };
+        account.inbound = Way { sent: 10, answered: 9, refused: 3, records: 8, refusals: 2, counted: 7 };
         account.dropped_statsd = 1;
         account.odd = 2;
         let said = account.differences().join("\n");
-        for part in
-            ["10 sent, 9 answered", "8 log records, none lost", "7 counted by StatsD (1 datagrams", "2 log datagrams"]
-        {
+        for part in [
+            "10 sent, 9 answered",
+            "3 refused, 2 log records",
+            "8 log records, none lost",
+            "7 counted by StatsD (1 datagrams",
+            "2 log datagrams",
+        ] {
             assert!(said.contains(part), "{part}: {said}");
         }
         let mut account = order();

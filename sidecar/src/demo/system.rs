@@ -25,6 +25,56 @@ pub(super) const SERVICES: [Service; 5] = [
     Service { name: "mail", command: "SendMail", workers: 1 },
 ];
 
+/// Mails that the provider takes in any second.
+pub(super) const QUOTA: u32 = 200;
+/// Mails a second that leave: what is shaped to exactly the quota may come a little closer together on its way.
+const MAILS: u32 = QUOTA * 19 / 20;
+/// How long a mail may wait for its turn.
+const MAIL_WAIT: &str = "2s";
+
+/// Somebody who places orders, as the front door knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Customer {
+    /// The key that comes with each order; none: without one.
+    pub(super) key: Option<&'static str>,
+    /// Orders of each hundred.
+    pub(super) share: u64,
+}
+
+/// The web shop; a robot, which has a limit of its own; a partner, who may not order; and somebody without a key.
+pub(super) const CUSTOMERS: [Customer; 4] = [
+    Customer { key: Some("key-of-the-web-shop"), share: 86 },
+    Customer { key: Some("key-of-the-robot"), share: 6 },
+    Customer { key: Some("key-of-the-partner"), share: 4 },
+    Customer { key: None, share: 4 },
+];
+
+/// The front door of the first service: a Kong file, as it is.
+const DOOR: &str = r#"
+gateway:
+  _format_version: "3.0"
+  services:
+    - name: order
+      url: http://worker
+      routes:
+        - {name: orders, paths: [/]}
+      plugins:
+        - {name: key-auth, config: {hide_credentials: true}}
+        - {name: acl, config: {allow: [shops]}}
+        - {name: rate-limiting, config: {second: 10000, limit_by: consumer}}
+  consumers:
+    - username: web-shop
+      keyauth_credentials: [{key: key-of-the-web-shop}]
+      acls: [{group: shops}]
+    - username: robot
+      keyauth_credentials: [{key: key-of-the-robot}]
+      acls: [{group: shops}]
+      plugins:
+        - {name: rate-limiting, service: order, config: {second: 5, limit_by: consumer}}
+    - username: partner
+      keyauth_credentials: [{key: key-of-the-partner}]
+"#;
+
 /// Whose a command is, seen from one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -108,8 +158,13 @@ fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, p
     if index == 0 {
         writeln!(out, "outbound:\n  - listen: http://127.0.0.1:{}\n    services:", own.outbound)?;
         for (other, at) in SERVICES.iter().zip(ports).skip(1) {
-            writeln!(out, "      {}: {{address: http://127.0.0.1:{}}}", other.name, at.inbound)?;
+            let rate = match other.name {
+                "mail" => format!(", rate: {{limit: {MAILS}, per: 1s, wait: {MAIL_WAIT}}}"),
+                _ => String::new(),
+            };
+            writeln!(out, "      {}: {{address: http://127.0.0.1:{}{rate}}}", other.name, at.inbound)?;
         }
+        write!(out, "{DOOR}")?;
     }
     writeln!(out, "\nlogs:\n  - graylog: {{to: udp://127.0.0.1:{}, compress: none}}", own.graylog)?;
     writeln!(out, "metrics:\n  labels: [shop]\n  sinks:")?;

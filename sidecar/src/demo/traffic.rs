@@ -1,7 +1,7 @@
 //! Customers: an open loop, which places orders at its rate however long the answers take.
 
 use super::caller::{CallError, Caller, Tally};
-use super::system::SERVICES;
+use super::system::{CUSTOMERS, SERVICES};
 use super::tell;
 use crate::names::header;
 use bytes::Bytes;
@@ -92,10 +92,26 @@ fn order(number: u64) -> Result<Request<Full<Bytes>>, http::Error> {
     let shop = fastrand::choice(SHOPS).unwrap_or(SHOPS[0]);
     let command = SERVICES[0].command;
     let body = format!(r#"{{"order":{number},"shop":"{shop}","items":[{{"article":"ant farm","count":1}}]}}"#);
-    Request::post(format!("/{command}"))
+    let mut request = Request::post(format!("/{command}"))
         .header("host", SERVICES[0].name)
         .header("content-type", "application/json")
         .header(header::COMMAND, command)
-        .header(header::TAGS, format!("shop={shop}"))
-        .body(Full::from(body))
+        .header(header::TAGS, format!("shop={shop}"));
+    if let Some(key) = key(number) {
+        request = request.header("apikey", key);
+    }
+    request.body(Full::from(body))
+}
+
+/// The key of whoever places an order. Customers take turns as often as their share says.
+fn key(number: u64) -> Option<&'static str> {
+    // 37 has no part in common with 100, so each hundred orders are spread, and each customer has its share.
+    let mut at = number.wrapping_mul(37) % 100;
+    for customer in CUSTOMERS {
+        match at.checked_sub(customer.share) {
+            Some(rest) => at = rest,
+            None => return customer.key,
+        }
+    }
+    None
 }

@@ -1,7 +1,7 @@
 //! The workers: what a real service would be, with its failures and without its database.
 
 use super::caller::{CallError, Caller, Tally};
-use super::system::SERVICES;
+use super::system::{QUOTA, SERVICES};
 use super::tell;
 
 use crate::names::header;
@@ -12,7 +12,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -22,8 +23,6 @@ use tokio::net::TcpListener;
 #[cfg(test)]
 mod tests;
 
-/// Mails a second that the provider takes; beyond it says 429, as real ones do.
-const QUOTA: u32 = 150;
 /// Bytes of a command's body.
 const BODY: usize = 64 << 10;
 
@@ -98,9 +97,10 @@ async fn accept(listener: TcpListener, worker: Rc<Worker>) {
 struct Worker {
     name: String,
     handled: Cell<u64>,
-    /// Start of the second that `mails` counts in.
-    second: Cell<Instant>,
-    mails: Cell<u32>,
+    /// When the mails of the last second came.
+    mails: RefCell<VecDeque<Instant>>,
+    /// The most that ever came within one second.
+    most_mails: Cell<usize>,
     proxy: Option<Caller>,
     /// One for each service that it calls, in the order of [`SERVICES`].
     calls: [Tally; SERVICES.len()],
@@ -111,8 +111,8 @@ impl Worker {
         Worker {
             name: job.name.clone(),
             handled: Cell::new(0),
-            second: Cell::new(Instant::now()),
-            mails: Cell::new(0),
+            mails: RefCell::default(),
+            most_mails: Cell::new(0),
             proxy: job.proxy.map(|at| Caller::new(at, Duration::from_secs(10))),
             calls: Default::default(),
         }
@@ -124,11 +124,13 @@ impl Worker {
             .iter()
             .zip(&self.calls)
             .map(|(service, t)| {
-                let numbers = json!({"sent": t.sent.get(), "answered": t.answered.get(), "unsent": t.unsent.get()});
+                let numbers = json!({
+                    "sent": t.sent.get(), "answered": t.answered.get(), "refused": t.refused.get(), "unsent": t.unsent.get(),
+                });
                 (service.name.to_owned(), numbers)
             })
             .collect();
-        json!({"handled": self.handled.get(), "calls": calls})
+        json!({"handled": self.handled.get(), "calls": calls, "most_mails": self.most_mails.get()})
     }
 }
 
@@ -170,16 +172,18 @@ fn side(name: &str, luck: f32) -> Reply {
     }
 }
 
-/// Takes so many a second and no more.
+/// Takes so many in any second and no more; beyond it says 429, as real providers do.
 fn mail(worker: &Worker) -> Reply {
-    if worker.second.get().elapsed() >= Duration::from_secs(1) {
-        worker.second.set(Instant::now());
-        worker.mails.set(0);
+    let now = Instant::now();
+    let mut mails = worker.mails.borrow_mut();
+    while mails.front().is_some_and(|first| now.duration_since(*first) >= Duration::from_secs(1)) {
+        mails.pop_front();
     }
-    if worker.mails.get() >= QUOTA {
+    worker.most_mails.set(worker.most_mails.get().max(mails.len() + 1));
+    if mails.len() >= QUOTA as usize {
         return tagged(reply(429, json!({"error": "quota"})), "retry-after", "1");
     }
-    worker.mails.set(worker.mails.get() + 1);
+    mails.push_back(now);
     reply(202, json!({"queued": true}))
 }
 

@@ -144,7 +144,7 @@ impl HmacAuth {
             }
             let lower = name.to_ascii_lowercase();
             let mut values = request.headers.get_all(&lower).peekable();
-            let (method, target) = (request.method.as_str(), request.target());
+            let (method, target) = (request.method.as_str(), request.raw_target());
             match name {
                 _ if values.peek().is_some() => {
                     out.extend_from_slice(name.as_bytes());

@@ -144,8 +144,8 @@ impl KeyAuth {
             && args(query.as_bytes()).any(|arg| *arg.name == *name.text.as_bytes())
         {
             let kept = without(query.as_bytes(), name.text.as_bytes());
-            let (path, kept) = (request.path().to_owned(), String::from_utf8(kept).unwrap_or_default());
-            request.set_target(&path, (!kept.is_empty()).then_some(&kept));
+            let kept = String::from_utf8(kept).unwrap_or_default();
+            request.set_query((!kept.is_empty()).then_some(&kept));
         }
         let Seen::Whole(body) = &exchange.seen else { return };
         if let Some(kept) =

@@ -182,6 +182,11 @@ impl Line {
         self.slots.iter().flat_map(Slot::all).any(|held| held.middleware.wants_captures())
     }
 
+    /// The names of all, in the order in which they are asked.
+    pub fn all_names(&self) -> Vec<&'static str> {
+        self.slots.iter().filter_map(|slot| slot.all().next()).map(|held| held.middleware.name()).collect()
+    }
+
     /// The middleware of a slot, in the configuration that holds for this exchange, or else in any.
     pub fn at(&self, at: usize, exchange: &Exchange) -> Option<&dyn Middleware> {
         self.slots.get(at).and_then(|slot| slot.of(exchange).or(slot.all().next().map(|held| &*held.middleware)))

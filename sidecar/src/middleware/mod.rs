@@ -5,8 +5,13 @@ mod acl;
 mod auth;
 mod basic_auth;
 mod body_limit;
+mod bot_detection;
+mod correlation_id;
+mod cors;
 mod edit;
+mod expression;
 mod hmac_auth;
+mod ip_restriction;
 mod jwt;
 mod key_auth;
 mod limits;
@@ -15,10 +20,16 @@ mod logger;
 mod metrics;
 mod mtls_auth;
 pub mod plugin;
+mod proxy_cache;
+mod query;
 mod rate_limiting;
+mod rate_shaping;
+mod redirect;
+mod request_size_limiting;
 mod request_termination;
 mod request_transformer;
 mod request_validator;
+mod response_ratelimiting;
 mod response_transformer;
 mod schema;
 mod template;
@@ -134,14 +145,23 @@ const ALL: &[Build] = &[logger::build, metrics::build, body_limit::build];
 pub const PLUGINS: &[Plugin] = &[
     acl::PLUGIN,
     basic_auth::PLUGIN,
+    bot_detection::PLUGIN,
+    correlation_id::PLUGIN,
+    cors::PLUGIN,
     hmac_auth::PLUGIN,
+    ip_restriction::PLUGIN,
     jwt::PLUGIN,
     key_auth::PLUGIN,
     mtls_auth::PLUGIN,
+    proxy_cache::PLUGIN,
     rate_limiting::PLUGIN,
+    rate_shaping::PLUGIN,
+    redirect::PLUGIN,
+    request_size_limiting::PLUGIN,
     request_termination::PLUGIN,
     request_transformer::PLUGIN,
     request_validator::PLUGIN,
+    response_ratelimiting::PLUGIN,
     response_transformer::PLUGIN,
 ];
 

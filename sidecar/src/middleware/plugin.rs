@@ -16,6 +16,9 @@ pub struct Plugin {
     pub build: fn(&Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>>,
 }
 
+/// What building one comes to.
+pub type Made = Result<Arc<dyn Middleware>, Vec<Wrong>>;
+
 /// What a middleware is built from.
 pub struct Setup<'a> {
     /// The plugin's own id.

@@ -3,8 +3,8 @@
 use super::edit::{BODY_MAX, Edits, Kind, Rendered, STEPS, Text, json, lines, multipart, pairs, render};
 use super::plugin::{Plugin, Setup};
 use super::template::{Failed, Template};
-use super::{Hooks, Middleware, Verdict};
-use crate::exchange::{Exchange, Fault, FaultKind, Reply, Seen, Tell};
+use super::{After, Hooks, Middleware, Verdict};
+use crate::exchange::{AnswerHead, Exchange, Fault, FaultKind, Reply, Seen, Tell};
 use crate::gateway::Wrong;
 use crate::gateway::fields::Fields;
 use http::Method;
@@ -157,16 +157,16 @@ fn is_plain(path: &str) -> bool {
     })
 }
 
+/// Kong looks for these words anywhere.
 fn media(content_type: &str) -> Option<Media> {
-    let lower = content_type.to_ascii_lowercase();
-    let holds = |media: &str| lower.contains(media);
-    if holds("application/json") {
-        Some(Media::Json)
-    } else if holds("application/x-www-form-urlencoded") {
-        Some(Media::Form)
-    } else {
-        holds("multipart/form-data").then_some(Media::Multipart)
-    }
+    const MEDIA: [(&str, Media); 3] = [
+        ("application/json", Media::Json),
+        ("application/x-www-form-urlencoded", Media::Form),
+        ("multipart/form-data", Media::Multipart),
+    ];
+    let holds =
+        |word: &str| content_type.as_bytes().windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes()));
+    MEDIA.iter().find(|(word, _)| holds(word)).map(|(_, media)| *media)
 }
 
 fn media_of(exchange: &Exchange) -> Option<Media> {
@@ -287,7 +287,15 @@ impl Middleware for RequestTransformer {
     }
 
     fn hooks(&self) -> Hooks {
-        Hooks { request: true, ..Hooks::default() }
+        Hooks { request: true, answer: self.method == Some(Method::HEAD), ..Hooks::default() }
+    }
+
+    /// A HEAD's answer announces a body that does not come; the caller of a GET would wait for it.
+    fn on_answer(&self, _: &mut Exchange, answer: &mut AnswerHead) -> After {
+        if !answer.own {
+            answer.headers.remove("content-length");
+        }
+        After::Next
     }
 
     fn wants_captures(&self) -> bool {

@@ -80,6 +80,10 @@ impl Middleware for ResponseTransformer {
     }
 
     fn on_answer(&self, exchange: &mut Exchange, answer: &mut AnswerHead) -> After {
+        // What comes out of the cache has been transformed before it went in.
+        if exchange.cached.as_ref().is_some_and(|cached| cached.is_hit()) {
+            return After::Next;
+        }
         // Values of the configuration were looked at when it was loaded.
         let _ = self.headers.apply(&mut lines::Lines { headers: &mut answer.headers, host: None }, &Rendered::new());
         let bodiless = exchange.request.method == Method::HEAD || matches!(answer.status, 0..200 | 204 | 304);

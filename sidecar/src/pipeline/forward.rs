@@ -94,7 +94,8 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
             }
             let count = Rc::new(Cell::new(0));
             told.body_in = Some(count.clone());
-            Body::staged(Box::new(Counting { inner: body, count, most: told.road.limits.body }))
+            let most = told.road.limits.body.min(told.ex.body_max.unwrap_or(u64::MAX));
+            Body::staged(Box::new(Counting { inner: body, count, most }))
         }
     }
 }

@@ -13,8 +13,16 @@ const LINGER_BYTES: u64 = 16 << 20;
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Answers with a fault; what the caller still sends is read and thrown away, within bounds.
-pub(super) fn refuse(mut told: Told, fault: Fault, body: Body) -> Answer {
+pub(super) fn refuse(mut told: Told, mut fault: Fault, body: Body) -> Answer {
+    let bound = told.ex.body_max.filter(|most| fault.kind == FaultKind::BodyTooLarge && *most < told.road.limits.body);
+    if let Some(most) = bound {
+        fault.detail = format!("more than {most} bytes (request-size-limiting)").into();
+    }
     let mut answer = match told.is_gateways() {
+        true if bound.is_some() => {
+            let reply = Reply::message("request-size-limiting", 413, "Request size limit exceeded");
+            plain::answer(&reply, &told.ex)
+        }
         true => plain::answer(&plain::reply(&fault), &told.ex),
         false => problem::answer(&fault, Some(&told.ex)),
     };
@@ -55,7 +63,9 @@ fn replied(mut told: Told, reply: Reply, body: Body, from: usize) -> Answer {
     if told.ex.protocol == Protocol::Grpc {
         told.ex.grpc_status = Some(plain::grpc_status(reply.status));
     }
-    if reply.refuses() {
+    // What a service has answered before is no refusal of ours.
+    let again = told.ex.cached.as_ref().is_some_and(|cached| cached.is_hit());
+    if reply.refuses() && !again {
         told.rejected(reply.by);
         told.ex.fault = Some(Fault::new(FaultKind::Refused, format!("{}: {}", reply.by, reply.why)));
     }

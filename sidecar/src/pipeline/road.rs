@@ -98,17 +98,17 @@ impl Road {
         let all: Rc<[SocketAddr]> = blueprint.own.iter().map(|(at, _)| *at).collect();
         let outbound: Rc<[SocketAddr]> =
             blueprint.own.iter().filter(|(_, inbound)| !inbound).map(|(at, _)| *at).collect();
-        let cluster = |served: &Served, own: &Rc<[SocketAddr]>| {
+        let cluster = |served: &Served, own: &Rc<[SocketAddr]>, holds: bool| {
             let kept = kept(served);
             kept.renew_after(blueprint.timeouts.upstream_age);
             kept.keep_off(own.clone());
-            Cluster::new(kept, served.policy.clone(), true)
+            Cluster::new(kept, served.policy.clone(), holds)
         };
         let way = |served: &Served, route: Arc<str>, own: &Rc<[SocketAddr]>| Way {
             service: served.name.clone(),
             route,
             explicit: false,
-            cluster: cluster(served, own),
+            cluster: cluster(served, own, true),
         };
         let worker = blueprint.worker.as_ref().map(|served| way(served, "worker".into(), &all));
         let services = blueprint.services.iter().map(|s| {
@@ -119,11 +119,11 @@ impl Road {
         let services = services.collect();
         let inside = blueprint.gateway.as_ref().map(|behind| {
             let nobody = Served { name: "".into(), pool: Pool::new(Vec::new()), policy: Arc::default(), gate: None };
-            let nowhere = cluster(&nobody, &all);
-            // Routes that lead to one service share what is known of it.
+            let nowhere = cluster(&nobody, &all, false);
+            // Routes that lead to one service share what is known of it. Nobody there is waited for, as in Kong.
             let known: Vec<Option<Rc<Cluster>>> =
-                behind.services.iter().map(|s| s.as_ref().map(|s| cluster(s, &all))).collect();
-            let worker = blueprint.worker.as_ref().map(|served| cluster(served, &all));
+                behind.services.iter().map(|s| s.as_ref().map(|s| cluster(s, &all, false))).collect();
+            let worker = blueprint.worker.as_ref().map(|served| cluster(served, &all, true));
             Inside::new(&behind.gateway, &blueprint.timeouts, |gate| Way {
                 service: match (gate.leads, &gate.via.service) {
                     (Leads::Worker, _) | (_, None) => blueprint.identity.service.clone(),

@@ -108,6 +108,8 @@ impl Told {
         }
         let ex = &mut course.ex;
         ex.peer = door.peer;
+        ex.local = door.local;
+        ex.secure = door.secure;
         ex.client = door.peer.map(|p| p.ip());
         ex.trusted = door.trusted;
         ex.peer_identity.clone_from(&door.identity);

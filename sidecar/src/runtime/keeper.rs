@@ -2,6 +2,7 @@
 
 use super::blueprint;
 use super::certificates::Certificates;
+use super::gateway;
 use super::limits;
 use super::listen;
 use super::services::{Changed, Services};
@@ -24,6 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+
+/// Counters of limits that one answer shows.
+const LIMITS_SHOWN: usize = 100;
 
 /// The control thread's state.
 pub(super) struct Keeper {
@@ -404,6 +408,18 @@ impl Control for Rc<Keeper> {
         let identity = self.plan().identity.clone();
         let exchange = Exchange::begin(&identity, Direction::Outbound, Protocol::Http11, head, &"".into());
         upstreams::explained(&self.services, service, &exchange)
+    }
+
+    fn gateway(&self) -> Option<Value> {
+        gateway::shown(&self.plan())
+    }
+
+    fn consumers(&self, like: Option<&str>) -> Option<Value> {
+        gateway::consumers(&self.plan(), like)
+    }
+
+    fn limits(&self) -> Value {
+        crate::middleware::show_limits(LIMITS_SHOWN)
     }
 
     fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String> {

@@ -6,6 +6,7 @@
 mod blueprint;
 mod certificates;
 mod child;
+mod gateway;
 mod keeper;
 mod limits;
 mod listen;

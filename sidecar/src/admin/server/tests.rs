@@ -57,6 +57,15 @@ impl Control for Fake {
             _ => Err("no service is called so".into()),
         }
     }
+    fn gateway(&self) -> Option<Value> {
+        None
+    }
+    fn consumers(&self, like: Option<&str>) -> Option<Value> {
+        Some(json!({"like": like}))
+    }
+    fn limits(&self) -> Value {
+        json!({"counters": []})
+    }
     fn status(&self) -> Value {
         json!({"in_flight": 0})
     }

@@ -4,8 +4,9 @@ use super::spec::Kind;
 use super::{Reader, Record};
 use crate::config::near::nearest;
 use crate::config::tree::{Node, Value};
+use crate::middleware::plugin::find;
 
-/// Those of Kong's open edition.
+/// Those of Kong's open edition, and a few more that are here.
 pub(super) const KNOWN: &[&str] = &[
     "acl",
     "acme",
@@ -32,6 +33,7 @@ pub(super) const KNOWN: &[&str] = &[
     "key-auth",
     "ldap-auth",
     "loggly",
+    "mtls-auth",
     "oauth2",
     "opentelemetry",
     "post-function",
@@ -39,10 +41,12 @@ pub(super) const KNOWN: &[&str] = &[
     "prometheus",
     "proxy-cache",
     "rate-limiting",
+    "rate-shaping",
     "redirect",
     "request-size-limiting",
     "request-termination",
     "request-transformer",
+    "request-validator",
     "response-ratelimiting",
     "response-transformer",
     "session",
@@ -75,7 +79,6 @@ const ENTERPRISE: &[&str] = &[
     "key-auth-enc",
     "ldap-auth-advanced",
     "mocking",
-    "mtls-auth",
     "oas-validation",
     "oauth2-introspection",
     "opa",
@@ -84,7 +87,6 @@ const ENTERPRISE: &[&str] = &[
     "rate-limiting-advanced",
     "request-callout",
     "request-transformer-advanced",
-    "request-validator",
     "response-transformer-advanced",
     "route-by-header",
     "route-transformer-advanced",
@@ -111,6 +113,7 @@ pub(super) const NO_CONSUMER: &[&str] = &[
     "jwt",
     "key-auth",
     "ldap-auth",
+    "mtls-auth",
     "oauth2",
     "session",
 ];
@@ -122,7 +125,8 @@ pub(super) fn check(reader: &mut Reader<'_>, record: &Record) {
     let Some(node) = record.node.get("name") else { return };
     let Some(name) = node.text() else { return };
     let at = format!("{}.name", record.path);
-    if !KNOWN.contains(&name) {
+    // Some of ours are not Kong's, or belong to its other edition.
+    if !KNOWN.contains(&name) && find(name).is_none() {
         let shown = reader.shown(node);
         let words = format!("plugin '{shown}' not enabled; add it to the 'plugins' configuration property");
         let fix = match (ENTERPRISE.contains(&name), nearest(name, KNOWN.iter().copied())) {

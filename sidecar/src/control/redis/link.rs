@@ -113,6 +113,7 @@ fn thread() -> Option<&'static Handle> {
 /// Keeps a connection for as long as somebody may ask.
 async fn run(target: Target, state: Arc<State>, mut jobs: mpsc::Receiver<Job>) {
     let mut pause = PAUSE_MIN;
+    let mut told = String::new();
     while !jobs.is_closed() {
         match first(&target, &state).await {
             Ok((connection, driver)) => {
@@ -121,6 +122,7 @@ async fn run(target: Target, state: Arc<State>, mut jobs: mpsc::Receiver<Job>) {
                 state.late.store(0, Relaxed);
                 if state.away.swap(false, Relaxed) {
                     tracing::info!(server = %target, "Redis answers again");
+                    told.clear();
                 }
                 let began = Instant::now();
                 let over = serve(connection, &state, &mut jobs).await;
@@ -135,8 +137,9 @@ async fn run(target: Target, state: Arc<State>, mut jobs: mpsc::Receiver<Job>) {
             Err(why) => state.failed(why),
         }
         let why = state.last_error().unwrap_or_default();
-        if pause == PAUSE_MIN {
+        if why != told {
             tracing::warn!(server = %target, error = %why, "Redis does not answer: counting without it");
+            told = why;
         }
         // Whoever waits has waited in vain.
         while jobs.try_recv().is_ok() {}

@@ -25,6 +25,7 @@ fn failures_are_part_of_the_play() {
     let worker = Worker::new(&parse(&strings("mail --port 1")).unwrap());
     let all: Vec<_> = (0..QUOTA + 1).map(|_| mail(&worker).status().as_u16()).collect();
     assert_eq!((all[0], all.last()), (202, Some(&429)));
+    assert_eq!(worker.most_mails.get(), QUOTA as usize + 1);
 }
 
 /// The whole play without any Fourmi: one listener takes what the order worker sends to the others.

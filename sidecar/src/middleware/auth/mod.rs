@@ -164,3 +164,6 @@ pub(super) fn only<'a>(headers: &'a Headers, name: &'static str) -> Result<Optio
 
 /// There are several values where one belongs.
 pub(super) struct Several;
+
+#[cfg(test)]
+pub(super) mod tests;

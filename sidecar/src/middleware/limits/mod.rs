@@ -4,6 +4,7 @@
 mod cell;
 mod entry;
 mod place;
+pub(crate) mod queue;
 mod shared;
 mod show;
 mod table;
@@ -11,7 +12,7 @@ mod who;
 pub(crate) mod window;
 
 pub(crate) use cell::COUNT_MAX;
-pub(crate) use entry::{Limit, Taken};
+pub(crate) use entry::{Entry, Limit, Taken};
 pub(crate) use place::{Place, RATE_LIMITING, RESPONSE_RATELIMITING};
 pub(crate) use shared::{Shared, Wish, policy, remember, windows, without};
 pub use show::show;

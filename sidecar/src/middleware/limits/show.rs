@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// No more are shown, however many are asked for.
-pub const SHOWN_MAX: usize = 1_000;
+const SHOWN_MAX: usize = 1_000;
 
 /// The identifiers that are nearest to their limits, the nearest first, and what there is to know of the table and
 /// of Redis.

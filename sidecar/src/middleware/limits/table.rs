@@ -5,7 +5,7 @@
 
 use super::entry::Entry;
 use super::place::Place;
-use super::window::Moment;
+use super::window::{Moment, PERIODS, Window};
 use foldhash::quality::RandomState;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,8 +19,9 @@ pub(crate) const IDENTIFIERS_MAX: usize = 100_000;
 const SHARDS: usize = 64;
 /// Counters that a thread remembers: a power of two.
 const REMEMBERED: usize = 1_024;
-/// Counters that are looked at for every new one, to find some whose windows are over.
-const TIDIED: usize = 2;
+/// Counters that are looked at for every new one, to find some whose windows are over. Tests live in times of their own,
+/// so the counters of one may be over for another.
+const TIDIED: usize = if cfg!(test) { 0 } else { 2 };
 /// The same when there is no room: of these, one has to go.
 const SAMPLED: usize = 16;
 
@@ -91,12 +92,12 @@ impl Table {
     fn entry(&self, hash: u64, place: &Arc<Place>, who: &str) -> Arc<Entry> {
         // The low bits choose the place in a thread's memory.
         let shard = &self.shards[(hash >> 32) as usize & (SHARDS - 1)];
-        shard.lock().unwrap_or_else(PoisonError::into_inner).entry(hash, place, who, IDENTIFIERS_MAX / SHARDS)
+        shard.lock().unwrap_or_else(PoisonError::into_inner).entry(hash, place, who, TIDIED, IDENTIFIERS_MAX / SHARDS)
     }
 }
 
 impl Shard {
-    fn entry(&mut self, hash: u64, place: &Arc<Place>, who: &str, most: usize) -> Arc<Entry> {
+    fn entry(&mut self, hash: u64, place: &Arc<Place>, who: &str, tidied: usize, most: usize) -> Arc<Entry> {
         let mut key = hash;
         while let Some(entry) = self.index.get(&key).and_then(|at| self.entries.get(*at)) {
             if *entry.who == *who && entry.place.text() == place.text() {
@@ -105,7 +106,7 @@ impl Shard {
             key = key.wrapping_add(1);
         }
         let windows = Moment::now().windows();
-        for _ in 0..TIDIED {
+        for _ in 0..tidied {
             let at = self.next();
             if self.entries.get(at).is_some_and(|entry| entry.kill(&windows, false)) {
                 self.remove(at);
@@ -121,7 +122,7 @@ impl Shard {
     }
 
     /// Of some, the one goes that has used least: that costs its limit least.
-    fn make_room(&mut self, windows: &[super::window::Window; super::window::PERIODS]) {
+    fn make_room(&mut self, windows: &[Window; PERIODS]) {
         let sampled = (0..SAMPLED).map(|_| self.next()).collect::<Vec<_>>();
         let used = |at: &usize| self.entries.get(*at).map_or(u64::MAX, |entry| entry.most_used(windows));
         let Some(least) = sampled.into_iter().min_by_key(used) else { return };
@@ -167,4 +168,87 @@ impl Shard {
 pub(super) fn all() -> (Vec<Arc<Entry>>, u64) {
     let entries = |shard: &Mutex<Shard>| shard.lock().unwrap_or_else(PoisonError::into_inner).entries.clone();
     (table().shards.iter().flat_map(entries).collect(), FORGOTTEN.load(Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::{Limit, Taken};
+    use super::super::who::By;
+    use super::super::window::{NOW, Period};
+    use super::*;
+    use std::sync::Barrier;
+
+    const LIMITS: [Limit; 2] = [Limit { period: Period::Minute, most: 5 }, Limit { period: Period::Day, most: 9 }];
+
+    fn place(name: &str) -> Arc<Place> {
+        Place::new("ratelimit", &Default::default(), name, &By::Ip, &LIMITS)
+    }
+
+    fn take(entry: &Entry, n: u64) -> Option<Taken> {
+        entry.take(&LIMITS, &Moment::now().windows(), n)
+    }
+
+    #[test]
+    fn what_is_over_goes_and_else_what_has_used_least() {
+        NOW.set(Some(1_769_860_800));
+        let (place, mut shard) = (place("room"), Shard::default());
+        let mut of = |who: u64, n| {
+            // Two have the same number.
+            let entry = shard.entry(who / 2, &place, &who.to_string(), 2, 8);
+            take(&entry, n);
+            (entry, shard.entries.len())
+        };
+        (0..8).for_each(|who| assert_eq!(of(who, 10 - who).1, who as usize + 1));
+        let (kept, _) = of(0, 1);
+        assert_eq!(take(&kept, 1).map(|taken| taken.used), Some([10, 10, 0, 0, 0, 0]));
+        // There is no room, and the eighth had used least.
+        let (eighth, _) = of(7, 0);
+        let before = FORGOTTEN.load(Relaxed);
+        assert_eq!(of(8, 9).1, 8);
+        assert_eq!((take(&eighth, 1), FORGOTTEN.load(Relaxed) > before), (None, true));
+        // The next day they are over, and go before anything new comes in their place.
+        NOW.set(Some(1_769_860_800 + 86_400));
+        let sizes: Vec<usize> = (100..108).map(|who| of(who, 1).1).collect();
+        assert!(sizes.iter().all(|size| *size <= 8) && take(&kept, 1).is_none(), "{sizes:?}");
+        (0..9).chain(100..108).for_each(|who| assert!(of(who, 0).1 <= 8));
+    }
+
+    #[test]
+    fn nothing_is_counted_where_nobody_looks_any_more() {
+        NOW.set(Some(1_769_860_800));
+        let place = place("race");
+        for round in 0..3_000 {
+            let (entry, both) = (Entry::new(0, place.clone(), "x"), Barrier::new(2));
+            let windows = Moment::now().windows();
+            let (killed, counted) = std::thread::scope(|threads| {
+                let killing = threads.spawn(|| {
+                    both.wait();
+                    entry.kill(&windows, false)
+                });
+                both.wait();
+                let counted = entry.take(&LIMITS, &windows, 1).is_some();
+                (killing.join().unwrap(), counted)
+            });
+            assert!(killed != counted, "round {round}: {killed} {counted}");
+            assert_eq!(entry.used(&LIMITS, &windows), counted.then_some([1, 1, 0, 0, 0, 0]), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_remembers_what_was_given_up_finds_the_new_one() {
+        NOW.set(Some(1_769_860_800));
+        let place = place("lately");
+        with(&place, "x", |entry| take(entry, 3));
+        let known = with(&place, "x", |entry| Some(std::ptr::from_ref(entry) as usize));
+        // As another thread does that needs the room.
+        for shard in &table().shards {
+            let mut shard = shard.lock().unwrap();
+            if let Some(at) = shard.entries.iter().position(|e| e.place.text() == place.text()) {
+                assert!(shard.entries[at].kill(&Moment::now().windows(), true));
+                shard.remove(at);
+            }
+        }
+        assert_eq!(with(&place, "x", |entry| take(entry, 1)).used[0], 0);
+        assert_ne!(with(&place, "x", |entry| Some(std::ptr::from_ref(entry) as usize)), known);
+    }
 }

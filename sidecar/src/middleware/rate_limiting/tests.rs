@@ -234,6 +234,7 @@ fn many_threads_pass_exactly_the_limit() {
     assert_eq!(race(NOON), 5_000);
     // The next hour has only what the day still lets through.
     assert_eq!(race(NOON + 3_600), 3);
+    NOW.set(Some(NOON + 3_600));
     let shown = limits::show(1_000);
     let mine = |c: &&Json| {
         c["route"].as_str().is_some_and(|r| r.starts_with("rate-")) && c["periods"]["day"]["limit"] == 5_003

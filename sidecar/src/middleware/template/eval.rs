@@ -85,7 +85,10 @@ fn index<'a>(table: &Value<'a>, key: &Value<'a>, exchange: &'a Exchange) -> Done
         }
         (Value::Source(source), Value::Text(name)) => field(*source, &String::from_utf8_lossy(name), exchange),
         (Value::Source(Source::Captures), Value::Number(number)) => {
-            let found = place(*number).and_then(|place| exchange.captures.get(place));
+            // The whole match is number 0. A group without a name that took no part is empty.
+            let number = if *number == 0.0 { Some(0) } else { place(*number) };
+            let found = number.and_then(|number| exchange.captures.get(number));
+            let found = found.filter(|(name, matched)| name.is_some() || !matched.is_empty());
             found.map_or(Value::Nil, |(_, matched)| Value::text(matched.as_bytes()))
         }
         (Value::List(list), Value::Number(number)) => {

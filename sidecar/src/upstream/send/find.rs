@@ -105,7 +105,11 @@ async fn wait_for_one(cluster: &Cluster, search: &Search<'_>, now: Instant) -> R
     if !cluster.holds || now >= give_up {
         let why = search.last.map(|f| f.detail.clone());
         if !cluster.holds {
-            return Err(Fault::new(FaultKind::Unreachable, why.unwrap_or("no instance".into())).into());
+            return Err(match why {
+                Some(why) => Fault::new(FaultKind::Unreachable, why),
+                None => Fault::new(FaultKind::NotReady, "no instance can be used"),
+            }
+            .into());
         }
         let detail = why.unwrap_or_else(|| {
             let set = cluster.set();

@@ -1,0 +1,270 @@
+//! Turns in order: who comes when there is no turn now waits for its own, in a line that is bounded.
+//!
+//! A turn is given at the moment when its command leaves, not when it came: what wakes up late moves those behind it,
+//! so the receiver never sees two that are closer together than they should be. That, and the order, need more than
+//! one number to change at once, hence a lock; whoever takes it only compares some numbers.
+
+use super::place::Place;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// Lines of one middleware.
+const LINES_MAX: usize = 10_000;
+/// When there is no room, lines that are over are looked for so often.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+/// How turns follow each other: GCRA's two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// From turn to turn.
+    pub(crate) step: Duration,
+    /// So far may turns go ahead of that, after a pause.
+    pub(crate) ahead: Duration,
+}
+
+/// The lines of one middleware.
+pub(crate) struct Lines {
+    text: String,
+    lines: Mutex<(HashMap<Box<str>, Arc<Line>>, Option<Instant>)>,
+}
+
+/// The line of one identifier.
+#[derive(Default)]
+pub(crate) struct Line(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// GCRA's theoretical arrival time, counted from the start of the process.
+    next: Duration,
+    waiting: VecDeque<u64>,
+    tickets: u64,
+}
+
+/// What whoever comes is told.
+pub(crate) enum Turn {
+    /// Go.
+    Now,
+    /// Wait for it.
+    Wait(Ticket),
+    /// The turn would come after so long, which is too long.
+    TooLong(Duration),
+    /// Too many wait; the next turn that is free comes after so long.
+    TooMany(Duration),
+}
+
+/// A place in a line, which is left when it is dropped.
+pub(crate) struct Ticket {
+    line: Arc<Line>,
+    number: u64,
+    pace: Pace,
+}
+
+fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
+}
+
+impl Lines {
+    /// Those of a place. A middleware that a reload has made finds those of its predecessor.
+    pub(crate) fn of(place: &Place) -> Arc<Lines> {
+        static KNOWN: Mutex<Vec<Weak<Lines>>> = Mutex::new(Vec::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|lines| lines.strong_count() > 0);
+        let same = known.iter().filter_map(Weak::upgrade).find(|lines| lines.text == place.text());
+        same.unwrap_or_else(|| {
+            let lines = Arc::new(Lines { text: place.text().to_owned(), lines: Mutex::default() });
+            known.push(Arc::downgrade(&lines));
+            lines
+        })
+    }
+
+    /// The line of an identifier; none when there are too many.
+    pub(crate) fn line(&self, who: &str) -> Option<Arc<Line>> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, tidied) = &mut *lines;
+        if let Some(line) = known.get(who) {
+            return Some(line.clone());
+        }
+        let now = Instant::now();
+        if known.len() >= LINES_MAX && tidied.is_none_or(|at| now.duration_since(at) >= TIDY_EVERY) {
+            *tidied = Some(now);
+            known.retain(|_, line| Arc::strong_count(line) > 1 || !line.is_over(now));
+        }
+        if known.len() >= LINES_MAX {
+            return None;
+        }
+        let line = Arc::<Line>::default();
+        known.insert(who.into(), line.clone());
+        Some(line)
+    }
+}
+
+impl State {
+    /// When the one may go before whom so many stand.
+    fn due(&self, before: usize, pace: &Pace) -> Duration {
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        self.next.saturating_sub(pace.ahead) + pace.step.saturating_mul(before)
+    }
+
+    fn go(&mut self, now: Duration, pace: &Pace) {
+        self.next = self.next.max(now) + pace.step;
+    }
+}
+
+impl Line {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody waits, and whoever comes may go.
+    fn is_over(&self, now: Instant) -> bool {
+        let state = self.lock();
+        state.waiting.is_empty() && state.next <= now.saturating_duration_since(start())
+    }
+
+    /// Comes to the line. `most` may wait, and each of them no longer than `longest`.
+    pub(crate) fn come(self: &Arc<Self>, now: Instant, pace: Pace, most: usize, longest: Duration) -> Turn {
+        let now = now.saturating_duration_since(start());
+        let mut state = self.lock();
+        let due = state.due(state.waiting.len(), &pace);
+        let wait = due.saturating_sub(now);
+        if wait.is_zero() && state.waiting.is_empty() {
+            state.go(now, &pace);
+            return Turn::Now;
+        }
+        if wait > longest {
+            return Turn::TooLong(wait);
+        }
+        if state.waiting.len() >= most {
+            return Turn::TooMany(state.due(0, &pace).saturating_sub(now));
+        }
+        let number = state.tickets;
+        state.tickets += 1;
+        state.waiting.push_back(number);
+        Turn::Wait(Ticket { line: self.clone(), number, pace })
+    }
+}
+
+impl Ticket {
+    /// Takes the turn if it has come; else says when to ask again.
+    fn take(&self, now: Instant) -> Result<(), Instant> {
+        let at = now.saturating_duration_since(start());
+        let mut state = self.line.lock();
+        let before = state.waiting.partition_point(|number| *number < self.number);
+        let due = state.due(before, &self.pace);
+        if before == 0 && due <= at {
+            state.waiting.pop_front();
+            state.go(at, &self.pace);
+            return Ok(());
+        }
+        // Whoever stands in front may have been woken late; it needs a moment.
+        Err(start() + due.max(at + Duration::from_millis(1)))
+    }
+
+    /// Waits for the turn. Whoever gives up does not shorten the wait of those behind it: they wake at their own time
+    /// and find the line shorter, so a turn that nobody took is lost, and the pace is never exceeded.
+    pub(crate) async fn turn(self) {
+        while let Err(again) = self.take(Instant::now()) {
+            tokio::time::sleep_until(again.into()).await;
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.line.lock();
+        if let Ok(at) = state.waiting.binary_search(&self.number) {
+            state.waiting.remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    proptest! {
+        /// However late and in whatever order they wake: each in its turn, and none too early.
+        #[test]
+        fn turns_are_in_order_and_apart(
+            comes in prop::collection::vec(0u32..40, 1..60),
+            late in prop::collection::vec(0u32..90, 1..60),
+            burst in 1u32..4,
+        ) {
+            let pace = Pace { step: MS * 20, ahead: MS * 20 * (burst - 1) };
+            let line = Arc::new(Line::default());
+            // Behind the real start, so that the clock of this test never stands before it.
+            let mut now = start() + Duration::from_secs(3_600);
+            let mut went: Vec<(u64, Instant)> = Vec::new();
+            let mut waiting: Vec<(u64, Ticket, Instant)> = Vec::new();
+            for (i, after) in comes.iter().enumerate() {
+                now += MS * *after;
+                let number = i as u64;
+                match line.come(now, pace, 1_000, Duration::from_secs(3_600)) {
+                    Turn::Now => went.push((number, now)),
+                    Turn::Wait(ticket) => {
+                        let Err(again) = ticket.take(now) else { panic!("its turn was now") };
+                        waiting.push((number, ticket, again));
+                    }
+                    _ => panic!("there was room"),
+                }
+            }
+            let mut late = late.iter().cycle();
+            while !waiting.is_empty() {
+                // The one that is to wake next does so late.
+                let next = (0..waiting.len()).min_by_key(|i| waiting[*i].2).unwrap();
+                let (number, ticket, at) = waiting.remove(next);
+                now = now.max(at + MS * *late.next().unwrap());
+                match ticket.take(now) {
+                    Ok(()) => went.push((number, now)),
+                    Err(again) => waiting.push((number, ticket, again)),
+                }
+            }
+            prop_assert!(went.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
+            let n = burst as usize;
+            for pair in went.windows(n + 1) {
+                // Of one more than a burst, the last is a step behind the first.
+                prop_assert!(pair[n].1 - pair[0].1 >= pace.step, "{:?}", went);
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_bounded_and_can_be_left() {
+        let pace = Pace { step: MS * 100, ahead: Duration::ZERO };
+        let line = Arc::new(Line::default());
+        let now = start() + Duration::from_secs(60);
+        let come = |most| line.come(now, pace, most, MS * 250);
+        assert!(matches!(come(9), Turn::Now));
+        let Turn::Wait(first) = come(9) else { panic!() };
+        assert!(matches!(come(1), Turn::TooMany(wait) if wait == MS * 100));
+        let Turn::Wait(second) = come(9) else { panic!() };
+        assert!(matches!(come(9), Turn::TooLong(wait) if wait == MS * 300));
+        assert_eq!(second.take(now), Err(now + MS * 200));
+        drop(first);
+        assert_eq!(second.take(now), Err(now + MS * 100));
+        assert_eq!(second.take(now + MS * 100), Ok(()));
+        assert!(!line.is_over(now + MS * 199) && line.is_over(now + MS * 200));
+    }
+
+    #[test]
+    fn lines_of_a_place_survive_whoever_made_them() {
+        use crate::middleware::limits::By;
+        let place = || Place::new("shape", &Default::default(), "survives", &By::Ip, &[]);
+        let (first, place) = (Lines::of(&place()), place());
+        let line = first.line("x").unwrap();
+        let second = Lines::of(&place);
+        assert!(Arc::ptr_eq(&line, &second.line("x").unwrap()));
+        for n in 0..LINES_MAX - 1 {
+            second.line(&n.to_string()).unwrap();
+        }
+        line.come(Instant::now(), Pace { step: MS * 60_000, ahead: MS }, 1, MS);
+        // The others are over and make room.
+        assert!(second.line("one more").is_some());
+        assert_eq!(second.lines.lock().unwrap().0.len(), 2);
+    }
+}

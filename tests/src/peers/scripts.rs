@@ -1,0 +1,27 @@
+//! Scripts of `tests/peers`, on the libraries of PyPI and npm.
+
+use super::{peers_folder, program, python_program, run_within};
+use std::path::Path;
+use std::process::Command;
+
+fn script(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
+
+#[track_caller]
+fn printed(command: &mut Command) -> String {
+    String::from_utf8(run_within("a script", command).stdout).unwrap()
+}
+
+/// What a script prints on the Python of the peers; it must succeed.
+#[track_caller]
+pub fn python_prints(name: &str, arguments: &[&str]) -> String {
+    printed(Command::new(python_program("python")).arg(script(name)).args(arguments))
+}
+
+/// What a script prints on node, with a package of npm; it must succeed.
+#[track_caller]
+pub fn node_prints(name: &str, package: &str) -> String {
+    let modules = peers_folder(&format!("node_modules/{package}")).join("node_modules");
+    printed(Command::new(program("node")).arg(script(name)).env("NODE_PATH", modules))
+}
