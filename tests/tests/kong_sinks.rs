@@ -2,9 +2,9 @@
 
 use fourmi_tests::peers::http_sink::HttpSink;
 use fourmi_tests::peers::oteltap::{OtelTap, attribute};
-use fourmi_tests::peers::{statsd, statsd_says};
+use fourmi_tests::peers::{Certificates, printed, statsd, statsd_says};
 use fourmi_tests::statsd::StatsdServer;
-use fourmi_tests::{Fourmi, Setup, Worker, eventually, until};
+use fourmi_tests::{Fourmi, Setup, Worker, eventually, free_port, until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
@@ -318,6 +318,47 @@ fn spans_and_records_go_to_their_receivers() {
         (&told["tags"]["kong.service_name"], &told["tags"]["http.status_code"]),
         (&json!("orders.v1"), &json!("200"))
     );
+}
+
+#[test]
+fn what_comes_encrypted_and_what_the_worker_sends_is_told_where_it_belongs() {
+    let worker = Worker::echo();
+    let certificates = Certificates::new();
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let pair = certificates.good();
+    let (certificate, key) = (file("c.pem", &pair.certificate), file("k.pem", &pair.key));
+    let ((inbound, inbound_texts), (outbound, outbound_texts)) = (datagrams(), datagrams());
+    let to = |port: u16| format!("{{name: udp-log, config: {{host: 127.0.0.1, port: {port}}}}}");
+    let port = free_port();
+    let services = format!("{{open: {{address: \"{}\", plugins: [{}]}}}}", worker.address(), to(outbound));
+    let listener =
+        format!("inbound: [{{listen: \"https://127.0.0.1:{port}\", tls: {{certificate: {certificate}, key: {key}}}}}]");
+    let fourmi = Setup::alone().outbound(services).more(&listener).more(&gateway(&worker, &[to(inbound)])).start();
+    for version in ["1.2", "1.3"] {
+        let url = format!("https://localhost:{port}/open/{version}");
+        let max = ["--tls-max", version, "--noproxy", "*", "-sS", "-k", "-o", "/dev/null", "-w", "%{http_code}"];
+        assert_eq!(printed("curl", &[&max[..], &[url.as_str()]].concat()), "200");
+    }
+    assert_eq!(fourmi.outbound().send("GET /sent HTTP/1.1\r\nHost: open\r\n\r\n").answer().status(), 200);
+    let texts = |all: &Arc<Mutex<Vec<String>>>| all.lock().unwrap().clone();
+    for version in ["1.2", "1.3"] {
+        let told = object("the receiver", &format!("/open/{version}"), || texts(&inbound_texts));
+        assert_eq!(told["request"]["tls"]["version"], format!("TLSv{version}"), "{told}");
+        let cipher = told["request"]["tls"]["cipher"].as_str().unwrap();
+        let looks = if version == "1.2" { cipher.starts_with("ECDHE-") } else { cipher.starts_with("TLS_") };
+        assert!(looks && told["request"]["tls"]["client_verify"] == "NONE", "{told}");
+        assert_eq!(told["request"]["url"], format!("https://localhost:{port}/open/{version}"));
+    }
+    // Both services are called the same, and yet each tells its own.
+    let told = object("the receiver of what is sent", "/sent", || texts(&outbound_texts));
+    assert_eq!(told["service"]["name"], "open", "{told}");
+    fourmi.counts("fourmi_sink_records_total", &[("sink", "udp-log"), ("result", "sent")], 3.0);
+    assert_eq!((texts(&inbound_texts).len(), texts(&outbound_texts).len()), (2, 1));
 }
 
 #[test]

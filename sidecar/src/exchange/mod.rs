@@ -27,7 +27,7 @@ pub use headers::Headers;
 pub(crate) use headers::{BYTES_MAX, NAME_MAX};
 pub use reply::{AnswerHead, Cached, Reply, Says, Seen};
 pub use tell::{ConnectionSide, Counted, Silent, Tell};
-pub use whole::Whole;
+pub use whole::{Wants, Whole};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

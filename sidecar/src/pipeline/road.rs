@@ -5,7 +5,7 @@ use super::gateway::{Gate, Gateway, Leads};
 use super::lane::{Door, Lane};
 use crate::command::Rules;
 use crate::command::trace::{Sampler, Sampling};
-use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Protocol, Timeouts};
+use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Protocol, Timeouts, Wants};
 use crate::middleware::{Chain, Settings};
 use crate::route::Way;
 use crate::sink::Show;
@@ -66,8 +66,8 @@ pub struct Blueprint {
     pub logs: bool,
     /// What records show of requests.
     pub show: Show,
-    /// Whether a sink tells all of a command.
-    pub whole: bool,
+    /// How much of a command the sinks want.
+    pub whole: Wants,
     /// Which of the traces that begin here are recorded.
     pub sampling: Sampling,
 }
@@ -84,7 +84,7 @@ pub struct Road {
     pub(super) chain: Chain,
     pub(super) sampler: Sampler,
     pub(super) outbound: bool,
-    pub(super) whole: bool,
+    pub(super) whole: Wants,
     pub(super) none: Arc<str>,
     worker: Option<Way>,
     services: HashMap<Arc<str>, (Way, Option<Rc<Routed>>)>,

@@ -118,9 +118,10 @@ impl Told {
         {
             ex.client = Some(crate::codec::forwarded::behind(&ex.request.headers, peer, &road.trusted));
         }
-        if road.whole {
-            let port = door.local.map_or(0, |l| l.port());
-            ex.whole = Some(Whole::begin(&ex.request, door.secure, port));
+        ex.whole = Whole::begin(road.whole, &ex.request);
+        if let Some(whole) = &mut ex.whole {
+            (whole.secure, whole.port) = (door.secure, door.local.map_or(0, |l| l.port()));
+            whole.session = door.session.map(|s| [s.version, s.cipher]);
         }
         Told(place)
     }

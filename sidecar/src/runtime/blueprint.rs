@@ -26,7 +26,7 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
         outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
         logs: !plan.logs.is_empty() || plan.spans.is_some(),
         show: plan.show.clone(),
-        whole: plan.logs.iter().any(LogSettings::tells_all),
+        whole: plan.logs.iter().map(LogSettings::wants).max().unwrap_or_default(),
         sampling: plan.sampling,
     }
 }

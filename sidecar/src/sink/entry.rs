@@ -5,7 +5,7 @@
 mod pack;
 mod whole;
 
-pub(crate) use whole::{Wants, Whole};
+pub(crate) use whole::Whole;
 
 use crate::exchange::{Attempt, Direction, Exchange, Headers, Outcome, Protocol};
 use std::net::IpAddr;

@@ -1,11 +1,12 @@
 //! The sinks of one configuration, and the one place where an entry becomes each sink's own record.
 
 use super::drain::{Inbox, Outlet};
-use super::entry::{Entry, Wants, What};
+use super::entry::{Entry, What};
 use super::fields::Who;
 use super::filter::Filter;
 use super::ring::{self, Writer};
 use super::scope::Scopes;
+use crate::exchange::Wants;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

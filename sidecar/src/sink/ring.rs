@@ -2,7 +2,7 @@
 //!
 //! A record is written with its length in front in a single step, so the reader sees all of it or nothing.
 
-use super::entry::Wants;
+use crate::exchange::Wants;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 /// Bytes of one ring: some two thousand records, what 100 ms bring at 20,000 commands a second: a control thread

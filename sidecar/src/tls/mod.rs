@@ -9,6 +9,7 @@ mod files;
 mod kept;
 mod names;
 pub(crate) mod section;
+mod session;
 mod tickets;
 mod verify;
 mod words;
@@ -18,6 +19,7 @@ pub use acceptor::{Acceptor, Pair, ServerTls};
 pub use connector::{ClientTls, Connector};
 pub use kept::{Look, Trouble};
 pub use names::Expiry;
+pub use session::{Session, session};
 pub use words::{failure, in_words, of_caller};
 
 use rustls::{CommonState, SupportedProtocolVersion};

@@ -210,7 +210,9 @@ fn a_file_has_a_sink_for_every_plugin_that_holds() {
     let names: Vec<_> = made.logs.iter().map(LogSettings::name).collect();
     assert_eq!(names, ["udp-log", "prometheus", "opentelemetry", "opentelemetry", "zipkin"]);
     assert_eq!((made.prometheus, made.sampling), (true, Some(0.5)));
-    assert!(made.logs.iter().all(LogSettings::tells_all));
+    let wants: Vec<_> = made.logs.iter().map(LogSettings::wants).collect();
+    use crate::exchange::Wants::{All, Numbers};
+    assert_eq!(wants, [All, Numbers, Numbers, Numbers, All]);
     // The same file gives the same sinks, another one others.
     let again = sinks(&entities).unwrap();
     assert!(made.logs == again.logs);

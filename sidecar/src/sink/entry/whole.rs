@@ -3,22 +3,10 @@
 
 use super::Pairs;
 use super::pack::Numbers;
-use crate::exchange::{Exchange, Named, Via};
-
-/// How much the sinks of a configuration want.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wants {
-    /// What every entry has.
-    #[default]
-    Nothing,
-    /// Who and how much, without header lines and targets.
-    Numbers,
-    /// All.
-    All,
-}
+use crate::exchange::{Exchange, Named, Via, Wants};
 
 /// Texts that each has.
-const TEXTS: usize = 7;
+const TEXTS: usize = 9;
 
 /// All of a command.
 #[derive(Debug, Clone)]
@@ -42,6 +30,8 @@ pub(crate) struct Whole<'a> {
     pub(crate) service: &'a str,
     pub(crate) consumer: &'a str,
     pub(crate) credential: &'a str,
+    /// Version and cipher of the caller's session; empty for none.
+    pub(crate) tls: [&'a str; 2],
     /// Header lines of the request, as they were sent.
     pub(crate) headers: Pairs<'a>,
     /// Header lines of the answer.
@@ -71,13 +61,16 @@ impl<'a> Whole<'a> {
             service: named(|via| via.service.as_ref()),
             consumer: x.caller.consumer.as_ref().map_or("", |c| &c.id),
             credential: x.caller.credential.as_ref().map_or("", |c| &c.id),
+            tls: kept.and_then(|k| k.session).unwrap_or_default(),
             headers: if all { Pairs::Lines(&x.request.headers) } else { Pairs::Own(&[]) },
             answer: kept.filter(|_| all).map_or(Pairs::Own(&[]), |k| Pairs::Lines(&k.answer)),
         })
     }
 
     fn texts(&self) -> [&str; TEXTS] {
-        [self.target, self.sent, self.authority, self.route, self.service, self.consumer, self.credential]
+        let [version, cipher] = self.tls;
+        let [route, service, consumer, credential] = [self.route, self.service, self.consumer, self.credential];
+        [self.target, self.sent, self.authority, route, service, consumer, credential, version, cipher]
     }
 
     /// Appends the numbers and lengths.
@@ -152,7 +145,7 @@ impl<'a> Places<'a> {
         for (to, length) in texts.iter_mut().zip(self.texts) {
             *to = text(length)?;
         }
-        let [target, sent, authority, route, service, consumer, credential] = texts;
+        let [target, sent, authority, route, service, consumer, credential, version, cipher] = texts;
         Some(Whole {
             head_in: self.head[0],
             head_out: self.head[1],
@@ -166,6 +159,7 @@ impl<'a> Places<'a> {
             service,
             consumer,
             credential,
+            tls: [version, cipher],
             headers: Pairs::packed(self.headers, text)?,
             answer: Pairs::packed(self.answer, text)?,
         })

@@ -237,7 +237,10 @@ impl Object {
         self.headers(to, &whole.headers, lines);
         to.int("size", sizes(entry, whole).0);
         if whole.secure {
+            let [version, cipher] = whole.tls;
             to.open("tls");
+            to.text("version", version);
+            to.text("cipher", cipher);
             to.text("client_verify", if entry.client_identity.is_empty() { "NONE" } else { "SUCCESS" });
             to.close();
         }

@@ -2,9 +2,8 @@
 
 use super::choice::Choice;
 use super::known::{Known, Number};
-use crate::exchange::Direction;
+use crate::exchange::{Direction, Wants};
 use crate::sink::StatsdPlace;
-use crate::sink::entry::Wants;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

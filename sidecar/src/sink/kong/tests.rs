@@ -1,7 +1,9 @@
 use super::known::number;
 use super::*;
-use crate::exchange::{Caller, Consumer, Credential, Direction, Exchange, FaultKind, Headers, Named, Via, Whole};
-use crate::sink::entry::{self, Entry, Wants, What};
+use crate::exchange::{
+    Caller, Consumer, Credential, Direction, Exchange, FaultKind, Headers, Named, Via, Wants, Whole,
+};
+use crate::sink::entry::{self, Entry, What};
 use crate::sink::fields::Who;
 use crate::sink::record::tests::{identity, sample};
 use crate::sink::{LogSettings, MetricSettings, Redactor, StatsdPlace};
@@ -49,7 +51,8 @@ pub(super) fn exchange() -> Exchange {
     ] {
         x.request.headers.append(name, value);
     }
-    let mut whole = Whole::begin(&x.request, false, 8000);
+    let mut whole = Whole::begin(Wants::All, &x.request).unwrap();
+    whole.port = 8000;
     whole.target = "/orders?a=1&k=secret&a=2&flag&b=x%20y+z&token=secret".into();
     whole.head_in = 300;
     let mut answer = Headers::default();
@@ -69,7 +72,7 @@ pub(super) fn exchange() -> Exchange {
             groups: Box::default(),
         })),
         credential: Some(Credential { id: CREDENTIAL.into(), identifier: "i".into() }),
-        anonymous: false,
+        ..Caller::default()
     };
     x
 }

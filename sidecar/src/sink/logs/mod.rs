@@ -2,11 +2,10 @@
 //! sends; and one word in the list below.
 
 use super::drain::{Inbox, Outlet};
-use super::entry::Wants;
 use super::filter::{Common, LEVELS};
 use super::generation::Encode;
 use super::kong;
-use crate::exchange::Direction;
+use crate::exchange::{Direction, Wants};
 use crate::section::{Key, Kind, Shape, Word, Wrong, key, word};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -110,16 +109,11 @@ impl LogSettings {
     }
 
     /// How much of a command it wants.
-    pub(super) fn wants(&self) -> Wants {
+    pub fn wants(&self) -> Wants {
         match &self.of {
             Of::Section(_) => Wants::Nothing,
             Of::Plugin(plugin) => plugin.to.wants(),
         }
-    }
-
-    /// Whether it tells more of a command than an exchange holds to its end.
-    pub fn tells_all(&self) -> bool {
-        self.wants() != Wants::Nothing
     }
 
     /// What `prometheus` of a Kong file shows, if it is that.

@@ -1,6 +1,5 @@
 use super::*;
-use crate::exchange::Exchange;
-use crate::sink::entry::Wants;
+use crate::exchange::{Exchange, Wants};
 use crate::sink::kong::tests::{CONSUMER, ROUTE, SERVICE, entry, exchange, known, refused};
 use serde_json::{Value as Json, json};
 
@@ -72,7 +71,7 @@ fn the_object_has_every_member_that_kongs_has() {
 fn what_the_gateway_answers_itself_has_no_upstream() {
     let mut x = refused();
     if let Some(whole) = &mut x.whole {
-        whole.secure = true;
+        (whole.secure, whole.session) = (true, Some(["TLSv1.3", "TLS_AES_256_GCM_SHA384"]));
     }
     x.peer_identity = Some("spiffe://test/one".into());
     let (object, _) = object_of(&x, 1 << 20);
@@ -84,7 +83,7 @@ fn what_the_gateway_answers_itself_has_no_upstream() {
         ("/upstream_status", json!("")),
         ("/response/status", json!(401)),
         ("/tries", json!([])),
-        ("/request/tls/client_verify", json!("SUCCESS")),
+        ("/request/tls", json!({"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "client_verify": "SUCCESS"})),
         ("/service/id", json!(SERVICE)),
     ] {
         assert_eq!(object.pointer(pointer), Some(&value), "{pointer}");

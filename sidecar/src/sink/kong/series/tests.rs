@@ -1,6 +1,5 @@
 use super::*;
-use crate::exchange::Exchange;
-use crate::sink::entry::Wants;
+use crate::exchange::{Exchange, Wants};
 use crate::sink::kong::tests::{entry, exchange, known, refused};
 use crate::sink::record::tests::identity;
 use crate::sink::scrape::samples;

@@ -1,7 +1,6 @@
 use super::*;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Wants};
 use crate::sink::StatsdPlace;
-use crate::sink::entry::Wants;
 use crate::sink::kong::settings::{ConsumerName, Metric, ServiceName, TagStyle};
 use crate::sink::kong::tests::{entry, exchange, known, refused};
 use crate::sink::record::tests::identity;
