@@ -57,7 +57,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What encrypts, for whoever opens or takes connections.
     ("tls", &[]),
     // What a Kong file says, as plain values.
-    ("gateway", &["exchange", "route"]),
+    // Its log and metric plugins are sinks, its consumers are those of exchanges.
+    ("gateway", &["exchange", "route", "sink"]),
     ("names", &[]),
 ];
 

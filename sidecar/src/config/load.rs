@@ -256,8 +256,11 @@ fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Lo
         let gateway = gateway::read(&mut root, inline, given, of.path.as_deref(), env, &mut problems);
         fill::fill(&mut root, &hostname, &mut problems);
         cross::cross(&root, gateway.as_ref(), &mut problems);
+        let traces = root.get("traces").is_some();
+        let mut sinks = gateway.as_ref().map(|g| g.sinks.clone()).unwrap_or_default();
         let mut read = read::read(&root, of.path, gateway);
-        gateway::outbound(&root, &mut read.outbound, env, &mut problems);
+        sinks.join(gateway::outbound(&root, &mut read.outbound, env, &mut problems));
+        read.tell(sinks, traces);
         plan = Some((read, root));
     }
     let failed = problems.failed();

@@ -2,6 +2,7 @@
 
 use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
+use crate::gateway::sinks::Sinks;
 use crate::lines;
 use crate::pipeline::gateway::{Gate, Gateway};
 use crate::pipeline::{Limits, Sampling, Timeouts};
@@ -60,6 +61,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Adds the sinks of a gateway's file. When `traces` has been said by itself, its share holds.
+    pub(super) fn tell(&mut self, sinks: Sinks, traces: bool) {
+        self.logs.extend(sinks.logs);
+        self.metrics.prometheus |= sinks.prometheus;
+        if let Some(ratio) = sinks.sampling.filter(|_| !traces) {
+            self.sampling = Sampling { ratio };
+        }
+    }
+
     /// Every sink that is told of each command: those of records and that of spans.
     pub fn told(&self) -> Vec<LogSettings> {
         self.logs.iter().chain(&self.spans).cloned().collect()
@@ -167,6 +177,10 @@ pub struct GatewayPlan {
     pub services: Vec<Option<Service>>,
     /// Certificates that inbound listeners show beside their own.
     pub titled: Arc<[Titled]>,
+    /// The name of the upstream that each service leads to, by the same places.
+    pub upstreams: Vec<Option<String>>,
+    /// What its log and metric plugins are.
+    pub sinks: Sinks,
 }
 
 /// The admin listener.

@@ -5,6 +5,7 @@ use super::road::{Blueprint, Road, Served};
 use crate::codec::server::Life;
 use crate::exchange::{Direction, Exchange, Tell};
 use crate::names::OTHER;
+use crate::tls::Session;
 use crate::upstream::{Cluster, Kept, Member, Place, Policy, Pool, Scheme, Standing, Target};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -28,6 +29,8 @@ pub struct Door {
     pub trusted: bool,
     /// Whether the connection is encrypted.
     pub secure: bool,
+    /// How it is.
+    pub session: Option<Session>,
     /// The server name that was asked for in the handshake, in lower case.
     pub sni: Option<Arc<str>>,
     /// Who the other end has proved to be, by its certificate.

@@ -10,6 +10,7 @@ mod kept;
 mod names;
 mod pem;
 pub(crate) mod section;
+mod session;
 mod tickets;
 mod verify;
 mod words;
@@ -20,6 +21,7 @@ pub use connector::{ClientTls, Connector};
 pub use kept::{Look, Trouble};
 pub use names::Expiry;
 pub use pem::Pem;
+pub use session::{Session, session};
 pub use words::{failure, in_words, of_caller};
 
 use rustls::{CommonState, SupportedProtocolVersion};

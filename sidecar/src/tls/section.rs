@@ -72,6 +72,13 @@ impl Default for Values {
     }
 }
 
+impl Values {
+    /// Believes whoever answers, who is asked for by this name, or by the host's.
+    pub(crate) fn believing(server_name: Option<String>) -> Values {
+        Values { server_name, verify: false, ..Values::default() }
+    }
+}
+
 impl From<Values> for ClientTls {
     fn from(v: Values) -> ClientTls {
         ClientTls {

@@ -6,7 +6,7 @@ use super::{Reader, Record, certificates, services};
 use crate::config::plan::{GatewayPlan, Service};
 use crate::config::source::Span;
 use crate::config::tree::Node;
-use crate::gateway::Entities;
+use crate::gateway::{Entities, entity, sinks};
 use crate::pipeline::gateway::{Gateway, List, Mistake};
 use std::sync::Arc;
 
@@ -19,10 +19,19 @@ pub(super) fn compiled(reader: &mut Reader<'_>, entities: &Entities) -> Option<G
             None
         }));
     }
+    let upstream = |s: &entity::Service| entities.upstreams.iter().find(|u| u.name == s.host).map(|u| u.name.clone());
+    let upstreams = entities.services.iter().map(upstream).collect();
+    let sinks = sinks::sinks(entities).unwrap_or_else(|all| {
+        for (place, wrong) in all {
+            told(reader, Kind::Plugin, place, "config.", &wrong.field, &wrong.message, &wrong.fix);
+        }
+        sinks::Sinks::default()
+    });
     match Gateway::new(entities) {
         Ok(gateway) if !reader.problems.failed() => {
             let titled = certificates::titled(entities);
-            Some(GatewayPlan { gateway: Arc::new(gateway), services: services::named_apart(all), titled })
+            let services = services::named_apart(all);
+            Some(GatewayPlan { gateway: Arc::new(gateway), services, titled, upstreams, sinks })
         }
         Ok(_) => None,
         Err(mistakes) => {
