@@ -400,6 +400,10 @@ fn certificates_belong_to_their_keys() {
         let said = said(&text);
         assert!(said.len() == 1 && said[0].contains(words), "{words}: {said:?}");
     }
+    // The line that is shown with a mistake has a key in it, and does not show that.
+    let report = check("kong.yaml", &json(&cert, &other_key, serde_json::json!({})), &[]).expect_err("another's key");
+    let inside = other_key.lines().nth(1).expect("a key");
+    assert!(report.to_string().contains("*****") && !report.to_string().contains(inside), "{report}");
     let no_ca = json(&cert, &key, serde_json::json!({}))
         .replace(&serde_json::json!(ca).to_string(), &serde_json::json!(cert).to_string());
     let twice = json(&cert, &key, serde_json::json!({}))
