@@ -108,27 +108,26 @@ impl Record {
     }
 }
 
-/// What is known by field: one or two of them, so that a list is both smaller and faster than a map.
-struct Few<T>(Vec<(&'static str, T)>);
+/// What is known by field: mostly nothing, else one or two.
+#[expect(clippy::box_collection, reason = "most hold none, and there may be very many")]
+struct Few<T>(Option<Box<Vec<(&'static str, T)>>>);
 
 impl<T> Default for Few<T> {
     fn default() -> Self {
-        Few(Vec::new())
+        Few(None)
     }
 }
 
 impl<T> Few<T> {
     fn get(&self, field: &str) -> Option<&T> {
-        self.0.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
+        self.0.as_ref()?.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
     }
 
     fn insert(&mut self, field: &'static str, value: T) {
-        match self.0.iter_mut().find(|(name, _)| *name == field) {
+        let all = self.0.get_or_insert_default();
+        match all.iter_mut().find(|(name, _)| *name == field) {
             Some((_, known)) => *known = value,
-            None => {
-                self.0.reserve_exact(1);
-                self.0.push((field, value));
-            }
+            None => all.push((field, value)),
         }
     }
 }
@@ -208,6 +207,8 @@ fn entities_of<'a>(mut root: Node, env: &'a Env, problems: &'a mut Problems) -> 
     reader.rules();
     reader.names();
     plugins::anonymous(&mut reader);
+    // Nobody is looked for any more.
+    (reader.names, reader.ids, reader.seen) = Default::default();
     (build::entities(&mut reader), reader)
 }
 
