@@ -1,5 +1,7 @@
 //! Where text came from, and places in it.
 
+use std::sync::Arc;
+
 /// The source that stands for built-in defaults; always the first of [`Sources`].
 pub(crate) const BUILT_IN: u16 = 0;
 
@@ -7,11 +9,17 @@ pub(crate) const BUILT_IN: u16 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) source: u16,
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
 }
 
 impl Span {
+    /// From one byte to another; texts are far shorter than what 32 bits count.
+    pub(crate) fn new(source: u16, start: usize, end: usize) -> Span {
+        let short = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Span { source, start: short(start), end: short(end) }
+    }
+
     /// The place of things nobody wrote.
     pub(crate) const BUILT_IN: Span = Span { source: BUILT_IN, start: 0, end: 0 };
 }
@@ -30,7 +38,8 @@ pub enum Origin {
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) name: String,
-    pub(crate) text: String,
+    /// Shared, since it may be large and whoever parses it holds it.
+    pub(crate) text: Arc<str>,
     pub(crate) origin: Origin,
 }
 
@@ -78,19 +87,33 @@ fn window(line: &str, at: usize) -> (String, usize) {
     }
 }
 
+/// The same without the characters of a private key, should there be one.
+fn without_keys(mut shown: String) -> String {
+    const MARK: &str = "PRIVATE KEY";
+    if shown.contains(MARK) {
+        shown = shown.chars().map(|c| if c.is_ascii_alphanumeric() { '*' } else { c }).collect();
+    }
+    shown
+}
+
 impl Sources {
     pub(crate) fn new() -> Self {
-        Sources(vec![Source { name: "built-in".into(), text: String::new(), origin: Origin::Default }])
+        Sources(vec![Source { name: "built-in".into(), text: "".into(), origin: Origin::Default }])
     }
 
     /// Adds a text. The number of sources is bounded by the file plus the known environment names.
-    pub(crate) fn add(&mut self, name: impl Into<String>, text: impl Into<String>, origin: Origin) -> u16 {
+    pub(crate) fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>, origin: Origin) -> u16 {
         self.0.push(Source { name: name.into(), text: text.into(), origin });
         u16::try_from(self.0.len() - 1).unwrap_or(BUILT_IN)
     }
 
     pub(crate) fn get(&self, source: u16) -> Option<&Source> {
         self.0.get(usize::from(source))
+    }
+
+    /// The text of a source, to be held.
+    pub(crate) fn shared(&self, source: u16) -> Option<Arc<str>> {
+        Some(self.get(source)?.text.clone())
     }
 
     pub(crate) fn origin(&self, span: Span) -> Origin {
@@ -105,9 +128,9 @@ impl Sources {
     pub(crate) fn place(&self, span: Span) -> Option<Place> {
         let text = match span.source {
             BUILT_IN => return None,
-            other => self.get(other)?.text.as_str(),
+            other => &*self.get(other)?.text,
         };
-        let mut start = span.start.min(text.len());
+        let mut start = (span.start as usize).min(text.len());
         while !text.is_char_boundary(start) {
             start -= 1;
         }
@@ -115,7 +138,7 @@ impl Sources {
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
         let line_end = text.get(start..)?.find('\n').map_or(text.len(), |i| start + i);
         let line_text = text.get(line_start..line_end)?.trim_end();
-        let mut end = span.end.clamp(start, line_end);
+        let mut end = (span.end as usize).clamp(start, line_end);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
@@ -125,7 +148,7 @@ impl Sources {
             line: before.matches('\n').count() + 1,
             column: text.get(line_start..start)?.chars().count() + 1,
             width,
-            text: shown,
+            text: without_keys(shown),
             skipped,
         })
     }

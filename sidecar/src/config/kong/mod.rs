@@ -5,6 +5,7 @@
 //! and `build` makes plain values. Each goes on after a mistake, so that all of them are told at once.
 
 mod build;
+mod certificates;
 mod check;
 mod compile;
 mod gather;
@@ -24,7 +25,7 @@ use super::source::Origin;
 use super::tree::{self, Limits, Node};
 use crate::gateway::{Entities, Id};
 use spec::{Kind, SPECS};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 /// A file of ten thousand consumers is large but real.
 pub(super) const LIMITS: Limits = Limits { nodes: 2_000_000, items: 200_000 };
@@ -91,15 +92,48 @@ struct Record {
     kind: Kind,
     node: Node,
     /// `services[0].routes[1]`.
-    path: String,
+    path: Box<str>,
     /// In what it is nested: field and record.
-    parents: Vec<(&'static str, usize)>,
-    refs: BTreeMap<&'static str, usize>,
-    lists: BTreeMap<&'static str, Vec<usize>>,
+    parent: Option<(&'static str, usize)>,
+    refs: Few<usize>,
+    lists: Few<Vec<usize>>,
     id: Option<Id>,
 }
 
-type References = (BTreeMap<&'static str, usize>, BTreeMap<&'static str, Vec<usize>>);
+impl Record {
+    /// Who is meant by a field: the one in which it is nested, or the one that it names.
+    fn other(&self, field: &str) -> Option<usize> {
+        let parent = || self.parent.filter(|(name, _)| *name == field).map(|(_, at)| at);
+        self.refs.get(field).copied().or_else(parent)
+    }
+}
+
+/// What is known by field: one or two of them, so that a list is both smaller and faster than a map.
+struct Few<T>(Vec<(&'static str, T)>);
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Few(Vec::new())
+    }
+}
+
+impl<T> Few<T> {
+    fn get(&self, field: &str) -> Option<&T> {
+        self.0.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
+    }
+
+    fn insert(&mut self, field: &'static str, value: T) {
+        match self.0.iter_mut().find(|(name, _)| *name == field) {
+            Some((_, known)) => *known = value,
+            None => {
+                self.0.reserve_exact(1);
+                self.0.push((field, value));
+            }
+        }
+    }
+}
+
+type References = (Few<usize>, Few<Vec<usize>>);
 
 /// What the steps share.
 struct Reader<'a> {
@@ -110,10 +144,12 @@ struct Reader<'a> {
     transform: bool,
     places: Vec<vault::Place>,
     /// Where scalars begin whose value came from the environment.
-    referenced: HashSet<usize>,
+    referenced: HashSet<u32>,
     /// Keys whose warning has been given.
     warned: HashSet<String>,
-    names: HashMap<(Kind, String), usize>,
+    /// Of those that others may refer to.
+    names: HashMap<(Kind, Box<str>), usize>,
+    ids: HashMap<(Kind, Id), usize>,
     seen: HashMap<(Kind, String), usize>,
 }
 
@@ -121,11 +157,12 @@ struct Reader<'a> {
 ///
 /// # Errors
 /// Every problem at once.
-pub(super) fn read(name: &str, text: &str, env: &Env) -> Result<KongFile, Report> {
+pub(super) fn read(name: &str, mut text: String, env: &Env) -> Result<KongFile, Report> {
     let mut problems = Problems::new();
     // JSON may be indented with tabs, which YAML does not take; inside its texts there are none.
-    let json = text.trim_start().starts_with('{');
-    let text = if json { text.replace('\t', " ") } else { text.to_owned() };
+    if text.trim_start().starts_with('{') && text.contains('\t') {
+        text = text.replace('\t', " ");
+    }
     let source = problems.sources.add(name, text, Origin::File);
     let mut read = None;
     if let Some(root) = tree::parse_within(source, &LIMITS, &mut problems) {
@@ -160,6 +197,7 @@ fn entities_of<'a>(mut root: Node, env: &'a Env, problems: &'a mut Problems) -> 
         referenced: HashSet::new(),
         warned: HashSet::new(),
         names: HashMap::new(),
+        ids: HashMap::new(),
         seen: HashMap::new(),
     };
     reader.templates(&mut root);
@@ -170,7 +208,7 @@ fn entities_of<'a>(mut root: Node, env: &'a Env, problems: &'a mut Problems) -> 
     reader.rules();
     reader.names();
     plugins::anonymous(&mut reader);
-    (build::entities(&reader), reader)
+    (build::entities(&mut reader), reader)
 }
 
 #[cfg(test)]

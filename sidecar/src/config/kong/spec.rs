@@ -23,6 +23,23 @@ pub(super) enum Kind {
     ConsumerGroup,
 }
 
+impl Kind {
+    /// Whether a file may hold a hundred thousand of them.
+    pub(super) fn is_many(self) -> bool {
+        matches!(self, Kind::Consumer | Kind::KeyAuth | Kind::BasicAuth | Kind::HmacAuth | Kind::Jwt | Kind::Acl)
+    }
+
+    /// Whether others may name it.
+    pub(super) fn is_referred_to(self) -> bool {
+        match self {
+            Kind::Service | Kind::Route | Kind::Consumer | Kind::Upstream | Kind::Certificate => true,
+            Kind::Sni | Kind::CaCertificate | Kind::ConsumerGroup => true,
+            Kind::Plugin | Kind::Target | Kind::Vault | Kind::Acl => false,
+            Kind::KeyAuth | Kind::BasicAuth | Kind::HmacAuth | Kind::Jwt => false,
+        }
+    }
+}
+
 /// What a field holds.
 pub(super) enum Type {
     Bool,
