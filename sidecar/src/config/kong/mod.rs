@@ -92,12 +92,20 @@ struct Record {
     kind: Kind,
     node: Node,
     /// `services[0].routes[1]`.
-    path: String,
+    path: Box<str>,
     /// In what it is nested: field and record.
-    parents: Vec<(&'static str, usize)>,
+    parent: Option<(&'static str, usize)>,
     refs: Few<usize>,
     lists: Few<Vec<usize>>,
     id: Option<Id>,
+}
+
+impl Record {
+    /// Who is meant by a field: the one in which it is nested, or the one that it names.
+    fn other(&self, field: &str) -> Option<usize> {
+        let parent = || self.parent.filter(|(name, _)| *name == field).map(|(_, at)| at);
+        self.refs.get(field).copied().or_else(parent)
+    }
 }
 
 /// What is known by field: one or two of them, so that a list is both smaller and faster than a map.
@@ -136,7 +144,7 @@ struct Reader<'a> {
     transform: bool,
     places: Vec<vault::Place>,
     /// Where scalars begin whose value came from the environment.
-    referenced: HashSet<usize>,
+    referenced: HashSet<u32>,
     /// Keys whose warning has been given.
     warned: HashSet<String>,
     /// Of those that others may refer to.
@@ -200,7 +208,7 @@ fn entities_of<'a>(mut root: Node, env: &'a Env, problems: &'a mut Problems) -> 
     reader.rules();
     reader.names();
     plugins::anonymous(&mut reader);
-    (build::entities(&reader), reader)
+    (build::entities(&mut reader), reader)
 }
 
 #[cfg(test)]
