@@ -73,6 +73,11 @@ impl Secured {
         tls::peer(self.common().1)
     }
 
+    /// How it is encrypted.
+    pub(super) fn session(&self) -> Option<tls::Session> {
+        tls::session(self.common().1)
+    }
+
     /// The server name that a caller asked for, in lower case.
     pub(super) fn server_name(&self) -> Option<std::sync::Arc<str>> {
         let TlsStream::Server(stream) = &self.session else { return None };

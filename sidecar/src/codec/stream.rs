@@ -101,6 +101,11 @@ impl Socket {
         if let Socket::Tls(s) = self { s.peer() } else { None }
     }
 
+    /// How it is encrypted.
+    pub fn session(&self) -> Option<crate::tls::Session> {
+        if let Socket::Tls(s) = self { s.session() } else { None }
+    }
+
     /// The server name that a caller asked for when it shook hands, in lower case.
     pub fn server_name(&self) -> Option<std::sync::Arc<str>> {
         if let Socket::Tls(s) = self { s.server_name() } else { None }

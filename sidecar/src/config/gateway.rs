@@ -7,6 +7,7 @@ use super::plan::{GatewayPlan, Service};
 use super::problem::Problems;
 use super::source::Span;
 use super::tree::{Entry, Node, Value};
+use crate::gateway::sinks::Sinks;
 use crate::pipeline::gateway::{Leads, WORKER};
 use std::path::Path;
 
@@ -56,7 +57,7 @@ pub(super) fn read(
                     return None;
                 }
             };
-            match text_of(file, &name, kong::FILE_MAX).and_then(|text| kong::read(&name, &text, env)) {
+            match text_of(file, &name, kong::FILE_MAX).and_then(|text| kong::read(&name, text, env)) {
                 Ok(file) => {
                     problems.take(file.warnings);
                     Some(file.plan)
@@ -89,9 +90,10 @@ fn lacks_worker(plan: &GatewayPlan, span: Span, problems: &mut Problems) {
     problems.error(span, "missing-worker", "worker", message, "add `worker: http://127.0.0.1:PORT`");
 }
 
-/// Gives each outbound service the middlewares that its section names. A service's are read as those of a Kong file
+/// Gives each outbound service the middlewares that its section names; the sinks that it names are what is returned. A service's are read as those of a Kong file
 /// that has this service alone.
-pub(super) fn outbound(root: &Node, services: &mut [Service], env: &Env, problems: &mut Problems) {
+pub(super) fn outbound(root: &Node, services: &mut [Service], env: &Env, problems: &mut Problems) -> Sinks {
+    let mut sinks = Sinks::default();
     for (at, listener) in root.get("outbound").map(Node::items).unwrap_or_default().iter().enumerate() {
         for entry in listener.get("services").map(Node::entries).unwrap_or_default() {
             let Some(plugins) = plugins(&entry.value) else { continue };
@@ -102,12 +104,15 @@ pub(super) fn outbound(root: &Node, services: &mut [Service], env: &Env, problem
             let own = format!("outbound[{at}].services.{}", entry.key);
             said.iter_mut().for_each(|problem| problem.belongs("services[0]", &own));
             problems.take(said);
-            let gate = read.and_then(|(_, plan)| plan.gateway.gates().first().cloned());
+            let plan = read.map(|(_, plan)| plan);
+            let gate = plan.as_ref().and_then(|plan| plan.gateway.gates().first().cloned());
+            sinks.join(plan.map(|plan| plan.sinks.outbound()).unwrap_or_default());
             if let Some(service) = services.iter_mut().find(|s| *s.name == *name) {
                 service.gate = gate;
             }
         }
     }
+    sinks
 }
 
 /// The middlewares of a section; none when there are none.

@@ -2,11 +2,12 @@
 
 use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
+use crate::gateway::sinks::Sinks;
 use crate::lines;
 use crate::pipeline::gateway::{Gate, Gateway};
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::{ClientTls, ServerTls, Titled};
 use crate::upstream::{Policy, Target, names};
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -60,6 +61,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Adds the sinks of a gateway's file. When `traces` has been said by itself, its share holds.
+    pub(super) fn tell(&mut self, sinks: Sinks, traces: bool) {
+        self.logs.extend(sinks.logs);
+        self.metrics.prometheus |= sinks.prometheus;
+        if let Some(ratio) = sinks.sampling.filter(|_| !traces) {
+            self.sampling = Sampling { ratio };
+        }
+    }
+
     /// Every sink that is told of each command: those of records and that of spans.
     pub fn told(&self) -> Vec<LogSettings> {
         self.logs.iter().chain(&self.spans).cloned().collect()
@@ -165,6 +175,12 @@ pub struct GatewayPlan {
     pub gateway: Arc<Gateway>,
     /// Its services, by their place in the file; none where it is the local worker.
     pub services: Vec<Option<Service>>,
+    /// Certificates that inbound listeners show beside their own.
+    pub titled: Arc<[Titled]>,
+    /// The name of the upstream that each service leads to, by the same places.
+    pub upstreams: Vec<Option<String>>,
+    /// What its log and metric plugins are.
+    pub sinks: Sinks,
 }
 
 /// The admin listener.

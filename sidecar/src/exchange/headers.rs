@@ -280,7 +280,7 @@ impl Headers {
     }
 
     /// Every line: name in lower case, value.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
         self.lines.iter().map(|l| (self.name_of(l), self.value_of(l)))
     }
 

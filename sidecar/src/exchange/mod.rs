@@ -14,6 +14,7 @@ mod head;
 mod headers;
 mod reply;
 mod tell;
+mod whole;
 
 pub use attempt::{ATTEMPTS_MAX, Attempt};
 pub use body::{Body, BodyError, Source, Stage, Staged};
@@ -26,6 +27,7 @@ pub use headers::Headers;
 pub(crate) use headers::{BYTES_MAX, NAME_MAX};
 pub use reply::{AnswerHead, Cached, Reply, Says, Seen};
 pub use tell::{ConnectionSide, Counted, Silent, Tell};
+pub use whole::{Wants, Whole};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -272,6 +274,9 @@ pub struct Exchange {
     pub client: Option<IpAddr>,
     /// Who the connection's other end has proved to be, by a certificate that was verified.
     pub peer_identity: Option<Arc<str>>,
+    /// The names of that certificate that can be shown: its host names, addresses of mail and URIs in their order, then
+    /// the common names of its subject. None without one.
+    pub peer_names: Option<Arc<[Arc<str>]>>,
     /// Whether the peer's Fourmi-*, ce-* and traceparent headers are believed.
     pub trusted: bool,
     /// The request as it will be forwarded.
@@ -328,6 +333,8 @@ pub struct Exchange {
     pub fault: Option<Fault>,
     /// What else of the request the records show, as the configuration asks: field and value, redacted already.
     pub shown: Vec<(Arc<str>, String)>,
+    /// What sinks want that tell all of a command; none without such a sink.
+    pub whole: Option<Box<Whole>>,
     /// Request body bytes.
     pub bytes_in: u64,
     /// Answer body bytes.
@@ -355,6 +362,7 @@ impl Exchange {
             secure: false,
             client: None,
             peer_identity: None,
+            peer_names: None,
             trusted: false,
             request,
             service: identity.service.clone(),
@@ -382,6 +390,7 @@ impl Exchange {
             outcome: None,
             fault: None,
             shown: Vec::new(),
+            whole: None,
             bytes_in: 0,
             bytes_out: 0,
             upstream: None,

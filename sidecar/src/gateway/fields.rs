@@ -179,6 +179,24 @@ impl<'a> Fields<'a> {
         value
     }
 
+    /// A list of records; none when nothing is said.
+    pub fn records<T>(&mut self, key: &'static str, read: impl Fn(&mut Fields<'a>) -> T) -> Option<Vec<T>> {
+        let items = self.read(key, "an array", Json::as_array)?;
+        let mut records = Vec::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            if !item.is_object() {
+                self.wrong(&format!("{key}[{at}]"), "expected a record", "write a section");
+                continue;
+            }
+            let at = format!("{}{key}[{at}].", self.at);
+            let mut inner = Fields { map: item.as_object(), at, known: Vec::new(), wrong: Vec::new() };
+            records.push(read(&mut inner));
+            inner.unknown();
+            self.wrong.append(&mut inner.wrong);
+        }
+        Some(records)
+    }
+
     /// Fields that may be there and change nothing here.
     pub fn ignored(&mut self, keys: &[&'static str]) {
         self.known.extend_from_slice(keys);

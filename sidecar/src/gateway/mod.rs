@@ -9,6 +9,7 @@ pub mod id;
 pub mod path;
 pub mod people;
 mod rules;
+pub mod sinks;
 mod wrong;
 
 pub use entity::Entities;

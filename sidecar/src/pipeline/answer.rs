@@ -65,6 +65,7 @@ pub(super) fn end(mut told: Told, head: AnswerHead, body: Out, in_flight: Option
     let bodiless = told.ex.request.method == http::Method::HEAD || matches!(status, 204 | 304);
     let complete = bodiless || body.is_end_stream();
     told.ending = Ending { body: Some(body), in_flight, deadline, stalled: None, complete };
+    told.answered(&headers);
     Answer { status, headers, body: told.into_body() }
 }
 

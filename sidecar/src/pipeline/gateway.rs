@@ -187,7 +187,8 @@ fn gate(entities: &Entities, route: &Route, service: Option<(usize, &Service)>, 
         Some((_, s)) if s.host == WORKER => Leads::Worker,
         Some((place, _)) => Leads::Service(place),
     };
-    let upstream = service.and_then(|(_, s)| entities.upstreams.iter().find(|u| u.name == s.host));
+    let upstream_at = service.and_then(|(_, s)| entities.upstreams.iter().position(|u| u.name == s.host));
+    let upstream = upstream_at.and_then(|at| entities.upstreams.get(at));
     let hashes_captures = upstream.is_some_and(|u| {
         use crate::gateway::entity::HashOn::UriCapture;
         matches!(u.hash_on, UriCapture(_)) || matches!(u.hash_fallback, UriCapture(_))
@@ -200,7 +201,7 @@ fn gate(entities: &Entities, route: &Route, service: Option<(usize, &Service)>, 
         leads,
         path: service.and_then(|(_, s)| s.path.clone()).unwrap_or_else(|| "/".to_owned()),
         host: match service {
-            Some((_, s)) if !route.preserve_host && leads != Leads::Worker => Some(host(s, upstream)),
+            Some((_, s)) if !route.preserve_host && leads != Leads::Worker => Some(host(entities, s, upstream_at)),
             _ => None,
         },
         strip: route.strip_path,
@@ -209,19 +210,27 @@ fn gate(entities: &Entities, route: &Route, service: Option<(usize, &Service)>, 
     }
 }
 
-/// What an instance is called, with its port unless that is usual.
-fn host(service: &Service, upstream: Option<&gateway::entity::Upstream>) -> String {
-    let name = upstream.and_then(|u| u.host_header.as_deref()).unwrap_or(&service.host);
+/// What an instance is called, with its port unless that is usual: as the upstream says, else as its targets are
+/// written if they are all the same, else as the service says.
+fn host(entities: &Entities, service: &Service, upstream: Option<usize>) -> String {
+    if let Some(name) = upstream.and_then(|at| entities.upstreams.get(at)?.host_header.clone()) {
+        return name;
+    }
+    let mut targets = entities.targets.iter().filter(|t| Some(t.upstream) == upstream).map(|t| (&t.host, t.port));
+    let same = targets.next().filter(|first| targets.all(|t| t == *first));
+    let (name, port) = match (upstream, same) {
+        (None, _) => (&service.host, Some(service.port)),
+        (Some(_), Some((host, port))) => (host, Some(port)),
+        (Some(_), None) => (&service.host, None),
+    };
     let usual = match service.protocol {
         Protocol::Https | Protocol::Grpcs => 443,
         _ => 80,
     };
-    match (service.port == usual || upstream.is_some(), name.contains(':') && !name.starts_with('[')) {
-        (true, false) => name.to_owned(),
-        (true, true) if upstream.is_none() => format!("[{name}]"),
-        (true, true) => name.to_owned(),
-        (false, false) => format!("{name}:{}", service.port),
-        (false, true) => format!("[{name}]:{}", service.port),
+    let name = if name.contains(':') && !name.starts_with('[') { format!("[{name}]") } else { name.clone() };
+    match port.filter(|port| *port != usual) {
+        Some(port) => format!("{name}:{port}"),
+        None => name,
     }
 }
 

@@ -5,6 +5,7 @@ use super::road::{Blueprint, Road, Served};
 use crate::codec::server::Life;
 use crate::exchange::{Direction, Exchange, Tell};
 use crate::names::OTHER;
+use crate::tls::Session;
 use crate::upstream::{Cluster, Kept, Member, Place, Policy, Pool, Scheme, Standing, Target};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -28,10 +29,14 @@ pub struct Door {
     pub trusted: bool,
     /// Whether the connection is encrypted.
     pub secure: bool,
+    /// How it is.
+    pub session: Option<Session>,
     /// The server name that was asked for in the handshake, in lower case.
     pub sni: Option<Arc<str>>,
     /// Who the other end has proved to be, by its certificate.
     pub identity: Option<Arc<str>>,
+    /// The names of its certificate.
+    pub names: Option<Arc<[Arc<str>]>>,
     /// The connection's keeper.
     pub life: Rc<Life>,
     /// Counts the connection as long as it or a tunnel out of it stands.

@@ -84,8 +84,9 @@ fn leave(mut told: Told, mut answer: Answer, body: Body, from: usize) -> Answer 
     if matches!(told.ex.protocol, Protocol::Http2 | Protocol::Grpc) && !body.is_empty() {
         tokio::task::spawn_local(until(Instant::now() + LINGER, drain(body)));
     }
-    answer.body = told.with_body(answer.body);
     date::add(&mut answer.headers, SystemTime::now());
+    told.answered(&answer.headers);
+    answer.body = told.with_body(answer.body);
     answer
 }
 

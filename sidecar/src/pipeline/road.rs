@@ -5,7 +5,7 @@ use super::gateway::{Gate, Gateway, Leads};
 use super::lane::{Door, Lane};
 use crate::command::Rules;
 use crate::command::trace::{Sampler, Sampling};
-use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Protocol, Timeouts};
+use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Protocol, Timeouts, Wants};
 use crate::middleware::{Chain, Settings};
 use crate::route::Way;
 use crate::sink::Show;
@@ -66,6 +66,8 @@ pub struct Blueprint {
     pub logs: bool,
     /// What records show of requests.
     pub show: Show,
+    /// How much of a command the sinks want.
+    pub whole: Wants,
     /// Which of the traces that begin here are recorded.
     pub sampling: Sampling,
 }
@@ -82,6 +84,7 @@ pub struct Road {
     pub(super) chain: Chain,
     pub(super) sampler: Sampler,
     pub(super) outbound: bool,
+    pub(super) whole: Wants,
     pub(super) none: Arc<str>,
     worker: Option<Way>,
     services: HashMap<Arc<str>, (Way, Option<Rc<Routed>>)>,
@@ -149,6 +152,7 @@ impl Road {
             }),
             sampler: blueprint.sampling.sampler(),
             outbound: blueprint.outbound,
+            whole: blueprint.whole,
             none: "".into(),
             worker,
             services,

@@ -6,7 +6,9 @@ use super::handling::Handling;
 use super::lane::{Door, Lane};
 use super::road::Road;
 use crate::command;
-use crate::exchange::{Body, Direction, Early, Exchange, Fault, FaultKind, Head, Outcome, Protocol, Source, Tell};
+use crate::exchange::{
+    Body, Direction, Early, Exchange, Fault, FaultKind, Head, Headers, Outcome, Protocol, Source, Tell, Whole,
+};
 use crate::upstream::balance::NewCookie;
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
@@ -111,10 +113,16 @@ impl Told {
         ex.client = door.peer.map(|p| p.ip());
         ex.trusted = door.trusted;
         ex.peer_identity.clone_from(&door.identity);
+        ex.peer_names.clone_from(&door.names);
         if door.trusted
             && let Some(peer) = ex.client
         {
             ex.client = Some(crate::codec::forwarded::behind(&ex.request.headers, peer, &road.trusted));
+        }
+        ex.whole = Whole::begin(road.whole, &ex.request);
+        if let Some(whole) = &mut ex.whole {
+            (whole.secure, whole.port) = (door.secure, door.local.map_or(0, |l| l.port()));
+            whole.session = door.session.map(|s| [s.version, s.cipher]);
         }
         Told(place)
     }
@@ -151,6 +159,13 @@ impl Course {
         told.routed = self.routed.clone();
         told.matched = self.matched;
         told
+    }
+
+    /// The answer's head is made.
+    pub(super) fn answered(&mut self, headers: &Headers) {
+        if let Some(whole) = &mut self.ex.whole {
+            whole.answered(headers);
+        }
     }
 
     /// It is in the worker's hands: what the worker sends meanwhile may be its doing.

@@ -4,6 +4,7 @@ use super::services::Services;
 use crate::config::{Bind, Plan};
 use crate::exchange::Direction;
 use crate::pipeline::Blueprint;
+use crate::sink::LogSettings;
 
 /// Draws the plan with the services of now.
 pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
@@ -25,6 +26,7 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
         outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
         logs: !plan.logs.is_empty() || plan.spans.is_some(),
         show: plan.show.clone(),
+        whole: plan.logs.iter().map(LogSettings::wants).max().unwrap_or_default(),
         sampling: plan.sampling,
     }
 }

@@ -6,6 +6,7 @@ use super::gateway;
 use super::limits;
 use super::listen;
 use super::services::{Changed, Services};
+use super::targets;
 use super::upstreams;
 use super::worker::{Order, Shared};
 use crate::admin::{Control, Hand, Part, Reloaded, Request};
@@ -146,6 +147,8 @@ impl Keeper {
             self.hub.set_instances(&service.name, "passing", up as u64);
             self.hub.set_instances(&service.name, "critical", (members.len() - up) as u64);
         }
+        let targets = self.plan().gateway.as_ref().map(|gateway| targets::of(gateway, &self.services));
+        self.hub.set_targets(targets.unwrap_or_default());
     }
 
     pub(super) fn stopping(&self) {

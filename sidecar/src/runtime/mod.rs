@@ -13,6 +13,7 @@ mod listen;
 mod quiet;
 mod services;
 mod signals;
+mod targets;
 mod teller;
 mod upstreams;
 mod worker;

@@ -202,6 +202,11 @@ impl Services {
         worker.iter().chain(outbound.iter()).chain(gateway.iter().flatten()).cloned().collect()
     }
 
+    /// Those of the gateway, by their place in its file.
+    pub(super) fn of_gateway(&self) -> Vec<Option<Rc<Service>>> {
+        self.gateway.borrow().clone()
+    }
+
     /// The gateway with its services, for the data threads.
     pub(super) fn gateway(&self, plan: &Plan) -> Option<Behind> {
         let services = self.gateway.borrow().iter().map(|s| s.as_ref().map(|s| s.served())).collect();

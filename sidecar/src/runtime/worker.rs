@@ -402,16 +402,16 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
     if first.is_empty() {
         return;
     }
-    let (mut identity, mut sni) = (None, None);
+    let (mut identity, mut names, mut sni, mut session) = (None, None, None, None);
     if let Some(acceptor) = &gate.acceptor {
         // Large, and once a connection.
         let encrypted = Box::pin(handshake::encrypt(&worker, acceptor, socket, first, peer, (&life, by))).await;
         let Some(encrypted) = encrypted else { return };
         (socket, first) = encrypted;
-        sni = socket.server_name();
+        (sni, session) = (socket.server_name(), socket.session());
         if let Some(proved) = socket.peer() {
             trusted = true;
-            identity = proved.identity;
+            (identity, names) = (proved.identity, Some(proved.names));
         }
     }
     let limits = road.limits.clone();
@@ -422,8 +422,10 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         peer,
         trusted,
         secure: gate.acceptor.is_some(),
+        session,
         sni,
         identity,
+        names,
         life: life.clone(),
         _present: Box::new(present),
     });

@@ -3,8 +3,11 @@
 //! for one encoding, however many sinks there are.
 
 mod pack;
+mod whole;
 
-use crate::exchange::{Attempt, Direction, Exchange, Outcome, Protocol};
+pub(crate) use whole::Whole;
+
+use crate::exchange::{Attempt, Direction, Exchange, Headers, Outcome, Protocol};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -93,6 +96,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) shown: Pairs<'a>,
     /// When it was, in the worker's output and by the clock; only while somebody takes the worker's lines.
     pub(crate) moment: Moment,
+    /// The rest of a command, when a sink wants it.
+    pub(crate) whole: Option<Whole<'a>>,
 }
 
 /// A moment: of a line its stretch in the worker's output, of a command where the output was when it began or ended.
@@ -142,6 +147,8 @@ pub(crate) enum Pairs<'a> {
         /// All texts.
         text: &'a str,
     },
+    /// Header lines.
+    Lines(&'a Headers),
     /// Read from elsewhere.
     Read(Vec<(&'a str, &'a str)>),
 }
@@ -154,7 +161,9 @@ impl<'a> Pairs<'a> {
         let (lengths, text) =
             if let Pairs::Packed { lengths, text } = self { (*lengths, *text) } else { (&[][..], "") };
         let packed = Pairs::unpacked(lengths, text);
-        own.iter().map(|(k, v)| (&**k, v.as_str())).chain(read.iter().copied()).chain(packed)
+        let lines = if let Pairs::Lines(lines) = self { Some(lines.iter()) } else { None };
+        let lines = lines.into_iter().flatten().map(|(name, value)| (name, valid(value)));
+        own.iter().map(|(k, v)| (&**k, v.as_str())).chain(read.iter().copied()).chain(packed).chain(lines)
     }
 
     /// How many.
@@ -162,8 +171,17 @@ impl<'a> Pairs<'a> {
         match self {
             Pairs::Own(own) => own.len(),
             Pairs::Packed { lengths, .. } => lengths.len() / 8,
+            Pairs::Lines(lines) => lines.len(),
             Pairs::Read(read) => read.len(),
         }
+    }
+}
+
+/// A header's value as far as it is text.
+fn valid(value: &[u8]) -> &str {
+    match std::str::from_utf8(value) {
+        Ok(text) => text,
+        Err(e) => value.get(..e.valid_up_to()).and_then(|v| std::str::from_utf8(v).ok()).unwrap_or_default(),
     }
 }
 
@@ -264,6 +282,7 @@ impl<'a> Entry<'a> {
             detail: x.fault.as_ref().map_or("", |f| &f.detail),
             shown: Pairs::Own(&x.shown),
             moment: Moment::default(),
+            whole: None,
         }
     }
 
@@ -305,6 +324,7 @@ impl<'a> Entry<'a> {
             detail: "",
             shown: Pairs::Read(shown),
             moment: Moment::default(),
+            whole: None,
         }
     }
 

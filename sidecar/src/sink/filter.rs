@@ -42,6 +42,12 @@ fn is_number(name: &str) -> bool {
 }
 
 impl Common {
+    /// Everything, under our own names.
+    pub(crate) fn plain(buffer: usize) -> Common {
+        let level = LEVELS[LEVELS.len() - 1].to_owned();
+        Common { level, sample: 1.0, drop: Vec::new(), rename: BTreeMap::new(), buffer }
+    }
+
     /// Whether the names can stand together in one record, and in one index with those of other sidecars.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
         let wrong = |message: String, fix: &str| Err(Wrong::new(message, fix).of("rename"));

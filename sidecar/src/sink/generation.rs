@@ -6,6 +6,7 @@ use super::fields::Who;
 use super::filter::Filter;
 use super::ring::{self, Writer};
 use super::scope::Scopes;
+use crate::exchange::Wants;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub(crate) struct Generation {
     pub(crate) who: Option<Who>,
     /// To whom.
     pub(crate) branches: Vec<Arc<Branch>>,
+    /// How much of a command they want.
+    pub(crate) wants: Wants,
 }
 
 impl Generation {

@@ -6,10 +6,11 @@ use super::event::Event;
 use super::fields::Who;
 use super::filter::Filter;
 use super::generation::{Branch, Generation, tell_all};
+use super::kong::{Series, Switches, Target};
 use super::logs::{LogSettings, Sending};
 use super::metric::{Labels, Registry, Sampling, WorkerSeries};
 use super::otlp::{self, Border, OtlpMetrics, Sums};
-use super::ring::{self, RING_BYTES, Writer};
+use super::ring::{self, Writer};
 use super::scope::Scopes;
 use super::statsd::{Handover, Statsd, Told};
 use super::teller::{Teller, Voice};
@@ -162,7 +163,7 @@ impl Hub {
     fn teller(&self, generation: &Arc<Generation>, labels: &Labels, statsd: &Arc<[Sampling]>) -> Teller {
         let registry = &self.0.registry;
         let voice = (!generation.branches.is_empty()).then(|| Voice {
-            ring: self.0.intake.connect(RING_BYTES, generation),
+            ring: self.0.intake.connect(ring::bytes(generation.wants), generation),
             outlet: self.0.intake.clone(),
             generation: generation.clone(),
             watch: self.0.watch.clone(),
@@ -179,7 +180,7 @@ impl Hub {
                 running.outlet.poke();
             }
             state.logs.extend(kept.or_else(|| {
-                let (branch, mut running) = log_sink(settings)?;
+                let (branch, mut running) = log_sink(settings, &self.0.registry.kong)?;
                 if let Some(runtime) = &state.runtime {
                     running.start(runtime);
                 }
@@ -187,7 +188,8 @@ impl Hub {
             }));
         }
         let branches = state.logs.iter().map(|(_, branch, _)| branch.clone()).collect();
-        state.generation = Arc::new(Generation { who: Some(Who::new(identity)), branches });
+        let wants = state.logs.iter().map(|(settings, ..)| settings.wants()).max().unwrap_or_default();
+        state.generation = Arc::new(Generation { who: Some(Who::new(identity)), branches, wants });
         for (_, _, running) in old {
             leave(state, running);
         }
@@ -316,6 +318,11 @@ impl Hub {
     pub fn prometheus(&self, out: &mut String) {
         let sinks = self.state().sums();
         prometheus::write(out, &self.0.registry, &sinks, self.0.start_time);
+        let (switches, node) = self.state().kong();
+        if let Some(switches) = switches {
+            let [connections, _] = self.0.registry.levels().connections;
+            self.0.registry.kong.write(out, switches.health, connections, &node);
+        }
     }
 
     /// The media type of [`Hub::prometheus`].
@@ -377,6 +384,11 @@ impl Hub {
         self.0.registry.set_instances(service, state, n);
     }
 
+    /// Says how all targets of a gateway's upstreams are.
+    pub fn set_targets(&self, targets: Vec<Target>) {
+        self.0.registry.kong.set_targets(targets);
+    }
+
     /// Says when which file's certificates expire, in seconds since 1970; files that are not named are forgotten.
     pub fn set_certificates(&self, all: BTreeMap<String, i64>) {
         self.0.registry.set_certificates(all);
@@ -394,6 +406,13 @@ impl Hub {
 }
 
 impl State {
+    /// Whether the series of Kong's names are shown, and the host's name.
+    fn kong(&self) -> (Option<Switches>, String) {
+        let all = self.logs.iter().filter_map(|(settings, ..)| settings.switches());
+        let shown = all.reduce(|a, b| Switches { health: a.health || b.health, ..a });
+        (shown, self.generation.who.as_ref().map_or_else(String::new, |who| who.hostname.clone()))
+    }
+
     fn running(&self) -> impl Iterator<Item = &Running> {
         let sums = self.statsd.iter().map(|(.., r)| r).chain(self.otlp.iter().map(|(.., r)| r));
         self.logs.iter().map(|(.., r)| r).chain(sums).chain(&self.leaving)
@@ -443,8 +462,8 @@ fn leave(state: &mut State, running: Running) {
 }
 
 /// None only for settings that the configuration's check would not have let through.
-fn log_sink(settings: &LogSettings) -> Option<(Arc<Branch>, Running)> {
-    let (common, sink) = (settings.common().ok()?, settings.build().ok()?);
+fn log_sink(settings: &LogSettings, kong: &Arc<Series>) -> Option<(Arc<Branch>, Running)> {
+    let (common, sink) = (settings.common().ok()?, settings.build(kong).ok()?);
     let outlet = Outlet::new(settings.name(), sink.target);
     let branch = Arc::new(Branch::new(outlet.clone(), Filter::new(&common), sink.encode, common.buffer));
     let (send, at) = (sink.send, outlet.clone());

@@ -21,7 +21,7 @@ const DURATIONS: Duration3<(&str, &str)> = [
 
 // Writing to a String cannot fail, so the results of write! are not looked at.
 
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(super) fn family(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
@@ -53,7 +53,7 @@ fn labels(out: &mut String, labels: &[(&str, &str)]) {
     }
 }
 
-fn line(out: &mut String, name: &str, pairs: &[(&str, &str)], value: impl std::fmt::Display) {
+pub(super) fn line(out: &mut String, name: &str, pairs: &[(&str, &str)], value: impl std::fmt::Display) {
     out.push_str(name);
     labels(out, pairs);
     let _ = writeln!(out, " {value}");

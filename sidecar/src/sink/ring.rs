@@ -2,13 +2,21 @@
 //!
 //! A record is written with its length in front in a single step, so the reader sees all of it or nothing.
 
+use crate::exchange::Wants;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 /// Bytes of one ring: some two thousand records, what 100 ms bring at 20,000 commands a second: a control thread
 /// that reads a new configuration, or is not given its turn, takes that long at times. The memory is only touched as it fills.
 pub(crate) const RING_BYTES: usize = 1 << 20;
+/// The same with header lines and targets in them.
+const RING_BYTES_ALL: usize = 4 << 20;
 /// Bytes of the length in front of a record.
 pub(crate) const PREFIX: usize = 4;
+
+/// Bytes of a data thread's ring, by how much of each command its records hold.
+pub(crate) fn bytes(wants: Wants) -> usize {
+    if wants == Wants::All { RING_BYTES_ALL } else { RING_BYTES }
+}
 
 /// The worker's end.
 pub(crate) struct Writer(Producer<u8>);

@@ -1,7 +1,7 @@
 //! One worker's voice: counts and records what ends, without lock, channel or allocation.
 
 use super::drain::Outlet;
-use super::entry::{Entry, What};
+use super::entry::{Entry, What, Whole};
 use super::generation::Generation;
 use super::metric::{WorkerCells, WorkerSeries};
 use super::ring::{self, Writer};
@@ -78,6 +78,9 @@ impl Teller {
         let watched = x.direction == Direction::Inbound && voice.watch.is_wanted();
         if watched {
             entry.moment = voice.watch.now();
+        }
+        if what == What::Command {
+            entry.whole = Whole::of(x, voice.generation.wants);
         }
         entry.write(scratch);
         if voice.ring.push(scratch) {

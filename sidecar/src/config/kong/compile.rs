@@ -2,11 +2,11 @@
 //! configuration only its middleware knows; here it gets its place in the file.
 
 use super::spec::Kind;
-use super::{Reader, Record, services};
+use super::{Reader, Record, certificates, services};
 use crate::config::plan::{GatewayPlan, Service};
 use crate::config::source::Span;
 use crate::config::tree::Node;
-use crate::gateway::Entities;
+use crate::gateway::{Entities, entity, sinks};
 use crate::pipeline::gateway::{Gateway, List, Mistake};
 use std::sync::Arc;
 
@@ -19,9 +19,19 @@ pub(super) fn compiled(reader: &mut Reader<'_>, entities: &Entities) -> Option<G
             None
         }));
     }
+    let upstream = |s: &entity::Service| entities.upstreams.iter().find(|u| u.name == s.host).map(|u| u.name.clone());
+    let upstreams = entities.services.iter().map(upstream).collect();
+    let sinks = sinks::sinks(entities).unwrap_or_else(|all| {
+        for (place, wrong) in all {
+            told(reader, Kind::Plugin, place, "config.", &wrong.field, &wrong.message, &wrong.fix);
+        }
+        sinks::Sinks::default()
+    });
     match Gateway::new(entities) {
         Ok(gateway) if !reader.problems.failed() => {
-            Some(GatewayPlan { gateway: Arc::new(gateway), services: services::named_apart(all) })
+            let titled = certificates::titled(entities);
+            let services = services::named_apart(all);
+            Some(GatewayPlan { gateway: Arc::new(gateway), services, titled, upstreams, sinks })
         }
         Ok(_) => None,
         Err(mistakes) => {

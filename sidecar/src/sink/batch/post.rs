@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 use std::io;
+use std::time::Duration;
 
 /// Shorter bodies are sent as they are.
 const PACK_MIN: usize = 1024;
@@ -102,6 +103,12 @@ impl Post {
     /// With another method.
     pub(crate) fn method(mut self, method: Method) -> Post {
         self.method = method;
+        self
+    }
+
+    /// With another limit of time for each request.
+    pub(crate) fn limit(mut self, limit: Duration) -> Post {
+        self.out = self.out.limit(limit);
         self
     }
 

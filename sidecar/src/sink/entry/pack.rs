@@ -3,6 +3,7 @@
 //! allocation (but for failed tries) and one look at every byte. A general format costs four times as many
 //! instructions: `docs/decisions/010-one-entry-for-all-sinks.md`.
 
+use super::whole::Places;
 use super::{Entry, Moment, Nanos, Pairs, Stretch, Tries, Try, What};
 use crate::exchange::{Direction, Outcome, Protocol};
 use crate::sink::redact::{REDACTED, is_secret};
@@ -12,6 +13,9 @@ const WHAT: [What; 3] = [What::Begun, What::Command, What::Line];
 const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 /// The number of what is not there.
 const NONE: u8 = 255;
+/// Marks of what only some entries have.
+const MOMENT: u8 = 1;
+const WHOLE: u8 = 2;
 /// Texts that every entry has.
 const TEXTS: usize = 11;
 
@@ -52,7 +56,7 @@ impl<'a> Entry<'a> {
             index(&Outcome::ALL, self.outcome),
             self.trace_flags,
             ip_kind,
-            u8::from(self.moment != Moment::default()),
+            if self.moment != Moment::default() { MOMENT } else { 0 } | if self.whole.is_some() { WHOLE } else { 0 },
         ]);
         out.extend_from_slice(&ip);
         for n in [
@@ -97,6 +101,9 @@ impl<'a> Entry<'a> {
             out.extend_from_slice(&each.at.0.to_le_bytes());
             [each.upstream, each.code, each.detail].iter().for_each(|t| length(out, t));
         }
+        if let Some(whole) = &self.whole {
+            whole.write_numbers(out);
+        }
         for text in self.texts() {
             out.extend_from_slice(text.as_bytes());
         }
@@ -111,12 +118,15 @@ impl<'a> Entry<'a> {
         for each in self.attempts.iter().take(most) {
             [each.upstream, each.code, each.detail].iter().for_each(|t| out.extend_from_slice(t.as_bytes()));
         }
+        if let Some(whole) = &self.whole {
+            whole.write_texts(out);
+        }
     }
 
     /// Reads it back; none if the bytes are not what [`Entry::write`] wrote.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Entry<'a>> {
         let mut numbers = Numbers(bytes);
-        let [what, level, direction, protocol, outcome, trace_flags, ip_kind, has_moment] = numbers.take()?;
+        let [what, level, direction, protocol, outcome, trace_flags, ip_kind, marks] = numbers.take()?;
         let ip = numbers.take::<16>()?;
         let mut long = || numbers.take().map(u64::from_le_bytes);
         let (wall, total, upstream_time, overhead) = (long()?, long()?, long()?, long()?);
@@ -128,7 +138,7 @@ impl<'a> Entry<'a> {
         let grpc_status = u16::from_le_bytes(numbers.take()?);
         let mut count = || numbers.take().map(|n| usize::from(u16::from_le_bytes(n)));
         let (tags, shown, tries) = (count()?, count()?, count()?);
-        let moment = match has_moment {
+        let moment = match marks & MOMENT {
             0 => Moment::default(),
             _ => numbers.moment()?,
         };
@@ -139,6 +149,7 @@ impl<'a> Entry<'a> {
         let tag_lengths = numbers.slice(tags * 8)?;
         let shown_lengths = numbers.slice(shown * 8)?;
         let mut try_numbers = Numbers(numbers.slice(tries * 20)?);
+        let whole = if marks & WHOLE == 0 { None } else { Some(Places::read(&mut numbers)?) };
         // Looked at once, and cut at borders of characters from here on.
         let mut rest = std::str::from_utf8(numbers.0).ok()?;
         let mut text = |length: usize| {
@@ -159,6 +170,10 @@ impl<'a> Entry<'a> {
             let (upstream, code, detail) = (try_numbers.length()?, try_numbers.length()?, try_numbers.length()?);
             attempts.push(Try { upstream: text(upstream)?, at, code: text(code)?, detail: text(detail)? });
         }
+        let whole = match whole {
+            Some(places) => Some(places.with(&mut text)?),
+            None => None,
+        };
         let client = match ip_kind {
             4 => IpAddr::from(ip).to_canonical().into(),
             6 => IpAddr::from(ip).into(),
@@ -200,6 +215,7 @@ impl<'a> Entry<'a> {
             detail,
             shown,
             moment,
+            whole,
         })
     }
 }
@@ -209,16 +225,16 @@ fn shown<'v>(key: &str, value: &'v str) -> &'v str {
     if !value.is_empty() && is_secret(key) { REDACTED } else { value }
 }
 
-fn length(out: &mut Vec<u8>, text: &str) {
+pub(super) fn length(out: &mut Vec<u8>, text: &str) {
     // A text beyond 4 GiB makes an entry that no ring takes.
     out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
 }
 
 /// What is left to read.
-struct Numbers<'a>(&'a [u8]);
+pub(super) struct Numbers<'a>(&'a [u8]);
 
 impl<'a> Numbers<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*first)
@@ -231,11 +247,11 @@ impl<'a> Numbers<'a> {
         Some(Moment { since, at, outputs })
     }
 
-    fn length(&mut self) -> Option<usize> {
+    pub(super) fn length(&mut self) -> Option<usize> {
         self.take().map(|n| u32::from_le_bytes(n) as usize)
     }
 
-    fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(super) fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
         let (first, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(first)
@@ -244,7 +260,7 @@ impl<'a> Numbers<'a> {
 
 impl<'a> Pairs<'a> {
     /// Pairs whose lengths stand here, and whose texts come next.
-    fn packed(lengths: &'a [u8], text: &mut impl FnMut(usize) -> Option<&'a str>) -> Option<Pairs<'a>> {
+    pub(super) fn packed(lengths: &'a [u8], text: &mut impl FnMut(usize) -> Option<&'a str>) -> Option<Pairs<'a>> {
         let mut numbers = Numbers(lengths);
         let mut all = 0usize;
         while let Some(length) = numbers.length() {

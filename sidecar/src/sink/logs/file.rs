@@ -2,7 +2,7 @@
 //! leads elsewhere, and when the configuration is read again.
 
 use super::stdout::JsonLines;
-use super::{COMMON, Json, Sink, keys, read};
+use super::{COMMON, Json, Sender, Sink, keys, read};
 use crate::section::{Key, Kind, Shape, Wrong, key, word};
 use crate::sink::drain::{Inbox, Outlet};
 use crate::sink::entry::Entry;
@@ -64,7 +64,9 @@ pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
         Ok(mode) if mode <= 0o777 => mode,
         _ => return Err(Wrong::new(format!("`{mode}` is no file's mode"), "write it as 0640").of("mode")),
     };
+    let target = path.display().to_string();
     place(&path).map_err(|w| w.of("path"))?;
+    let send = appending(path, mode);
     let encode: Box<dyn Encode> = match format.as_str() {
         "text" => Box::new(TextEncoder::new(false)),
         "gelf" => {
@@ -73,11 +75,12 @@ pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
         }
         _ => Box::new(JsonLines::new(values)?),
     };
-    Ok(Sink {
-        target: path.display().to_string(),
-        encode,
-        send: Box::new(move |outlet, inbox| Box::pin(run(outlet, inbox, Target { path, mode, file: None }))),
-    })
+    Ok(Sink { target, encode, send })
+}
+
+/// Appends what comes to a file, as soon as there can be one.
+pub(in crate::sink) fn appending(path: PathBuf, mode: u32) -> Sender {
+    Box::new(move |outlet, inbox| Box::pin(run(outlet, inbox, Target { path, mode, file: None })))
 }
 
 /// Whether there can be such a file.

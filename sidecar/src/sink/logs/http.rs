@@ -79,7 +79,7 @@ enum Format {
 pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
     let Raw { url, method, format, headers, batch, batch_bytes, linger, compress, tls } = read(values)?;
     let common: Common = read(values)?;
-    let headers = checked(&headers)?;
+    let headers = header_lines(&headers)?;
     let kind = if format == Format::Ndjson { "application/x-ndjson" } else { "application/json" };
     let method = if method == "PUT" { Method::PUT } else { Method::POST };
     let open = || Ok(Post::new(&url, "/", tls.clone(), kind, compress)?.method(method.clone()));
@@ -98,7 +98,13 @@ pub(super) fn build(values: &Json) -> Result<Sink, Wrong> {
     Ok(Sink { target, encode, send: Box::new(move |outlet, inbox| Box::pin(batch::run(outlet, inbox, many))) })
 }
 
-fn checked(headers: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
+/// Headers as they are sent.
+///
+/// # Errors
+/// Which of them cannot be, under the key `headers`.
+pub(in crate::sink) fn header_lines<'h>(
+    headers: impl IntoIterator<Item = (&'h String, &'h String)>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Wrong> {
     let one = |(name, value): (&String, &String)| {
         // The values may be secrets.
         let wrong = |message: String, fix: &str| Wrong::new(message, fix).of("headers");
@@ -114,7 +120,7 @@ fn checked(headers: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, Header
         value.set_sensitive(true);
         Ok((known, value))
     };
-    headers.iter().map(one).collect()
+    headers.into_iter().map(one).collect()
 }
 
 /// The object that is a line on standard output, by itself.
@@ -127,11 +133,13 @@ impl Encode for Record {
     }
 }
 
-struct Many {
-    post: Post,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    array: bool,
-    max: BatchMax,
+/// Many records in one request.
+pub(in crate::sink) struct Many {
+    pub(in crate::sink) post: Post,
+    pub(in crate::sink) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether they stand in a list; else each in a line.
+    pub(in crate::sink) array: bool,
+    pub(in crate::sink) max: BatchMax,
 }
 
 impl Deliver for Many {

@@ -4,6 +4,8 @@
 use super::drain::{Inbox, Outlet};
 use super::filter::{Common, LEVELS};
 use super::generation::Encode;
+use super::kong;
+use crate::exchange::{Direction, Wants};
 use crate::section::{Key, Kind, Shape, Word, Wrong, key, word};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 
 macro_rules! sinks {
     ($($module:ident)*) => {
-        $(mod $module;)*
+        $(pub(super) mod $module;)*
         /// The sections that an entry of `logs:` may have.
         pub(crate) const KEYS: &[Key] = &[$($module::KEY),*];
         /// The sink of spans is one of these too, but stands in a section of its own.
@@ -44,10 +46,19 @@ pub(crate) struct Sink {
 pub(crate) type Sender = Box<dyn FnOnce(Arc<Outlet>, Inbox) -> Sending + Send>;
 
 /// One entry of `logs:`. Two that are equal are the same sink.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct LogSettings {
     name: &'static str,
-    values: Json,
+    of: Of,
+}
+
+/// Where it stands.
+#[derive(Clone, PartialEq)]
+enum Of {
+    /// In a section, whose values these are, defaults included.
+    Section(Json),
+    /// In a Kong file.
+    Plugin(Arc<kong::Plugin>),
 }
 
 impl fmt::Debug for LogSettings {
@@ -68,7 +79,49 @@ impl LogSettings {
         };
         read::<Common>(&values)?.check()?;
         build(&values)?;
-        Ok(LogSettings { name, values })
+        Ok(LogSettings { name, of: Of::Section(values) })
+    }
+
+    /// A log or metric plugin of a Kong file.
+    ///
+    /// # Errors
+    /// What is wrong, and with which field.
+    pub(crate) fn plugin(plugin: kong::Plugin) -> Result<LogSettings, Wrong> {
+        let plugin = Arc::new(plugin);
+        kong::build(&plugin, &Arc::default())?;
+        Ok(LogSettings { name: plugin.name, of: Of::Plugin(plugin) })
+    }
+
+    /// The same for what the worker sends, if it is one of a Kong file.
+    pub(crate) fn outbound(&self) -> LogSettings {
+        let of = match &self.of {
+            Of::Section(values) => Of::Section(values.clone()),
+            Of::Plugin(plugin) => {
+                Of::Plugin(Arc::new(kong::Plugin { direction: Direction::Outbound, ..kong::Plugin::clone(plugin) }))
+            }
+        };
+        LogSettings { name: self.name, of }
+    }
+
+    /// Whether it is one of a Kong file.
+    pub(super) fn is_plugin(&self) -> bool {
+        matches!(self.of, Of::Plugin(_))
+    }
+
+    /// How much of a command it wants.
+    pub fn wants(&self) -> Wants {
+        match &self.of {
+            Of::Section(_) => Wants::Nothing,
+            Of::Plugin(plugin) => plugin.to.wants(),
+        }
+    }
+
+    /// What `prometheus` of a Kong file shows, if it is that.
+    pub(super) fn switches(&self) -> Option<kong::Switches> {
+        match &self.of {
+            Of::Plugin(plugin) if let kong::To::Prometheus(switches) = &plugin.to => Some(*switches),
+            _ => None,
+        }
     }
 
     /// The configuration's key.
@@ -78,18 +131,28 @@ impl LogSettings {
 
     /// One value of the section, as the configuration's reader left it.
     pub fn value(&self, key: &str) -> Option<&Json> {
-        self.values.get(key)
+        match &self.of {
+            Of::Section(values) => values.get(key),
+            Of::Plugin(_) => None,
+        }
     }
 
     /// The settings that all have.
     pub(super) fn common(&self) -> Result<Common, Wrong> {
-        read(&self.values)
+        match &self.of {
+            Of::Section(values) => read(values),
+            Of::Plugin(plugin) => Ok(Common::plain(plugin.buffer)),
+        }
     }
 
     /// The sink.
-    pub(super) fn build(&self) -> Result<Sink, Wrong> {
+    pub(super) fn build(&self, series: &Arc<kong::Series>) -> Result<Sink, Wrong> {
+        let values = match &self.of {
+            Of::Section(values) => values,
+            Of::Plugin(plugin) => return kong::build(plugin, series),
+        };
         match BUILD.iter().find(|(n, _)| *n == self.name) {
-            Some((_, build)) => build(&self.values),
+            Some((_, build)) => build(values),
             None => Err(Wrong::new("there is no such sink", "see `fourmi schema`")),
         }
     }

@@ -6,6 +6,7 @@ use super::view::{Label, Labels, SeriesKey};
 use crate::exchange::{ConnectionSide, Direction};
 use crate::names::{COMMANDS_MAX, OTHER, SERIES_MAX};
 use crate::sink::event::Events;
+use crate::sink::kong::Series as KongSeries;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -176,6 +177,8 @@ pub(crate) struct Registry {
     idle: Duration,
     /// What happened, for the sinks that tell it.
     pub(crate) events: Events,
+    /// The series of Kong's names, when a Kong file asks for them.
+    pub(crate) kong: Arc<KongSeries>,
 }
 
 impl Default for Registry {
@@ -187,7 +190,13 @@ impl Default for Registry {
 impl Registry {
     /// An empty one, that forgets a series in which nothing was counted for so long.
     pub(crate) fn new(idle: Duration) -> Registry {
-        Registry { inner: Mutex::default(), generation: AtomicU64::new(0), idle, events: Events::default() }
+        Registry {
+            inner: Mutex::default(),
+            generation: AtomicU64::new(0),
+            idle,
+            events: Events::default(),
+            kong: Arc::default(),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

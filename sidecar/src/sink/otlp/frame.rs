@@ -37,9 +37,18 @@ struct Around {
 
 /// The senders whose records may be in the ring: the encoder adds them, the sender looks them up.
 #[derive(Default)]
-pub(crate) struct Senders(Mutex<Vec<Arc<Around>>>);
+pub(crate) struct Senders {
+    known: Mutex<Vec<Arc<Around>>>,
+    /// What is said of each instead of or beside what the configuration says.
+    more: Vec<(String, String)>,
+}
 
 impl Senders {
+    /// With these attributes of every resource; they win.
+    pub(crate) fn saying(more: Vec<(String, String)>) -> Senders {
+        Senders { known: Mutex::default(), more }
+    }
+
     fn add(&self, who: &Who, names: &Names) {
         let said = |field: Field, text| if names.of(field).is_some() { text } else { "" };
         let made = resource::resource(Said {
@@ -47,10 +56,11 @@ impl Senders {
             version: who.tag("version"),
             env: said(Field::Env, &who.env),
             hostname: said(Field::Hostname, &who.hostname),
+            more: &self.more,
         });
         let mut field = Vec::new();
         wrap(&mut field, FIRST, &made.encode_to_vec());
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= SENDERS_MAX {
             known.remove(0);
         }
@@ -59,7 +69,7 @@ impl Senders {
 
     /// That one, or the newest when it is too long gone.
     fn get(&self, number: u64) -> Option<Arc<Around>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().find(|a| a.number == number).or(known.last()).cloned()
     }
 }

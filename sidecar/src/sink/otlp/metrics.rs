@@ -155,6 +155,7 @@ impl Sender {
                 version: identity.tags.iter().find(|(k, _)| &**k == "version").map(|(_, v)| &**v),
                 env: &identity.env,
                 hostname: &identity.hostname,
+                more: &[],
             }),
             scope: resource::scope(),
             interval: interval.max(Duration::from_millis(100)),

@@ -23,7 +23,8 @@ pub(crate) use span::{KEYS as TRACE_KEYS, NAME as TRACES, build as traces};
 
 use super::batch;
 use super::drain::{Inbox, Outlet};
-use frame::Senders;
+pub(crate) use frame::Senders;
+pub(crate) use span::SpanEncoder;
 use std::sync::Arc;
 
 /// Bytes of one request before it is packed: a Collector's gRPC limit, which some apply to HTTP too, is 4 MiB.

@@ -32,6 +32,8 @@ pub(super) struct Said<'a> {
     pub(super) version: Option<&'a str>,
     pub(super) env: &'a str,
     pub(super) hostname: &'a str,
+    /// Further attributes, which win.
+    pub(super) more: &'a [(String, String)],
 }
 
 /// The resource: what the configuration says, what the container says, what `OTEL_RESOURCE_ATTRIBUTES` adds (it wins
@@ -51,6 +53,9 @@ pub(super) fn resource(said: Said<'_>) -> Resource {
         if let Some(value) = value.filter(|v| !v.is_empty()) {
             detected = detected.with_attribute(KeyValue::new(key, value.to_owned()));
         }
+    }
+    for (key, value) in said.more {
+        detected = detected.with_attribute(KeyValue::new(key.clone(), value.clone()));
     }
     let mut attributes = ResourceAttributesWithSchema::from(&detected.build()).attributes.0;
     // The SDK keeps them in a hash map: without an order no two requests would be alike.
@@ -112,7 +117,7 @@ fn id_in(line: &str) -> Option<String> {
 /// For tests of what is around it.
 #[cfg(test)]
 pub(super) fn of(service: &str) -> Resource {
-    resource(Said { service, version: None, env: "", hostname: "" })
+    resource(Said { service, version: None, env: "", hostname: "", more: &[] })
 }
 
 /// One attribute of a resource, as text.
@@ -131,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_resource_says_who_where_and_with_what() {
-        let made = resource(Said { service: "payment", version: Some("1.2"), env: "prod", hostname: "pay-3" });
+        let made =
+            resource(Said { service: "payment", version: Some("1.2"), env: "prod", hostname: "pay-3", more: &[] });
         for (key, expected) in [
             ("service.name", "payment"),
             ("service.version", "1.2"),
@@ -142,7 +148,10 @@ mod tests {
         ] {
             assert_eq!(value(&made, key), text(key, expected).value.as_ref(), "{key}");
         }
-        assert_eq!(made, resource(Said { service: "payment", version: Some("1.2"), env: "prod", hostname: "pay-3" }));
+        assert_eq!(
+            made,
+            resource(Said { service: "payment", version: Some("1.2"), env: "prod", hostname: "pay-3", more: &[] })
+        );
         let bare = of("x");
         assert!(value(&bare, "host.name").is_none() && value(&bare, "service.version").is_none());
         let id = instance();

@@ -85,7 +85,7 @@ pub(crate) fn build(values: &Json) -> Result<Sink, Wrong> {
 }
 
 /// Writes spans.
-pub(super) struct SpanEncoder {
+pub(crate) struct SpanEncoder {
     names: Names,
     /// Whether failures are told when the trace is not recorded.
     errors: bool,
@@ -98,7 +98,7 @@ pub(super) struct SpanEncoder {
 
 impl SpanEncoder {
     /// With the section's names of fields, and the list that the sender looks into.
-    pub(super) fn new(names: Names, errors: bool, senders: Arc<Senders>) -> SpanEncoder {
+    pub(crate) fn new(names: Names, errors: bool, senders: Arc<Senders>) -> SpanEncoder {
         SpanEncoder {
             names,
             errors,

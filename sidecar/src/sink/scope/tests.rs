@@ -54,7 +54,7 @@ impl Stage {
             cells: registry.worker(),
             registry,
             watch,
-            generation: Generation { who, branches: vec![branch] },
+            generation: Generation { who, branches: vec![branch], ..Generation::default() },
             inbox,
             at: START,
             written: [0; 2],

@@ -107,7 +107,7 @@ fn append_tags(line: &mut String, tags: &[(String, String)]) {
 }
 
 /// The sampling rate that a receiver turns back into `weight`, also when it cuts 1/rate to a whole number.
-fn rate(weight: u64) -> f64 {
+pub(crate) fn rate(weight: u64) -> f64 {
     let rate = 1.0 / weight as f64;
     if 1.0 / rate < weight as f64 { rate.next_down() } else { rate }
 }

@@ -29,7 +29,7 @@ const RETIRED_MAX: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The way to the receiver.
-pub(super) struct Out {
+pub(crate) struct Out {
     way: Way,
     /// Bytes of a packet at most.
     pub(super) packet: usize,
@@ -57,7 +57,7 @@ enum Framing {
 
 impl Out {
     /// Nothing is opened before [`Out::ready`].
-    pub(super) fn new(place: &StatsdPlace, packet: usize, interval: Duration) -> Out {
+    pub(crate) fn new(place: &StatsdPlace, packet: usize, interval: Duration) -> Out {
         let every = MOVED_WITHIN.saturating_sub(interval).max(RESOLVE_LEAST);
         let stream = |place, framing| {
             let out = StreamOut::new(place).resolve(|r| r.every(every));
@@ -79,7 +79,7 @@ impl Out {
     }
 
     /// Whether there is somebody to send to.
-    pub(super) async fn ready(&mut self, outlet: &Outlet) -> bool {
+    pub(crate) async fn ready(&mut self, outlet: &Outlet) -> bool {
         match &mut self.way {
             Way::Datagrams(out) => out.ready(true, &outlet.counts).await,
             Way::Stream(stream) => {
@@ -91,7 +91,7 @@ impl Out {
     }
 
     /// Sleeps, but not beyond a stop, and keeps a stream going meanwhile.
-    pub(super) async fn rest(&mut self, how_long: Duration, outlet: &Outlet) {
+    pub(crate) async fn rest(&mut self, how_long: Duration, outlet: &Outlet) {
         match &mut self.way {
             Way::Datagrams(_) => outlet.rest(how_long).await,
             Way::Stream(stream) => stream.rest(how_long, outlet).await,
@@ -99,7 +99,7 @@ impl Out {
     }
 
     /// Sends, and counts what became of every line.
-    pub(super) async fn send(&mut self, packets: Vec<Packet>, outlet: &Outlet) {
+    pub(crate) async fn send(&mut self, packets: Vec<Packet>, outlet: &Outlet) {
         match &mut self.way {
             Way::Datagrams(out) => send_datagrams(out, &mut self.packet, packets, outlet).await,
             Way::Stream(stream) => stream.send(packets, outlet).await,
@@ -107,7 +107,7 @@ impl Out {
     }
 
     /// The end: waits, within the time that is left, until a stream's receiver has everything.
-    pub(super) async fn end(&mut self, outlet: &Outlet) {
+    pub(crate) async fn end(&mut self, outlet: &Outlet) {
         let Way::Stream(stream) = &mut self.way else { return };
         let until = outlet.deadline().unwrap_or_else(|| Instant::now() + RETIRED_MAX);
         stream.out.settle(until, &outlet.counts).await;

@@ -366,7 +366,7 @@ async fn row_25_a_huge_line_is_one_frame_below_graylogs_limit() {
     let settings = values(json!({
         "to": format!("tcp://{}", listener.local_addr().unwrap()), "chunk": "wan", "buffer": 8 << 20,
     }));
-    let mut sink = LogSettings::new("graylog", settings).unwrap().build().ok().unwrap();
+    let mut sink = LogSettings::new("graylog", settings).unwrap().build(&Arc::default()).ok().unwrap();
     let outlet = Outlet::new("graylog", String::new());
     let ring = outlet.connect(8 << 20, &Arc::default());
     let task = tokio::spawn((sink.send)(outlet.clone(), Inbox::new(outlet.clone())));
@@ -410,7 +410,7 @@ fn sections_that_cannot_be_are_refused_with_their_key() {
     let check = |own: serde_json::Value| {
         let mut all = json!({"to": "udp://h", "chunk": "wan"});
         all.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
-        LogSettings::new("graylog", values(all)).map(|s| s.build().ok().unwrap().target)
+        LogSettings::new("graylog", values(all)).map(|s| s.build(&Arc::default()).ok().unwrap().target)
     };
     for (own, target) in [
         (json!({}), "udp://h:12201"),

@@ -1,14 +1,13 @@
 //! Syslog, RFC 5424, over UDP (RFC 5426), TCP (RFC 6587), TLS (RFC 5425) and local datagram sockets.
 
 mod encode;
-mod packets;
 
 use super::{COMMON, Json, Sender, Sink, keys, read};
 use crate::names::port;
 use crate::section::address::Receiver;
 use crate::section::{Key, Kind, Shape, Word, Wrong, key, word};
 use crate::sink::filter::{Common, Names};
-use crate::sink::stream;
+use crate::sink::{packets, stream};
 use crate::sink::transport::{DatagramOut, Place, StreamOut};
 use crate::tls::{ClientTls, section};
 use encode::{Framing, Syslog};

@@ -6,6 +6,7 @@ use crate::sink::generation::Encode;
 use crate::sink::logs::LogSettings;
 use crate::sink::record::tests::{identity, sample};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// A message in its parts.
 struct Read {
@@ -157,7 +158,7 @@ fn sections_that_cannot_be_are_refused_with_their_key() {
     let check = |own: Value| {
         let mut all = json!({"to": "udp://h", "facility": "local0", "sd_id": "fourmi@32473"});
         all.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
-        LogSettings::new("syslog", values(all)).map(|s| s.build().ok().unwrap().target)
+        LogSettings::new("syslog", values(all)).map(|s| s.build(&Arc::default()).ok().unwrap().target)
     };
     for (to, shown) in [
         ("udp://h", "udp://h:514"),

@@ -14,7 +14,7 @@ const AWAY: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Sends until the outlet ends.
-pub(super) async fn run(outlet: Arc<Outlet>, mut inbox: Inbox, mut out: DatagramOut) {
+pub(crate) async fn run(outlet: Arc<Outlet>, mut inbox: Inbox, mut out: DatagramOut) {
     let (mut bytes, mut lengths) = (Vec::new(), Vec::new());
     while inbox.wait().await {
         if !out.ready(false, &outlet.counts).await {

@@ -1,0 +1,66 @@
+//! What is kept of a command for sinks that tell all of it.
+
+use super::{Head, Headers};
+
+/// How much of a command the sinks of a configuration want beside what every record has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wants {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Who and how much, without header lines and targets.
+    Numbers,
+    /// All.
+    All,
+}
+
+/// What the rest of an exchange does not hold to its end. Kept only when there is a sink that tells it.
+#[derive(Debug, Clone, Default)]
+pub struct Whole {
+    /// Path and query as they came, before a route changed them.
+    pub target: String,
+    /// Bytes of the request's head: its first line, header lines and the empty line.
+    pub head_in: u64,
+    /// Whether the connection was encrypted.
+    pub secure: bool,
+    /// How: version and cipher, in the words of OpenSSL.
+    pub session: Option<[&'static str; 2]>,
+    /// The listener's port; 0 when it has none.
+    pub port: u16,
+    /// Bytes of the answer's head.
+    pub head_out: u64,
+    /// The answer's header lines, as they leave; only for who wants all.
+    pub answer: Headers,
+    /// For whom.
+    wants: Wants,
+}
+
+/// `HTTP/1.1`, the spaces and line ends of a request's first line.
+const REQUEST_LINE: usize = "  HTTP/1.1\r\n".len();
+/// An answer's first line without its reason.
+const STATUS_LINE: usize = "HTTP/1.1 200 \r\n".len();
+
+/// Bytes of header lines and the empty line behind them, as HTTP/1 has them.
+fn lines(headers: &Headers) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).sum::<usize>() + "\r\n".len()
+}
+
+impl Whole {
+    /// Of a head that has just come; none for who wants nothing.
+    pub fn begin(wants: Wants, head: &Head) -> Option<Box<Whole>> {
+        if wants == Wants::Nothing {
+            return None;
+        }
+        let bytes = head.method.as_str().len() + head.raw_target().len() + REQUEST_LINE + lines(&head.headers);
+        let target = if wants == Wants::All { head.raw_target().to_owned() } else { String::new() };
+        Some(Box::new(Whole { target, head_in: bytes as u64, wants, ..Whole::default() }))
+    }
+
+    /// The answer's head is made.
+    pub fn answered(&mut self, headers: &Headers) {
+        self.head_out = (STATUS_LINE + lines(headers)) as u64;
+        if self.wants == Wants::All {
+            self.answer = headers.clone();
+        }
+    }
+}
