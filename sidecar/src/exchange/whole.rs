@@ -17,8 +17,10 @@ pub enum Wants {
 /// What the rest of an exchange does not hold to its end. Kept only when there is a sink that tells it.
 #[derive(Debug, Clone, Default)]
 pub struct Whole {
-    /// Path and query as they came, before a route changed them.
+    /// Path and query as they came, before a route changed them; only for who wants all, as the next.
     pub target: String,
+    /// For which host, as the caller said.
+    pub authority: String,
     /// Bytes of the request's head: its first line, header lines and the empty line.
     pub head_in: u64,
     /// Whether the connection was encrypted.
@@ -52,8 +54,9 @@ impl Whole {
             return None;
         }
         let bytes = head.method.as_str().len() + head.raw_target().len() + REQUEST_LINE + lines(&head.headers);
-        let target = if wants == Wants::All { head.raw_target().to_owned() } else { String::new() };
-        Some(Box::new(Whole { target, head_in: bytes as u64, wants, ..Whole::default() }))
+        let text = |text: &str| if wants == Wants::All { text.to_owned() } else { String::new() };
+        let (target, authority) = (text(head.raw_target()), text(&head.authority));
+        Some(Box::new(Whole { target, authority, head_in: bytes as u64, wants, ..Whole::default() }))
     }
 
     /// The answer's head is made.
