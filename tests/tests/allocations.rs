@@ -120,7 +120,9 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
             peer: "10.1.2.3:999".parse().ok(),
             trusted: true,
             secure: false,
+            sni: None,
             identity: None,
+            names: None,
             life: life.clone(),
             _present: Box::new(()),
         });

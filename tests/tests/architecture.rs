@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "config",
         &["command", "exchange", "gateway", "lines", "middleware", "pipeline", "route", "sink", "tls", "upstream"],
     ),
-    ("pipeline", &["command", "exchange", "middleware", "route", "sink", "tls", "upstream"]),
+    ("pipeline", &["command", "exchange", "gateway", "middleware", "route", "sink", "tls", "upstream"]),
     ("codec", &["exchange", "tls"]),
     // Limits that processes share are asked of Redis through the control's channels.
     ("middleware", &["command", "control", "exchange", "gateway", "sink", "tls"]),

@@ -1,7 +1,6 @@
 //! Middlewares of a gateway that answer instead of a service, or bound what reaches it, from outside.
 
 use fourmi_tests::h2::{H2Client, Pieces, run};
-use fourmi_tests::net::free_port;
 use fourmi_tests::sidecar::{Fourmi, Setup, run_fourmi_in};
 use fourmi_tests::wire::Message;
 use fourmi_tests::worker::Worker;
@@ -31,12 +30,13 @@ fn says(answer: &Message, status: u16, message: &str) {
 #[test]
 fn browsers_are_told_who_may_read() {
     let worker = Worker::echo();
-    let dead = free_port();
+    let dead = Worker::scripted(|mut conn| drop(conn.head()));
     let plugins = "[{name: cors, config: {origins: ['http://a.test', 'https://.*[.]b[.]test'], credentials: true, \
                    exposed_headers: [x-own], max_age: 600}}]";
     let more = format!(
-        "- {{name: dead, url: \"http://127.0.0.1:{dead}\", routes: [{{name: dead, paths: [/dead]}}]}}\n\
-         plugins:\n- {{name: cors, route: dead}}\n- {{name: key-auth, route: locked}}\n- {{name: cors, route: locked}}"
+        "- {{name: dead, url: \"{}\", routes: [{{name: dead, paths: [/dead]}}]}}\n\
+         plugins:\n- {{name: cors, route: dead}}\n- {{name: key-auth, route: locked}}\n- {{name: cors, route: locked}}",
+        dead.address()
     );
     let routes = format!("[{{name: all, paths: [/], plugins: {plugins}}}, {{name: locked, paths: [/locked]}}]");
     let fourmi = gateway(&worker, &routes, &more);
@@ -260,7 +260,7 @@ fn what_is_wrong_is_told_with_its_place() {
     let ended = run_fourmi_in(folder.path(), &["validate", "kong.yaml"]);
     assert_eq!(ended.code, 78, "{ended:?}");
     for words in [
-        "kong.yaml:5:21: error[config/bad-value]: `plugins[0].config.origins[1]`: '(?!a)b' is not a valid regex (look-around",
+        "kong.yaml:5:20: error[config/bad-value]: `plugins[0].config.origins[1]`: '(?!a)b' is not a valid regex (look-around",
         "fix: write it without look-around and backreferences",
         "`plugins[1].config.strategy`: required field missing",
         "kong.yaml:7:23: error[config/bad-value]: `plugins[1].config.cache_ttl`: value should be between 1 and",

@@ -1,6 +1,7 @@
 //! Who calls: real callers with keys, passwords, tokens and signatures, before a worker that tells what it saw.
 
 use fourmi_tests::peers::{node_prints, python_prints, run};
+use fourmi_tests::sidecar::run_fourmi_in;
 use fourmi_tests::{Fourmi, GelfServer, Message, Setup, Worker};
 use serde_json::{Value, json};
 
@@ -117,15 +118,16 @@ fn curl_with_keys_and_passwords() {
     }
 
     // The key is gone, and the length of the body is that of what is left.
-    for (more, left) in [
-        (vec!["-d", "a=1&apikey=key-of-bob&b=2"], "a=1&b=2"),
+    for (query, more, left) in [
+        ("?x=1", vec!["-d", "a=1&apikey=key-of-bob&b=2"], "a=1&b=2"),
         (
+            "?x=1",
             vec!["-H", "Content-Type: application/json", "-d", "{\"apikey\": \"key-of-bob\", \"n\": 1.50}"],
             "{ \"n\": 1.50}",
         ),
-        (vec!["-H", "apikey: key-of-bob", "-d", "a=1"], "a=1"),
+        ("?x=1&apikey=2", vec!["-H", "apikey: key-of-bob", "-d", "a=1"], "a=1"),
     ] {
-        let (status, body, _) = curl(&fourmi, "/hidden?x=1&apikey=2", &more);
+        let (status, body, _) = curl(&fourmi, &format!("/hidden{query}"), &more);
         assert_eq!((status, told(&worker)), (200, format!("bob bobs-id - {id} -")), "{more:?} {body}");
         let last = worker.last();
         assert_eq!((last.text().as_str(), last.target(), last.header("apikey")), (left, "/?x=1", None), "{more:?}");
@@ -231,6 +233,72 @@ fn requests_that_python_signed() {
 }
 
 #[test]
+fn a_certificate_that_the_listener_verified() {
+    let pki = tempfile::TempDir::with_prefix("pki-").unwrap();
+    for line in ["init", "issue payment --ip 127.0.0.1", "issue caller", "issue stranger"] {
+        let mut arguments = vec!["cert"];
+        arguments.extend(line.split(' '));
+        arguments.extend(["--dir", "."]);
+        if line != "init" {
+            arguments.extend(["--out", "."]);
+        }
+        let ended = run_fourmi_in(pki.path(), &arguments);
+        assert_eq!(ended.code, 0, "{line}: {}", ended.stderr);
+    }
+    let at = |name: &str| pki.path().join(name).display().to_string();
+    let subject = run("openssl", &["x509", "-noout", "-ext", "subjectAltName", "-in", &at("caller.pem")]);
+    let subject = String::from_utf8(subject.stdout).unwrap();
+    let name =
+        subject.split("URI:").nth(1).and_then(|after| after.split([',', '\n']).next()).unwrap().trim().to_owned();
+    assert!(name.starts_with("spiffe://") && name.ends_with("caller"), "{subject}");
+
+    let worker = Worker::echo();
+    let setup = Setup::alone();
+    let people = json!({"consumers": [{"username": "caller", "custom_id": name, "acls": [{"group": "internal"}]}]});
+    let routes = [
+        ("mtls", json!([plugin("mtls-auth", json!({})), plugin("acl", json!({"allow": ["internal"]}))])),
+        (
+            "group",
+            json!([
+                plugin("mtls-auth", json!({"skip_consumer_lookup": true})),
+                plugin("acl", json!({"allow": [name]}))
+            ]),
+        ),
+    ];
+    let tls = format!(
+        "certificate: {:?}, key: {:?}, client_ca: {:?}, client_auth: optional",
+        at("payment.pem"),
+        at("payment.key"),
+        at("ca.pem")
+    );
+    let port = setup.inbound_port();
+    let fourmi = setup
+        .more(&format!("worker: {{address: {:?}}}\n", worker.address()))
+        .more(&format!("inbound: [{{listen: \"https://127.0.0.1:{port}\", tls: {{{tls}}}}}]\n"))
+        .more(&format!("gateway: {}\n", gateway(&routes, people)))
+        .start();
+    let ask = |path: &str, who: Option<&str>| {
+        let (url, ca) = (format!("https://127.0.0.1:{}{path}", fourmi.port()), at("ca.pem"));
+        let (cert, key) =
+            (at(&format!("{}.pem", who.unwrap_or_default())), at(&format!("{}.key", who.unwrap_or_default())));
+        let mut arguments = vec!["-sS", "--noproxy", "*", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}"];
+        arguments.extend(["--cacert", &ca, &url]);
+        if who.is_some() {
+            arguments.extend(["--cert", &cert, "--key", &key]);
+        }
+        String::from_utf8(run("curl", &arguments).stdout).unwrap()
+    };
+    assert_eq!(
+        (ask("/mtls", Some("caller")), told(&worker)),
+        ("200".into(), format!("caller {name} internal {name} -"))
+    );
+    assert_eq!((ask("/mtls", Some("stranger")), ask("/mtls", None)), ("401".into(), "401".into()));
+    assert_eq!((ask("/group", Some("caller")), told(&worker)), ("200".into(), "- - - - -".to_owned()));
+    assert_eq!(worker.last().header("x-authenticated-groups"), Some(name.as_str()));
+    assert_eq!((ask("/group", Some("stranger")), ask("/group", None)), ("403".into(), "401".into()));
+}
+
+#[test]
 fn no_secret_is_told() {
     let worker = Worker::echo();
     let gelf = GelfServer::start();
@@ -243,7 +311,8 @@ fn no_secret_is_told() {
     let entities = gateway(&routes, people());
     let fourmi = Setup::beside(worker.address())
         .gelf(&gelf)
-        .more(&format!("gateway: {entities}\nlog: {{level: debug}}\n"))
+        .env("FOURMI_LOG_LEVEL", "debug")
+        .more(&format!("gateway: {entities}\n"))
         .start();
     let basic = "Authorization: Basic Ym9iOnBhc3M6d29yZCBvZiBib2I=\r\n";
     for (status, answer) in [

@@ -1,5 +1,6 @@
 //! What transformers and validators of a Kong file do to real requests and answers.
 
+use fourmi_tests::h2::{H2Client, Pieces, run};
 use fourmi_tests::{Fourmi, Message, Setup, Worker};
 use serde_json::{Value, json};
 
@@ -198,4 +199,35 @@ fn requests_are_held_against_schemas() {
     let long = format!("{{\"name\":\"x\",\"more\":\"{}\"}}", "x".repeat(8 << 20));
     assert_eq!(fourmi.post("/body", JSON, long).status(), 413);
     assert_eq!(worker.requests().len(), before);
+}
+
+#[test]
+fn callers_over_http2_and_grpc() {
+    let worker = Worker::echo();
+    let method = |method: &str| format!("[{{name: request-transformer, config: {{http_method: {method}}}}}]");
+    let body = "[{name: request-transformer, config: {remove: {body: [secret]}}},
+        {name: response-transformer, config: {remove: {json: [headers, version, trailers]}}}]";
+    let failing = "[{name: request-transformer, config: {add: {headers: ['x:$(10 * headers.none)']}}}]";
+    let strict = "[{name: request-validator, config: {version: draft4, body_schema: '{}'}}]";
+    let routes =
+        [("body", body), ("failing", failing), ("strict", strict), ("head", &method("HEAD")), ("get", &method("GET"))];
+    let fourmi = gateway(&worker, &routes);
+    run(async {
+        let mut client = H2Client::connect(fourmi.port()).await;
+        let json = [("content-type", "application/json")];
+        let answer = client.send("POST", "/body?x", &json, Pieces::of("{\"secret\":1,\"b\":2}")).await.unwrap();
+        let told: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(told, json!({"method": "POST", "target": "/body?x", "body": "{\"b\":2}", "length": 7}));
+        assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
+        let head = client.get("/head").await;
+        assert_eq!((head.status, head.body.len(), worker.last().method()), (200, 0, "HEAD"));
+        let get = client.send("HEAD", "/get", &[], Pieces::default()).await.unwrap();
+        assert_eq!((get.status, get.body.len(), worker.last().method()), (200, 0, "GET"));
+        // What refuses a call says so as gRPC has it.
+        let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+        for (path, status) in [("/failing", "13"), ("/strict", "3")] {
+            let answer = client.send("POST", path, &grpc, Pieces::of(vec![0; 5])).await.unwrap();
+            assert_eq!((answer.status, answer.header("grpc-status")), (200, Some(status)), "{path}");
+        }
+    });
 }

@@ -4,7 +4,7 @@ mod certificates;
 mod tls;
 mod upstreams;
 
-use super::plan::Bind;
+use super::plan::{Bind, GatewayPlan};
 use super::problem::Problems;
 use super::read;
 use super::source::Span;
@@ -26,14 +26,14 @@ struct Listens {
     span: Span,
 }
 
-pub(crate) fn cross(root: &Node, problems: &mut Problems) {
+pub(crate) fn cross(root: &Node, gateway: Option<&GatewayPlan>, problems: &mut Problems) {
     let listeners = listeners(root);
     ports(&listeners, problems);
     open_proxies(&listeners, problems);
     loops(root, &listeners, problems);
     directories(&listeners, problems);
     services(root, problems);
-    tls::check(root, problems);
+    tls::check(root, gateway, problems);
     certificates::check(root, problems);
     upstreams::check(root, problems);
     let inbound = root.entry("inbound");

@@ -57,7 +57,7 @@ pub(super) fn read(
                     return None;
                 }
             };
-            match text_of(file, &name, kong::FILE_MAX).and_then(|text| kong::read(&name, &text, env)) {
+            match text_of(file, &name, kong::FILE_MAX).and_then(|text| kong::read(&name, text, env)) {
                 Ok(file) => {
                     problems.take(file.warnings);
                     Some(file.plan)

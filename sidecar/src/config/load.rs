@@ -57,8 +57,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Report> {
 
 /// A Kong file alone: all else as it is by default.
 fn bare(name: String, text: String, path: Option<PathBuf>, env: &Env) -> Result<Loaded, Report> {
-    let file = kong::read(&name, &text, env)?;
-    drop(text);
+    let file = kong::read(&name, text, env)?;
     built(Text { name: "built-in", text: "", path }, Some((name, file)), env)
 }
 
@@ -79,7 +78,7 @@ pub fn check(options: &LoadOptions) -> Result<Checked, Report> {
     let env = environment();
     let Found { name, text, path } = find_within(options, &env, kong::FILE_MAX)?;
     if is_kong(&text) {
-        return kong::read(&name, &text, &env).map(|file| Checked::Kong(name, Box::new(file)));
+        return kong::read(&name, text, &env).map(|file| Checked::Kong(name, Box::new(file)));
     }
     if text.len() as u64 > FILE_MAX {
         return Err(too_large(&name, FILE_MAX));
@@ -92,7 +91,7 @@ pub fn check(options: &LoadOptions) -> Result<Checked, Report> {
 /// # Errors
 /// Every problem at once.
 pub fn kong(name: &str, text: &str, env: &[(String, String)]) -> Result<KongFile, Report> {
-    kong::read(name, text, &env.iter().cloned().collect())
+    kong::read(name, text.to_owned(), &env.iter().cloned().collect())
 }
 
 /// A text that can't be parsed counts, too, when a line begins with the mark: its mistakes are those of a Kong file.
@@ -101,9 +100,17 @@ fn is_kong(text: &str) -> bool {
         let line = line.trim_start_matches(['{', ' ', '\t', '"', '\'']);
         line.strip_prefix(kong::MARK).is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
     };
-    // Only a hint, which saves parsing most files twice.
+    // Hints, which save parsing most files twice.
     if !text.contains(kong::MARK) {
         return false;
+    }
+    let begins = |line: &str| {
+        let line = line.trim_start_matches(['"', '\'']);
+        line.strip_prefix(kong::MARK).is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
+    };
+    // No configuration of ours is as large.
+    if text.len() as u64 > FILE_MAX || text.lines().any(begins) {
+        return true;
     }
     let mut problems = Problems::new();
     let json = text.trim_start().starts_with('{');
@@ -248,10 +255,10 @@ fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Lo
         let given = kong.map(|(_, file)| file);
         let gateway = gateway::read(&mut root, inline, given, of.path.as_deref(), env, &mut problems);
         fill::fill(&mut root, &hostname, &mut problems);
-        cross::cross(&root, &mut problems);
+        cross::cross(&root, gateway.as_ref(), &mut problems);
         let traces = root.get("traces").is_some();
         let mut sinks = gateway.as_ref().map(|g| g.sinks.clone()).unwrap_or_default();
-        let mut read = Plan { gateway, ..read::read(&root, of.path) };
+        let mut read = read::read(&root, of.path, gateway);
         sinks.join(gateway::outbound(&root, &mut read.outbound, env, &mut problems));
         read.tell(sinks, traces);
         plan = Some((read, root));

@@ -7,7 +7,7 @@ use crate::lines;
 use crate::pipeline::gateway::{Gate, Gateway};
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::sink::{LogSettings, MetricSettings, Show};
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::{ClientTls, ServerTls, Titled};
 use crate::upstream::{Policy, Target, names};
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -175,6 +175,8 @@ pub struct GatewayPlan {
     pub gateway: Arc<Gateway>,
     /// Its services, by their place in the file; none where it is the local worker.
     pub services: Vec<Option<Service>>,
+    /// Certificates that inbound listeners show beside their own.
+    pub titled: Arc<[Titled]>,
     /// The name of the upstream that each service leads to, by the same places.
     pub upstreams: Vec<Option<String>>,
     /// What its log and metric plugins are.

@@ -2,7 +2,7 @@
 //! default, and stays unused, because the check has reported it.
 
 use super::keys::{SERVICE, WORKER};
-use super::plan::{Address, Admin, Listener, Plan, Ready, Service, Worker};
+use super::plan::{Address, Admin, GatewayPlan, Listener, Plan, Ready, Service, Worker};
 use super::raw;
 use super::tree::Node;
 use super::value;
@@ -25,8 +25,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
+pub(crate) fn read(root: &Node, origin: Option<PathBuf>, gateway: Option<GatewayPlan>) -> Plan {
     let mut listeners = listeners(root, "inbound", Direction::Inbound, port::INBOUND);
+    if let Some(gateway) = &gateway {
+        listeners.iter_mut().filter_map(|l| l.tls.as_mut()).for_each(|tls| tls.titled = gateway.titled.clone());
+    }
     listeners.extend(self::listeners(root, "outbound", Direction::Outbound, port::OUTBOUND));
     Plan {
         origin,
@@ -50,7 +53,7 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>) -> Plan {
             ready: ready(w.get("ready")),
         }),
         outbound: outbound(root),
-        gateway: None,
+        gateway,
         trusted: items(root, "trusted").filter_map(|n| value::network(n.text()?).ok()).collect(),
         identify: rules(root),
         timeouts: timeouts(root.get("timeouts")),

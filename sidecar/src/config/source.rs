@@ -1,5 +1,7 @@
 //! Where text came from, and places in it.
 
+use std::sync::Arc;
+
 /// The source that stands for built-in defaults; always the first of [`Sources`].
 pub(crate) const BUILT_IN: u16 = 0;
 
@@ -30,7 +32,8 @@ pub enum Origin {
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) name: String,
-    pub(crate) text: String,
+    /// Shared, since it may be large and whoever parses it holds it.
+    pub(crate) text: Arc<str>,
     pub(crate) origin: Origin,
 }
 
@@ -78,19 +81,33 @@ fn window(line: &str, at: usize) -> (String, usize) {
     }
 }
 
+/// The same without the characters of a private key, should there be one.
+fn without_keys(mut shown: String) -> String {
+    const MARK: &str = "PRIVATE KEY";
+    if shown.contains(MARK) {
+        shown = shown.chars().map(|c| if c.is_ascii_alphanumeric() { '*' } else { c }).collect();
+    }
+    shown
+}
+
 impl Sources {
     pub(crate) fn new() -> Self {
-        Sources(vec![Source { name: "built-in".into(), text: String::new(), origin: Origin::Default }])
+        Sources(vec![Source { name: "built-in".into(), text: "".into(), origin: Origin::Default }])
     }
 
     /// Adds a text. The number of sources is bounded by the file plus the known environment names.
-    pub(crate) fn add(&mut self, name: impl Into<String>, text: impl Into<String>, origin: Origin) -> u16 {
+    pub(crate) fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>, origin: Origin) -> u16 {
         self.0.push(Source { name: name.into(), text: text.into(), origin });
         u16::try_from(self.0.len() - 1).unwrap_or(BUILT_IN)
     }
 
     pub(crate) fn get(&self, source: u16) -> Option<&Source> {
         self.0.get(usize::from(source))
+    }
+
+    /// The text of a source, to be held.
+    pub(crate) fn shared(&self, source: u16) -> Option<Arc<str>> {
+        Some(self.get(source)?.text.clone())
     }
 
     pub(crate) fn origin(&self, span: Span) -> Origin {
@@ -105,7 +122,7 @@ impl Sources {
     pub(crate) fn place(&self, span: Span) -> Option<Place> {
         let text = match span.source {
             BUILT_IN => return None,
-            other => self.get(other)?.text.as_str(),
+            other => &*self.get(other)?.text,
         };
         let mut start = span.start.min(text.len());
         while !text.is_char_boundary(start) {
@@ -125,7 +142,7 @@ impl Sources {
             line: before.matches('\n').count() + 1,
             column: text.get(line_start..start)?.chars().count() + 1,
             width,
-            text: shown,
+            text: without_keys(shown),
             skipped,
         })
     }

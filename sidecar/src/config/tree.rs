@@ -126,7 +126,7 @@ pub(crate) fn parse(source: u16, problems: &mut Problems) -> Option<Node> {
 
 /// The same with other limits.
 pub(crate) fn parse_within(source: u16, limits: &Limits, problems: &mut Problems) -> Option<Node> {
-    let text = problems.sources.get(source)?.text.clone();
+    let text = problems.sources.shared(source)?;
     let mut builder =
         Builder { source, limits, problems, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
     let mut parser = Parser::new_from_str(&text);
@@ -221,9 +221,17 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let (open, start, anchor) = self.open.pop()?;
+                // Most are short, and a hundred thousand of them should not hold room for more.
                 let value = match open {
-                    Open::List(items) => Value::List(items),
-                    Open::Map(entries, _) => Value::Map(self.merged(entries)),
+                    Open::List(mut items) => {
+                        items.shrink_to_fit();
+                        Value::List(items)
+                    }
+                    Open::Map(entries, _) => {
+                        let mut entries = self.merged(entries);
+                        entries.shrink_to_fit();
+                        Value::Map(entries)
+                    }
                 };
                 // A section's underline is its first line at most, which the place takes care of.
                 let span = Span { source: self.source, start: start.start, end: span.end.max(start.end) };

@@ -274,6 +274,9 @@ pub struct Exchange {
     pub client: Option<IpAddr>,
     /// Who the connection's other end has proved to be, by a certificate that was verified.
     pub peer_identity: Option<Arc<str>>,
+    /// The names of that certificate that can be shown: its host names, addresses of mail and URIs in their order, then
+    /// the common names of its subject. None without one.
+    pub peer_names: Option<Arc<[Arc<str>]>>,
     /// Whether the peer's Fourmi-*, ce-* and traceparent headers are believed.
     pub trusted: bool,
     /// The request as it will be forwarded.
@@ -359,6 +362,7 @@ impl Exchange {
             secure: false,
             client: None,
             peer_identity: None,
+            peer_names: None,
             trusted: false,
             request,
             service: identity.service.clone(),

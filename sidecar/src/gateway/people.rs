@@ -25,7 +25,6 @@ pub struct People {
     pub consumers: Box<[Arc<Consumer>]>,
     /// The names of consumer groups, by their places.
     pub groups: Box<[Arc<str>]>,
-    ids: Index,
     usernames: Index,
     custom_ids: Index,
     keys: Table<Key>,
@@ -148,8 +147,7 @@ impl People {
             let texts = consumers.iter().enumerate().filter_map(move |(at, c)| Some((at, of(c)?.as_bytes())));
             Index::new(texts)
         };
-        let (ids, usernames) = (named(|c| Some(&c.id)), named(|c| c.username.as_ref()));
-        let custom_ids = named(|c| c.custom_id.as_ref());
+        let (usernames, custom_ids) = (named(|c| c.username.as_ref()), named(|c| c.custom_id.as_ref()));
         let all = &entities.credentials;
         let mut id = String::new();
         let mut entry = |of: Id, identifier: Option<&str>, consumer: usize| {
@@ -188,7 +186,6 @@ impl People {
         let jwt = Table::by_identifier(jwt.collect());
         People {
             groups: entities.consumer_groups.iter().map(|g| g.name.as_str().into()).collect(),
-            ids,
             usernames,
             custom_ids,
             keys: Table::new(keys, all.keys.iter().map(|k| k.key.as_bytes())),
@@ -201,10 +198,9 @@ impl People {
         }
     }
 
-    /// The consumer of that name or id: what `anonymous` says.
+    /// The consumer of that name or id: what `anonymous` says. Ids are only asked for at load: nothing is kept for them.
     pub fn named(&self, name: &str) -> Option<&Arc<Consumer>> {
-        let by_id = || self.of(&self.ids, name, |c| Some(&c.id));
-        self.of_username(name).or_else(by_id)
+        self.of_username(name).or_else(|| self.consumers.iter().find(|c| *c.id == *name))
     }
 
     /// The consumer of that name.

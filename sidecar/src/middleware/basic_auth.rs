@@ -53,12 +53,12 @@ impl Middleware for BasicAuth {
             return Verdict::Next;
         }
         for line in LINES {
-            // Of two lines, the worker might read the other one.
-            let Ok(value) = only(&exchange.request.headers, line) else { break };
-            let pair = value.and_then(read);
+            let given = only(&exchange.request.headers, line).map(|value| value.and_then(read));
             if self.hide_credentials {
                 exchange.request.headers.remove(line);
             }
+            // Of two lines, the worker might read the other one.
+            let Ok(pair) = given else { break };
             let Some((name, password)) = pair.as_deref().and_then(|pair| {
                 let colon = memchr::memchr(b':', pair).filter(|at| *at > 0)?;
                 Some((pair.get(..colon)?, pair.get(colon + 1..)?))

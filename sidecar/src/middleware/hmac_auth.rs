@@ -20,6 +20,8 @@ const NAME: &str = "hmac-auth";
 const BODY_MAX: usize = 8 << 20;
 /// More lines nobody signs.
 const SIGNED_MAX: usize = 64;
+/// Nor as many bytes: a line that is named again and again makes no more work than a long head.
+const MESSAGE_MAX: usize = 64 << 10;
 
 const LINES: [&str; 2] = ["proxy-authorization", "authorization"];
 
@@ -136,7 +138,7 @@ impl HmacAuth {
     fn message(exchange: &Exchange, headers: &str) -> Option<Vec<u8>> {
         let (request, mut out) = (&exchange.request, Vec::with_capacity(256));
         for (at, name) in headers.split(' ').filter(|name| !name.is_empty()).enumerate() {
-            if at >= SIGNED_MAX {
+            if at >= SIGNED_MAX || out.len() > MESSAGE_MAX {
                 return None;
             }
             if at > 0 {

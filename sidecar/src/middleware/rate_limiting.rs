@@ -59,9 +59,21 @@ fn build(setup: &Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>> {
     if fields.number("sync_rate", -1.0, f64::MAX).is_some_and(|rate| rate != -1.0 && rate < 0.02) {
         fields.wrong("sync_rate", "value should be -1 or at least 0.02", "leave it out: counters are always exact");
     }
+    let sliding = fields.one_of("window_type", &["fixed", "sliding"], "fixed") == "sliding";
+    if let Some(limit) = limits.iter().find(|limit| sliding && limit.most > limits::SLIDING_MAX) {
+        let most = limits::SLIDING_MAX;
+        fields.wrong(
+            limit.period.word(),
+            format!("value should be at most {most} in a window that slides"),
+            "lower it",
+        );
+    }
     let shared = limits::policy(&mut fields);
     fields.finish()?;
-    let place = Place::new(limits::RATE_LIMITING, &setup.scope, "", &by, &limits);
+    let place = match sliding {
+        true => Place::sliding(limits::RATE_LIMITING, &setup.scope, &by, &limits),
+        false => Place::new(limits::RATE_LIMITING, &setup.scope, "", &by, &limits),
+    };
     let message = message.into();
     Ok(Arc::new(RateLimiting(Arc::new(Inner { place, limits: limits.into(), by, hide, status, message, shared }))))
 }
@@ -109,7 +121,10 @@ impl Middleware for RateLimiting {
     }
 
     fn explain(&self, _: &Exchange) -> String {
-        let one = |limit: &Limit| format!("{} a {}", limit.most, limit.period.word());
+        let one = |limit: &Limit| {
+            let article = if limit.period == Period::Hour { "an" } else { "a" };
+            format!("{} {article} {}", limit.most, limit.period.word())
+        };
         let all: Vec<String> = self.0.limits.iter().map(one).collect();
         format!("{} by {}", all.join(", "), self.0.by.word())
     }
@@ -171,6 +186,9 @@ impl Inner {
 
     /// Tells the caller what is left; returns after how many seconds there is more.
     fn tell(&self, added: &mut Headers, taken: &Taken, now: Moment, windows: &[Window; PERIODS]) -> u64 {
+        if added.is_empty() {
+            *added = Headers::recycled();
+        }
         let mut digits = itoa::Buffer::new();
         let mut tightest: Option<(u64, Limit)> = None;
         for (limit, used) in self.limits.iter().zip(taken.used) {

@@ -1,10 +1,11 @@
 //! `rate-shaping`: a pace that is kept by waiting. Where `rate-limiting` refuses, commands wait here for their turn, in
 //! the order in which they came; only who would wait too long is refused.
 
-use super::limits::queue::{Lines, Pace, Turn};
-use super::limits::{By, Place};
+use super::limits::queue::{Line, Lines, Pace, Turn};
+use super::limits::{self, By, Place, Shared};
 use super::plugin::{Plugin, Setup};
 use super::{Hooks, Middleware, Resume, Verdict};
+use crate::control::redis::{Away, Question, Script};
 use crate::exchange::{Exchange, Reply, Tell};
 use crate::gateway::Wrong;
 use crate::gateway::fields::Fields;
@@ -30,12 +31,30 @@ const PER_MAX: Duration = Duration::from_secs(86_400);
 const MARGIN_MIN: Duration = Duration::from_millis(10);
 const MARGIN_MAX: Duration = Duration::from_secs(1);
 
-struct RateShaping {
+/// Gives the next turn, unless it comes too late: from turn to turn, how far ahead, and the longest wait, all in
+/// microseconds. The clock is that of Redis, so it is the same for all.
+static TURN: Script = Script::new(
+    "local time = redis.call('TIME') \
+     local now = time[1] * 1000000 + time[2] \
+     local next = tonumber(redis.call('GET', KEYS[1]) or '0') \
+     local wait = math.max(next - ARGV[2] - now, 0) \
+     if wait > tonumber(ARGV[3]) then return {1, wait} end \
+     next = math.max(next, now) + ARGV[1] \
+     redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.ceil((next - now) / 1000) + 1) \
+     return {0, wait}",
+);
+
+struct RateShaping(Arc<Inner>);
+
+struct Inner {
+    place: Arc<Place>,
     lines: Arc<Lines>,
     by: By,
     pace: Pace,
     longest: Duration,
     waiting: usize,
+    /// None: turns are given here.
+    shared: Option<Shared>,
     explained: String,
 }
 
@@ -50,15 +69,15 @@ fn build(setup: &Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>> {
     let longest = duration(&mut fields, "wait", WAIT_MAX).unwrap_or(WAIT);
     let waiting = fields.integer("max_waiting", 1, WAITING_MAX).unwrap_or(WAITING);
     let by = By::read(&mut fields, &["service", "consumer", "credential", "ip", "header", "path"], "service");
-    fields.one_of("policy", &["local"], "local");
+    let shared = limits::policy(&mut fields);
     fields.finish()?;
     let count = |n: i64| u32::try_from(n).unwrap_or(1).max(1);
     let step = (per + (per / 50).clamp(MARGIN_MIN, MARGIN_MAX)) / count(limit);
     let pace = Pace { step, ahead: step * (count(burst) - 1) };
-    let place = Place::new("shape", &setup.scope, "", &by, &[]);
+    let place = Place::new(limits::RATE_SHAPING, &setup.scope, "", &by, &[]);
     let explained = format!("waits for its turn: {limit} in {per:?} by {}, at most {longest:?}", by.word());
-    let waiting = usize::try_from(waiting).unwrap_or(1);
-    Ok(Arc::new(RateShaping { lines: Lines::of(&place), by, pace, longest, waiting, explained }))
+    let (lines, waiting) = (Lines::of(&place), usize::try_from(waiting).unwrap_or(1));
+    Ok(Arc::new(RateShaping(Arc::new(Inner { place, lines, by, pace, longest, waiting, shared, explained }))))
 }
 
 /// Seconds, or a text such as `500ms`, `1s`, `2m` or `1h`.
@@ -92,38 +111,106 @@ impl Middleware for RateShaping {
     }
 
     fn hooks(&self) -> Hooks {
-        Hooks { request: true, ..Hooks::default() }
+        Hooks { request: true, done: self.0.shared.is_some(), ..Hooks::default() }
     }
 
-    fn on_request(&self, exchange: &mut Exchange, _: &dyn Tell) -> Verdict {
-        let now = Instant::now();
+    fn on_request(&self, exchange: &mut Exchange, tell: &dyn Tell) -> Verdict {
+        let (inner, now) = (&self.0, Instant::now());
         // Who has less time than its turn needs is told so at once, and takes no turn.
         let left = exchange.deadline.map(|at| at.saturating_duration_since(now));
-        let longest = left.map_or(self.longest, |left| left.min(self.longest));
-        let Some(line) = self.by.of(exchange, |who| self.lines.line(who)) else {
-            return refused(Duration::ZERO, "too many are told apart");
+        let longest = left.map_or(inner.longest, |left| left.min(inner.longest));
+        let Some(line) = inner.by.of(exchange, |who| inner.lines.line(who)) else {
+            return Verdict::Reply(refused(Duration::ZERO, "too many are told apart"));
         };
-        match line.come(now, self.pace, self.waiting, longest) {
-            Turn::Now => Verdict::Next,
-            Turn::Wait(ticket) => Verdict::Wait(Box::pin(async move {
-                ticket.turn().await;
-                Box::new(|_: &mut Exchange| Verdict::Next) as Resume<Exchange, Verdict>
-            })),
-            Turn::TooLong(wait) => refused(wait.saturating_sub(self.longest), "its turn would come too late"),
-            Turn::TooMany(wait) => refused(wait, "too many wait for their turn"),
-        }
+        let verdict = match &inner.shared {
+            None => match line.come(now, inner.pace, inner.waiting, longest) {
+                Turn::Now => Verdict::Next,
+                Turn::Wait(ticket) => Verdict::Wait(Box::pin(async move {
+                    ticket.turn().await;
+                    Box::new(|_: &mut Exchange| Verdict::Next) as Resume<Exchange, Verdict>
+                })),
+                turn => inner.refuse(&turn),
+            },
+            Some(shared) => {
+                let asked = inner.by.of(exchange, |who| shared.redis().ask(inner.question(who, longest)));
+                let inner = inner.clone();
+                Verdict::Wait(Box::pin(async move {
+                    let answer = match asked {
+                        Ok(asked) => asked.await,
+                        Err(away) => Err(away),
+                    };
+                    let verdict = inner.turn(answer, &line, longest).await;
+                    Box::new(move |_: &mut Exchange| verdict) as Resume<Exchange, Verdict>
+                }))
+            }
+        };
+        limits::tell_what_happened(tell);
+        verdict
+    }
+
+    fn on_done(&self, _: &Exchange, tell: &dyn Tell) {
+        limits::tell_what_happened(tell);
     }
 
     fn explain(&self, _: &Exchange) -> String {
-        self.explained.clone()
+        self.0.explained.clone()
     }
 }
 
-fn refused(after: Duration, why: &'static str) -> Verdict {
+impl Inner {
+    fn question(&self, who: &str, longest: Duration) -> Question {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        // As many as may wait, of all processes together.
+        let many = u32::try_from(self.waiting).unwrap_or(u32::MAX);
+        let longest = longest.min(self.pace.step.saturating_mul(many));
+        let numbers = vec![micros(self.pace.step), micros(self.pace.ahead), micros(longest)];
+        Question { script: &TURN, keys: vec![self.place.only_key(who)], numbers }
+    }
+
+    /// Waits for the turn that Redis has given, and then in the line of this process: what wakes up late here must not
+    /// come closer to the next.
+    async fn turn(&self, answer: Result<Vec<i64>, Away>, line: &Arc<Line>, longest: Duration) -> Verdict {
+        let (waiting, shared) = match answer.as_deref() {
+            Ok([full, wait]) => {
+                let wait = Duration::from_micros(wait.unsigned_abs());
+                if *full != 0 {
+                    return Verdict::Reply(refused(wait.saturating_sub(longest), "its turn would come too late"));
+                }
+                tokio::time::sleep(wait).await;
+                (usize::MAX, true)
+            }
+            no_answer => {
+                limits::without(no_answer.err().copied().unwrap_or(Away::Failed));
+                (self.waiting, false)
+            }
+        };
+        if !shared && !self.shared.as_ref().is_some_and(|shared| shared.tolerant) {
+            return Verdict::Reply(Reply::message(NAME, 500, "An unexpected error occurred"));
+        }
+        match line.come(Instant::now(), self.pace, waiting, longest) {
+            Turn::Now => Verdict::Next,
+            Turn::Wait(ticket) => {
+                ticket.turn().await;
+                Verdict::Next
+            }
+            turn => self.refuse(&turn),
+        }
+    }
+
+    fn refuse(&self, turn: &Turn) -> Verdict {
+        Verdict::Reply(match turn {
+            Turn::TooMany(wait) => refused(*wait, "too many wait for their turn"),
+            Turn::TooLong(wait) => refused(wait.saturating_sub(self.longest), "its turn would come too late"),
+            Turn::Now | Turn::Wait(_) => refused(Duration::ZERO, "its turn has passed"),
+        })
+    }
+}
+
+fn refused(after: Duration, why: &'static str) -> Box<Reply> {
     let mut reply = Reply::message(NAME, 429, "API rate limit exceeded");
     reply.why = why.into();
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    Verdict::Reply(reply.with("retry-after", itoa::Buffer::new().format(seconds.max(1))))
+    reply.with("retry-after", itoa::Buffer::new().format(seconds.max(1)))
 }
 
 #[cfg(test)]

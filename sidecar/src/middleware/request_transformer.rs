@@ -110,7 +110,7 @@ fn path(fields: &mut Fields<'_>) -> Option<Uri> {
         Ok(Some(template)) => Uri::Template(template),
         Ok(None) => Uri::Fixed(value.as_str().into()),
         Err(why) => {
-            fields.wrong("uri", why, "no Lua runs here; see the page about transformers");
+            fields.wrong("uri", why, "no Lua runs here; docs/kong-transform.md has what may stand in $(…)");
             return None;
         }
     };
@@ -318,6 +318,18 @@ impl Middleware for RequestTransformer {
                 Verdict::Reply(reply)
             }
         }
+    }
+
+    fn explain(&self, _: &Exchange) -> String {
+        let parts = [
+            ("path", self.uri.is_some()),
+            ("method", self.method.is_some()),
+            ("headers", !self.headers.is_empty()),
+            ("body", !self.body.is_empty()),
+            ("query", !self.query.is_empty()),
+        ];
+        let changed: Vec<&str> = parts.iter().filter(|(_, changes)| *changes).map(|(part, _)| *part).collect();
+        if changed.is_empty() { String::new() } else { format!("may change {}", changed.join(", ")) }
     }
 }
 

@@ -240,6 +240,15 @@ impl Middleware for RequestValidator {
             None => Verdict::Next,
         }
     }
+
+    fn explain(&self, _: &Exchange) -> String {
+        let names: Vec<&str> = self.parameters.iter().map(|p| p.name.as_str()).collect();
+        match (names.is_empty(), &self.body) {
+            (true, _) => "holds the body against a schema".to_owned(),
+            (false, None) => format!("looks at {}", names.join(", ")),
+            (false, Some(_)) => format!("looks at {}, and holds the body against a schema", names.join(", ")),
+        }
+    }
 }
 
 #[cfg(test)]

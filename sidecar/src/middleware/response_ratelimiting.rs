@@ -289,7 +289,7 @@ impl Inner {
             if taken.refused {
                 // Others were faster in between.
                 for (named, n) in self.names.iter().zip(costs).take(at).filter(|(_, n)| **n > 0) {
-                    let back = |entry: &limits::Entry| Some(entry.give_back(&named.limits, windows, *n));
+                    let back = |entry: &limits::Entry| entry.give_back(&named.limits, windows, *n);
                     limits::with(&named.place, who, back);
                 }
                 return (true, before);

@@ -104,6 +104,15 @@ impl Middleware for ResponseTransformer {
             _ => body,
         }
     }
+
+    fn explain(&self, _: &Exchange) -> String {
+        match (self.headers.is_empty(), self.json.is_empty()) {
+            (true, true) => String::new(),
+            (false, true) => "may change headers of the answer".to_owned(),
+            (true, false) => "may change members of a JSON answer".to_owned(),
+            (false, false) => "may change headers of the answer and members of a JSON one".to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]

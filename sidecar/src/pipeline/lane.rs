@@ -35,6 +35,8 @@ pub struct Door {
     pub sni: Option<Arc<str>>,
     /// Who the other end has proved to be, by its certificate.
     pub identity: Option<Arc<str>>,
+    /// The names of its certificate.
+    pub names: Option<Arc<[Arc<str>]>>,
     /// The connection's keeper.
     pub life: Rc<Life>,
     /// Counts the connection as long as it or a tunnel out of it stands.

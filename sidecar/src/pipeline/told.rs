@@ -113,6 +113,7 @@ impl Told {
         ex.client = door.peer.map(|p| p.ip());
         ex.trusted = door.trusted;
         ex.peer_identity.clone_from(&door.identity);
+        ex.peer_names.clone_from(&door.names);
         if door.trusted
             && let Some(peer) = ex.client
         {

@@ -6,7 +6,6 @@ use crate::tls::{Acceptor, ClientTls, Connector, EXPIRES_SOON, Expiry, Look};
 use crate::upstream::Scheme;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -41,8 +40,8 @@ type Whose = (Arc<str>, bool, Use);
 pub(super) struct Certificates {
     acceptors: RefCell<HashMap<Bind, Acceptor>>,
     connectors: RefCell<HashMap<Whose, Connector>>,
-    /// What was said last of each file.
-    warned: RefCell<HashMap<PathBuf, Warning>>,
+    /// What was said last of each.
+    warned: RefCell<HashMap<String, Warning>>,
 }
 
 impl Certificates {
@@ -128,29 +127,32 @@ impl Certificates {
                     tracing::warn!("{what}: its TLS files changed and are not usable, the old ones stay: {trouble}");
                 }
             }
-            expiries.extend(expires.into_iter().map(|Expiry { file, at }| (file, at)));
+            expiries
+                .extend(expires.into_iter().map(|Expiry { pem, at }| (pem.to_string(), (at, pem.path().is_some()))));
         }
         self.warn(&expiries);
-        hub.set_certificates(expiries.iter().map(|(file, at)| (file.display().to_string(), *at)).collect());
+        hub.set_certificates(expiries.into_iter().map(|(name, (at, _))| (name, at)).collect());
     }
 
-    fn warn(&self, expiries: &BTreeMap<PathBuf, i64>) {
+    /// Of each the end, and whether it is in a file of its own.
+    fn warn(&self, expiries: &BTreeMap<String, (i64, bool)>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed());
         let mut warned = self.warned.borrow_mut();
-        warned.retain(|file, _| expiries.contains_key(file));
-        for (file, at) in expiries {
+        warned.retain(|name, _| expiries.contains_key(name));
+        for (name, (at, watched)) in expiries {
             let left = at.saturating_sub(now);
             let warning = Warning { at: *at, expired: left <= 0, when: Instant::now() };
-            if left >= EXPIRES_SOON || warned.get(file).is_some_and(|last| last.is_enough(&warning)) {
+            if left >= EXPIRES_SOON || warned.get(name).is_some_and(|last| last.is_enough(&warning)) {
                 continue;
             }
-            let (name, days) = (file.display(), left / DAY);
+            let days = left / DAY;
+            let fix = if *watched { "renew it, no restart is needed" } else { "renew it there, and reload" };
             if warning.expired {
-                tracing::error!("the certificate in {name} has expired: renew it, no restart is needed");
+                tracing::error!("the certificate in {name} has expired: {fix}");
             } else {
-                tracing::warn!("the certificate in {name} expires in {days} days: renew it, no restart is needed");
+                tracing::warn!("the certificate in {name} expires in {days} days: {fix}");
             }
-            warned.insert(file.clone(), warning);
+            warned.insert(name.clone(), warning);
         }
     }
 }
@@ -223,9 +225,9 @@ mod tests {
         let certificates = Certificates::default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
         let files = [("late", 20 * DAY), ("soon", 3 * DAY), ("gone", -DAY)];
-        let all: BTreeMap<PathBuf, i64> = files.iter().map(|(f, left)| (PathBuf::from(f), now + left)).collect();
+        let all = files.iter().map(|(name, left)| ((*name).to_owned(), (now + left, true))).collect();
         certificates.warn(&all);
-        let warned = |name: &str| certificates.warned.borrow().get(&PathBuf::from(name)).map(|w| w.expired);
+        let warned = |name: &str| certificates.warned.borrow().get(name).map(|w| w.expired);
         assert_eq!((warned("late"), warned("soon"), warned("gone")), (None, Some(false), Some(true)));
         certificates.warn(&BTreeMap::new());
         assert!(certificates.warned.borrow().is_empty());

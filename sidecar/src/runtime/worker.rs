@@ -402,7 +402,7 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
     if first.is_empty() {
         return;
     }
-    let (mut identity, mut sni, mut session) = (None, None, None);
+    let (mut identity, mut names, mut sni, mut session) = (None, None, None, None);
     if let Some(acceptor) = &gate.acceptor {
         // Large, and once a connection.
         let encrypted = Box::pin(handshake::encrypt(&worker, acceptor, socket, first, peer, (&life, by))).await;
@@ -411,7 +411,7 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         (sni, session) = (socket.server_name(), socket.session());
         if let Some(proved) = socket.peer() {
             trusted = true;
-            identity = proved.identity;
+            (identity, names) = (proved.identity, Some(proved.names));
         }
     }
     let limits = road.limits.clone();
@@ -425,6 +425,7 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         session,
         sni,
         identity,
+        names,
         life: life.clone(),
         _present: Box::new(present),
     });

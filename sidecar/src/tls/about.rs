@@ -1,10 +1,9 @@
 //! What somebody should know of a file of certificates before it is used: until when it holds, and for what.
 
-use super::files;
 use super::kept::Trouble;
+use super::{Pem, files};
 use rustls::pki_types::CertificateDer;
 use std::fmt;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -60,12 +59,12 @@ fn date(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "never".to_owned(), |t| t.to_string())
 }
 
-/// Reads a file that a section names under `key`.
+/// Reads what a section names under `key`.
 ///
 /// # Errors
 /// Why it has no certificate.
-pub fn about(file: &Path, key: &'static str, role: Role) -> Result<About, Trouble> {
-    let all = files::certificates(file, key)?;
+pub fn about(pem: &Pem, key: &'static str, role: Role) -> Result<About, Trouble> {
+    let all = files::certificates(pem, key)?;
     let times: Vec<(i64, i64)> = all.iter().filter_map(validity).collect();
     let (begins, ends) = (times.iter().map(|t| t.0), times.iter().map(|t| t.1));
     let (not_before, not_after) = match role {

@@ -4,12 +4,12 @@ use super::choice::Choice;
 use super::kept::{Kept, Look, Settings, Trouble};
 use super::names::{self, Expiry};
 use super::tickets::Tickets;
-use super::{Version, files};
+use super::{Pem, Version, files};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -20,10 +20,19 @@ const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 /// A certificate with its chain, and its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pair {
-    /// PEM file of the certificate and its chain.
-    pub certificate: PathBuf,
-    /// PEM file of its private key.
-    pub key: PathBuf,
+    /// The certificate and its chain.
+    pub certificate: Pem,
+    /// Its private key.
+    pub key: Pem,
+}
+
+/// A certificate that is shown for names that somebody gave it, whatever it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Titled {
+    /// Host names in lower case; the first or the last label of one may be `*`.
+    pub names: Vec<String>,
+    /// The certificate.
+    pub pair: Pair,
 }
 
 /// How a listener encrypts, and whom it lets in.
@@ -33,8 +42,10 @@ pub struct ServerTls {
     pub pairs: Vec<Pair>,
     /// Whether the pairs stand under `certificates`, for messages.
     pub(crate) listed: bool,
-    /// PEM file of the authorities of callers' certificates; without it callers are not asked for one.
-    pub client_ca: Option<PathBuf>,
+    /// More certificates, each for its names, which go before those that stand in `pairs`.
+    pub titled: Arc<[Titled]>,
+    /// The authorities of callers' certificates; without them callers are not asked for one.
+    pub client_ca: Option<Pem>,
     /// Callers without a certificate are let in too.
     pub client_optional: bool,
     /// The oldest version that is accepted.
@@ -61,7 +72,8 @@ impl ServerTls {
         let authorities = self.client_ca.iter().filter_map(|path| files::trouble_of_authorities(path, "client_ca"));
         all.extend(authorities.map(|t| (None, t)));
         if all.is_empty() {
-            all.extend(self.acceptor().err().map(|t| (None, t)));
+            // Those of a gateway are looked at with the gateway.
+            all.extend(self.acceptor().err().filter(|_| !self.pairs.is_empty()).map(|t| (None, t)));
         }
         all
     }
@@ -71,8 +83,8 @@ impl Settings for ServerTls {
     type Made = ServerConfig;
 
     fn paths(&self) -> Vec<&Path> {
-        let pairs = self.pairs.iter().flat_map(|p| [p.certificate.as_path(), p.key.as_path()]);
-        pairs.chain(self.client_ca.as_deref()).collect()
+        let pairs = self.pairs.iter().chain(self.titled.iter().map(|t| &t.pair));
+        pairs.flat_map(|p| [&p.certificate, &p.key]).chain(&self.client_ca).filter_map(Pem::path).collect()
     }
 
     fn make(&self) -> Result<(ServerConfig, Vec<Expiry>), Trouble> {
@@ -84,28 +96,37 @@ impl Settings for ServerTls {
         let mut expiries = Vec::new();
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
-            Some(path) => {
-                let all = files::certificates(path, "client_ca")?;
-                expiries.extend(names::of_authorities(path, &all));
+            Some(pem) => {
+                let all = files::certificates(pem, "client_ca")?;
+                expiries.extend(names::of_authorities(pem, &all));
                 let mut roots = RootCertStore::empty();
-                files::authorities(&mut roots, all, path, "client_ca")?;
+                files::authorities(&mut roots, all, pem, "client_ca")?;
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
                 let verifier = if self.client_optional { verifier.allow_unauthenticated() } else { verifier };
                 let verifier = verifier.build().map_err(|e| {
-                    let words = format!("the authorities in {} are not usable ({e})", path.display());
+                    let words = format!("the authorities in {pem} are not usable ({e})");
                     Trouble::new("client_ca", words, "give the authority's own certificate")
                 })?;
                 builder.with_client_cert_verifier(verifier)
             }
         };
         let (certificate, key) = if self.listed { ("certificates", "certificates") } else { ("certificate", "key") };
-        let mut all = Vec::new();
-        for pair in &self.pairs {
+        let mut read = |pair: &Pair, certificate, key| {
             let (certified, chain) = files::pair((&pair.certificate, certificate), (&pair.key, key), &provider)?;
             expiries.extend(names::of_chain(&pair.certificate, &chain));
-            all.push(Arc::new(certified));
+            Ok(Arc::new(certified))
+        };
+        let mut choice = Choice::default();
+        for Titled { names, pair } in &*self.titled {
+            choice.add_titled(names, read(pair, "", "")?);
         }
-        let mut config = builder.with_cert_resolver(Arc::new(Choice::new(all)));
+        for pair in &self.pairs {
+            choice.add(read(pair, certificate, key)?);
+        }
+        if choice.is_empty() {
+            return Err(Trouble::new("", "a listener needs a certificate", "add `certificate` and `key`"));
+        }
+        let mut config = builder.with_cert_resolver(Arc::new(choice));
         config.alpn_protocols = ALPN.iter().map(|p| p.to_vec()).collect();
         // Its key changes by itself. A new configuration has a new one, so that nobody resumes what was agreed with
         // authorities that are not trusted any more.

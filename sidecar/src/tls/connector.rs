@@ -1,15 +1,17 @@
 //! TLS to receivers and instances.
 
-use super::kept::{Kept, Look, Settings, Trouble, some};
+use super::acceptor::Pair;
+use super::choice::Own;
+use super::kept::{Kept, Look, Settings, Trouble};
 use super::names::{self, Expiry};
 use super::verify::Anybody;
-use super::{TlsStream, Version, files, in_words};
+use super::{Pem, TlsStream, Version, files, in_words};
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -17,12 +19,14 @@ use tokio_rustls::TlsConnector;
 /// How a connection that we open is encrypted and whom it trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTls {
-    /// PEM file of the authorities to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// PEM file of our own certificate and its chain.
-    pub certificate: Option<PathBuf>,
-    /// PEM file of our certificate's private key.
-    pub key: Option<PathBuf>,
+    /// The authorities to trust instead of the system's.
+    pub ca: Vec<Pem>,
+    /// Our own certificate and its chain.
+    pub certificate: Option<Pem>,
+    /// Our certificate's private key.
+    pub key: Option<Pem>,
+    /// A second pair, for those who cannot check the first.
+    pub other: Option<Pair>,
     /// The name that the other side's certificate must be for, when it is not the host that we connect to.
     pub server_name: Option<String>,
     /// False: whoever answers is believed. The traffic is encrypted, but anybody between may read and change it;
@@ -35,9 +39,10 @@ pub struct ClientTls {
 impl Default for ClientTls {
     fn default() -> ClientTls {
         ClientTls {
-            ca: None,
+            ca: Vec::new(),
             certificate: None,
             key: None,
+            other: None,
             server_name: None,
             verify: true,
             min_version: Version::default(),
@@ -78,7 +83,7 @@ impl ClientTls {
     /// Everything that is wrong with the files, or else with the values.
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
         let ca = self.ca.iter().filter(|_| self.verify);
-        let mut all: Vec<Trouble> = ca.filter_map(|path| files::trouble_of_authorities(path, "ca")).collect();
+        let mut all: Vec<Trouble> = ca.filter_map(|pem| files::trouble_of_authorities(pem, "ca")).collect();
         if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
             all.extend(files::troubles(certificate, key));
         }
@@ -100,7 +105,9 @@ impl Settings for Wanted {
     type Made = ClientConfig;
 
     fn paths(&self) -> Vec<&Path> {
-        some([&self.tls.ca, &self.tls.certificate, &self.tls.key])
+        let Wanted { tls: ClientTls { ca, certificate, key, other, .. }, .. } = self;
+        let other = other.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+        ca.iter().chain(certificate).chain(key).chain(other).filter_map(Pem::path).collect()
     }
 
     fn make(&self) -> Result<(ClientConfig, Vec<Expiry>), Trouble> {
@@ -112,15 +119,20 @@ impl Settings for Wanted {
             .map_err(broken)?;
         let mut expiries = Vec::new();
         let builder = if tls.verify {
-            builder.with_root_certificates(roots(tls.ca.as_deref(), &mut expiries)?)
+            builder.with_root_certificates(roots(&tls.ca, &mut expiries)?)
         } else {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider.clone())))
         };
         let mut config = match (&tls.certificate, &tls.key) {
             (Some(certificate), Some(key)) => {
-                let (certified, chain) = files::pair((certificate, "certificate"), (key, "key"), &provider)?;
-                expiries.extend(names::of_chain(certificate, &chain));
-                builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)))
+                let mut read = |certificate: &Pem, key: &Pem| {
+                    let (certified, chain) = files::pair((certificate, "certificate"), (key, "key"), &provider)?;
+                    expiries.extend(names::of_chain(certificate, &chain));
+                    Ok(Arc::new(certified))
+                };
+                let first = read(certificate, key)?;
+                let other = tls.other.as_ref().map(|pair| read(&pair.certificate, &pair.key)).transpose()?;
+                builder.with_client_cert_resolver(Arc::new(Own { first, other }))
             }
             (None, None) => builder.with_no_client_auth(),
             (Some(_), None) => {
@@ -137,12 +149,16 @@ impl Settings for Wanted {
     }
 }
 
-fn roots(ca: Option<&Path>, expiries: &mut Vec<Expiry>) -> Result<Arc<RootCertStore>, Trouble> {
-    let Some(path) = ca else { return Ok(system()) };
+fn roots(ca: &[Pem], expiries: &mut Vec<Expiry>) -> Result<Arc<RootCertStore>, Trouble> {
+    if ca.is_empty() {
+        return Ok(system());
+    }
     let mut store = RootCertStore::empty();
-    let all = files::certificates(path, "ca")?;
-    expiries.extend(names::of_authorities(path, &all));
-    files::authorities(&mut store, all, path, "ca")?;
+    for pem in ca {
+        let all = files::certificates(pem, "ca")?;
+        expiries.extend(names::of_authorities(pem, &all));
+        files::authorities(&mut store, all, pem, "ca")?;
+    }
     Ok(Arc::new(store))
 }
 

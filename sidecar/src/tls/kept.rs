@@ -4,7 +4,7 @@ use super::names::Expiry;
 use crate::section::Wrong;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why files cannot be used.
@@ -160,9 +160,4 @@ impl<S: Settings> Kept<S> {
     pub(super) fn become_like(&self, other: Kept<S>) {
         *self.now() = other.0.into_inner().unwrap_or_else(PoisonError::into_inner);
     }
-}
-
-/// Owned paths as borrowed ones, those that are there.
-pub(super) fn some<'a>(paths: impl IntoIterator<Item = &'a Option<PathBuf>>) -> Vec<&'a Path> {
-    paths.into_iter().flatten().map(PathBuf::as_path).collect()
 }

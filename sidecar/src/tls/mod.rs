@@ -8,6 +8,7 @@ mod connector;
 mod files;
 mod kept;
 mod names;
+mod pem;
 pub(crate) mod section;
 mod session;
 mod tickets;
@@ -15,10 +16,11 @@ mod verify;
 mod words;
 
 pub use about::{About, Age, EXPIRES_SOON, Role, about};
-pub use acceptor::{Acceptor, Pair, ServerTls};
+pub use acceptor::{Acceptor, Pair, ServerTls, Titled};
 pub use connector::{ClientTls, Connector};
 pub use kept::{Look, Trouble};
 pub use names::Expiry;
+pub use pem::Pem;
 pub use session::{Session, session};
 pub use words::{failure, in_words, of_caller};
 
@@ -53,12 +55,15 @@ impl Version {
 pub struct Peer {
     /// Its name: `spiffe://…`, a host name or a common name; none when its certificate has no name that can be shown.
     pub identity: Option<Arc<str>>,
+    /// Every name of its certificate that can be shown, in its order: host names, addresses of mail and URIs, and at
+    /// the end the common names of its subject.
+    pub names: Arc<[Arc<str>]>,
 }
 
 /// Who the other side of a session is, if it showed a certificate. It was verified then.
 pub fn peer(session: &CommonState) -> Option<Peer> {
     let certificate = session.peer_certificates()?.first()?;
-    Some(Peer { identity: names::identity(certificate) })
+    Some(Peer { identity: names::identity(certificate), names: names::all(certificate) })
 }
 
 #[cfg(test)]

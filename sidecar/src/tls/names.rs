@@ -1,7 +1,7 @@
 //! What a certificate says of itself: for whom it is and until when. Whether that is true, rustls has found out.
 
+use super::Pem;
 use rustls::pki_types::CertificateDer;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -11,12 +11,14 @@ const SPIFFE: &str = "spiffe://";
 const IDENTITY_MAX: usize = 255;
 /// Names of one certificate that are looked at.
 const NAMES_MAX: usize = 1024;
+/// Names of one caller that are handed on.
+const SHOWN_MAX: usize = 64;
 
-/// When a file's certificates expire.
+/// When certificates expire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
-    /// The file.
-    pub file: PathBuf,
+    /// Where they stand.
+    pub pem: Pem,
     /// Seconds since 1970.
     pub at: i64,
 }
@@ -39,13 +41,13 @@ pub(super) fn end_within(bytes: &[u8]) -> Option<i64> {
 }
 
 /// A chain is of no use when its first certificate to expire has.
-pub(super) fn of_chain(file: &Path, chain: &[CertificateDer<'_>]) -> Option<Expiry> {
-    Some(Expiry { file: file.to_owned(), at: chain.iter().filter_map(not_after).min()? })
+pub(super) fn of_chain(pem: &Pem, chain: &[CertificateDer<'_>]) -> Option<Expiry> {
+    Some(Expiry { pem: pem.clone(), at: chain.iter().filter_map(not_after).min()? })
 }
 
 /// Authorities are of no use when the last of them has expired.
-pub(super) fn of_authorities(file: &Path, all: &[CertificateDer<'_>]) -> Option<Expiry> {
-    Some(Expiry { file: file.to_owned(), at: all.iter().filter_map(not_after).max()? })
+pub(super) fn of_authorities(pem: &Pem, all: &[CertificateDer<'_>]) -> Option<Expiry> {
+    Some(Expiry { pem: pem.clone(), at: all.iter().filter_map(not_after).max()? })
 }
 
 /// The host names that a certificate is for, in lower case, wildcards as they are written.
@@ -68,9 +70,6 @@ pub(super) fn hosts(certificate: &CertificateDer<'_>) -> Vec<String> {
 /// name of its subject. None when it has no name that can stand in a record.
 pub(super) fn identity(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    let fits = |name: &&str| {
-        !name.is_empty() && name.len() <= IDENTITY_MAX && name.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
-    };
     if let Ok(Some(names)) = parsed.subject_alternative_name() {
         let names = || names.value.general_names.iter().take(NAMES_MAX);
         let mut spiffe = names().filter_map(|n| match n {
@@ -96,6 +95,39 @@ pub(super) fn identity(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
     let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
     // What an authority lets people call themselves is no identity of that kind.
     Some(name).filter(fits).filter(|name| !is_spiffe(name)).map(Arc::from)
+}
+
+/// Every name of a verified certificate that can stand in a record: of its `subjectAltName` the host names, addresses of
+/// mail and URIs, then the common names of its subject.
+pub(super) fn all(certificate: &CertificateDer<'_>) -> Arc<[Arc<str>]> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Arc::default() };
+    let mut found: Vec<Arc<str>> = Vec::new();
+    let mut take = |name: &str, uri: bool| {
+        // Who may call himself what he likes has no identity of that kind.
+        if fits(&name) && (uri || !is_spiffe(name)) && !found.iter().any(|known| **known == *name) {
+            found.push(name.into());
+        }
+    };
+    if let Ok(Some(names)) = parsed.subject_alternative_name() {
+        for name in names.value.general_names.iter().take(SHOWN_MAX) {
+            match name {
+                GeneralName::DNSName(name) | GeneralName::RFC822Name(name) => take(name, false),
+                GeneralName::URI(name) => take(name, true),
+                _ => {}
+            }
+        }
+    }
+    for name in parsed.subject().iter_common_name().take(SHOWN_MAX) {
+        if let Ok(name) = name.as_str() {
+            take(name, false);
+        }
+    }
+    found.into()
+}
+
+/// Whether a name can stand in a record.
+fn fits(name: &&str) -> bool {
+    !name.is_empty() && name.len() <= IDENTITY_MAX && name.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
 }
 
 fn is_spiffe(name: &str) -> bool {

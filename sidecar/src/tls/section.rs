@@ -1,9 +1,10 @@
 //! The section `tls:`: one shape for whatever opens connections, one for listeners.
 
-use super::{ClientTls, Pair, ServerTls, Version};
+use super::{ClientTls, Pair, Pem, ServerTls, Version};
 use crate::section::{Key, Kind, Shape, Wrong, elsewhere, key, word};
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 const MIN_VERSION: Key =
     key("min_version", Kind::Word(&[word("1.2"), word("1.3")]), "The oldest version of TLS.").or("\"1.2\"");
@@ -81,9 +82,10 @@ impl Values {
 impl From<Values> for ClientTls {
     fn from(v: Values) -> ClientTls {
         ClientTls {
-            ca: v.ca,
-            certificate: v.certificate,
-            key: v.key,
+            ca: v.ca.map(Pem::File).into_iter().collect(),
+            certificate: v.certificate.map(Pem::File),
+            key: v.key.map(Pem::File),
+            other: None,
             server_name: v.server_name,
             verify: v.verify,
             min_version: version(&v.min_version),
@@ -121,6 +123,10 @@ impl ClientTls {
     }
 }
 
+fn pair(certificate: PathBuf, key: PathBuf) -> Pair {
+    Pair { certificate: certificate.into(), key: key.into() }
+}
+
 fn unreadable(error: serde_json::Error) -> Wrong {
     Wrong::new(format!("cannot be read ({error})"), "compare it with the documentation")
 }
@@ -131,10 +137,8 @@ impl ServerTls {
         let v: ListenerValues = serde_json::from_value(values).map_err(unreadable)?;
         let listed = !v.certificates.is_empty();
         let pairs = match (v.certificate, v.key, v.certificates.is_empty()) {
-            (Some(certificate), Some(key), true) => vec![Pair { certificate, key }],
-            (None, None, false) => {
-                v.certificates.into_iter().map(|p| Pair { certificate: p.certificate, key: p.key }).collect()
-            }
+            (Some(certificate), Some(key), true) => vec![pair(certificate, key)],
+            (None, None, false) => v.certificates.into_iter().map(|p| pair(p.certificate, p.key)).collect(),
             (Some(_), None, true) => {
                 return Err(
                     Wrong::new("`certificate` needs `key`", "name the PEM file of its private key").of("certificate")
@@ -145,9 +149,8 @@ impl ServerTls {
                     Wrong::new("`key` needs `certificate`", "name the PEM file that the key belongs to").of("key")
                 );
             }
-            (None, None, true) => {
-                return Err(Wrong::new("a listener needs a certificate", "add `certificate` and `key`"));
-            }
+            // It may have those of a gateway.
+            (None, None, true) => Vec::new(),
             (_, _, false) => {
                 let fix = "put the pair into `certificates`, where the first is for unknown names";
                 return Err(Wrong::new("`certificate` or `key` beside `certificates`", fix).of("certificates"));
@@ -160,7 +163,8 @@ impl ServerTls {
         Ok(ServerTls {
             pairs,
             listed,
-            client_ca: v.client_ca,
+            titled: Arc::default(),
+            client_ca: v.client_ca.map(Pem::File),
             client_optional: v.client_auth.as_deref() == Some("optional"),
             min_version: version(&v.min_version),
         })

@@ -1,6 +1,6 @@
 //! Certificates for tests.
 
-use super::{ClientTls, Pair, ServerTls};
+use super::{ClientTls, Pair, Pem, ServerTls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
@@ -17,13 +17,20 @@ pub(crate) fn authority(name: &str) -> Issuer {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// Host names, addresses, and URIs.
+/// Host names, addresses, those of mail, and URIs, in this order.
 fn params(names: &[&str]) -> CertificateParams {
-    let (uris, hosts): (Vec<&str>, Vec<&str>) = names.iter().partition(|n| n.contains("://"));
-    let mut params = CertificateParams::new(hosts.into_iter().map(str::to_owned).collect::<Vec<_>>()).unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, "its subject");
-    params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
+    let of = |name: &&str| match name {
+        uri if uri.contains("://") => SanType::URI((*uri).try_into().unwrap()),
+        mail if mail.contains('@') => SanType::Rfc822Name((*mail).try_into().unwrap()),
+        host => match host.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName((*host).try_into().unwrap()),
+        },
+    };
+    params.subject_alt_names = names.iter().map(of).collect();
     params
 }
 
@@ -53,6 +60,10 @@ impl Papers {
         self.folder.path().join(name)
     }
 
+    pub(crate) fn pem(&self, name: &str) -> Pem {
+        self.path(name).into()
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         std::fs::write(self.path(name), text).unwrap();
         self.path(name)
@@ -63,8 +74,8 @@ impl Papers {
         let key = KeyPair::generate().unwrap();
         let certificate = params(names).signed_by(&key, &self.issuer).unwrap();
         Pair {
-            certificate: self.write(&format!("{name}.pem"), &certificate.pem()),
-            key: self.write(&format!("{name}.key"), &key.serialize_pem()),
+            certificate: self.write(&format!("{name}.pem"), &certificate.pem()).into(),
+            key: self.write(&format!("{name}.key"), &key.serialize_pem()).into(),
         }
     }
 
@@ -75,7 +86,7 @@ impl Papers {
 
     /// Who trusts it.
     pub(crate) fn client(&self) -> ClientTls {
-        ClientTls { ca: Some(self.path("ca.pem")), ..ClientTls::default() }
+        ClientTls { ca: vec![self.pem("ca.pem")], ..ClientTls::default() }
     }
 
     /// The same with a certificate of these names.

@@ -7,7 +7,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use std::io;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -65,10 +64,10 @@ async fn echo(config: Arc<ServerConfig>, connector: &Connector, host: &str) -> i
     result
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> Option<PathBuf> {
+fn write(folder: &Path, name: &str, text: &str) -> Pem {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
-    Some(path)
+    path.into()
 }
 
 #[tokio::test]
@@ -76,7 +75,7 @@ async fn whom_a_connection_trusts() {
     let folder = tempfile::tempdir().unwrap();
     let ours = authority("ours");
     let ca = write(folder.path(), "ca.pem", &ours.pem());
-    let trusting = ClientTls { ca: ca.clone(), ..ClientTls::default() };
+    let trusting = ClientTls { ca: vec![ca.clone()], ..ClientTls::default() };
     let connector = trusting.connector(&[]).unwrap();
 
     let (good, good_key) = leaf(&ours, "receiver.test", None);
@@ -92,7 +91,7 @@ async fn whom_a_connection_trusts() {
     let expired = echo(server(&old, &old_key, None), &connector, "receiver.test").await.unwrap_err().to_string();
     assert!(expired.contains("has expired"), "{expired}");
 
-    let stranger = ClientTls { ca: write(folder.path(), "x.pem", &authority("x").pem()), ..ClientTls::default() };
+    let stranger = ClientTls { ca: vec![write(folder.path(), "x.pem", &authority("x").pem())], ..ClientTls::default() };
     let unknown = echo(good.clone(), &stranger.connector(&[]).unwrap(), "receiver.test").await.unwrap_err();
     assert!(unknown.to_string().contains("set `ca`"), "{unknown}");
     // The system's authorities do not know ours either.
@@ -110,26 +109,26 @@ async fn the_certificate_of_the_client() {
     let (cert, key) = leaf(&ours, "receiver.test", None);
     let asking = server(&cert, &key, Some(&ours));
     let ca = write(folder.path(), "ca.pem", &ours.pem());
-    let bare = ClientTls { ca, ..ClientTls::default() };
+    let bare = ClientTls { ca: vec![ca], ..ClientTls::default() };
     let refused = echo(asking.clone(), &bare.connector(&[]).unwrap(), "receiver.test").await.unwrap_err().to_string();
     assert!(refused.contains("asks for a client certificate"), "{refused}");
 
     let (mine, mine_key) = leaf(&ours, "client.test", None);
     let own = ClientTls {
-        certificate: write(folder.path(), "c.pem", &mine.pem()),
-        key: write(folder.path(), "k.pem", &mine_key.serialize_pem()),
+        certificate: Some(write(folder.path(), "c.pem", &mine.pem())),
+        key: Some(write(folder.path(), "k.pem", &mine_key.serialize_pem())),
         ..bare.clone()
     };
     echo(asking.clone(), &own.connector(&[]).unwrap(), "receiver.test").await.unwrap();
 
-    let mismatched = ClientTls { key: write(folder.path(), "o.pem", &key.serialize_pem()), ..own.clone() };
+    let mismatched = ClientTls { key: Some(write(folder.path(), "o.pem", &key.serialize_pem())), ..own.clone() };
     let words = mismatched.connector(&[]).unwrap_err();
     assert!(words.contains("o.pem") && words.contains("c.pem"), "{words}");
     let halved = ClientTls { key: None, ..own.clone() };
     assert!(halved.connector(&[]).unwrap_err().contains("`certificate` needs `key`"));
-    let absent = ClientTls { ca: Some(folder.path().join("none.pem")), ..own.clone() };
+    let absent = ClientTls { ca: vec![folder.path().join("none.pem").into()], ..own.clone() };
     assert!(absent.connector(&[]).unwrap_err().contains("none.pem cannot be read"));
-    let empty = ClientTls { ca: write(folder.path(), "e.pem", "nothing"), ..own };
+    let empty = ClientTls { ca: vec![write(folder.path(), "e.pem", "nothing")], ..own };
     assert!(empty.connector(&[]).unwrap_err().contains("e.pem has no certificate"));
 }
 
@@ -138,7 +137,7 @@ async fn files_that_change_are_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (authority("first"), authority("second"));
     let ca = write(folder.path(), "ca.pem", &first.pem());
-    let connector = ClientTls { ca, ..ClientTls::default() }.connector(&[]).unwrap();
+    let connector = ClientTls { ca: vec![ca], ..ClientTls::default() }.connector(&[]).unwrap();
     let (cert, key) = leaf(&second, "receiver.test", None);
     let rotated = server(&cert, &key, None);
     assert!(echo(rotated.clone(), &connector, "receiver.test").await.is_err());
@@ -184,28 +183,32 @@ struct Met {
     two: bool,
 }
 
-fn named(name: Option<&str>) -> Option<Peer> {
-    Some(Peer { identity: name.map(Into::into) })
+fn named(name: Option<&str>, names: &[&str]) -> Option<Peer> {
+    Some(Peer { identity: name.map(Into::into), names: names.iter().map(|n| (*n).into()).collect() })
 }
 
 #[tokio::test]
 async fn who_a_caller_is() {
     let papers = Papers::new();
-    let asking = ServerTls { client_ca: Some(papers.path("ca.pem")), ..papers.server() };
+    let asking = ServerTls { client_ca: Some(papers.pem("ca.pem")), ..papers.server() };
     let acceptor = asking.acceptor().unwrap();
+    const SUBJECT: &str = "its subject";
     for (names, identity) in [
         (&["a.test", "b.test", "https://x/y", "spiffe://ours/pay"][..], Some("spiffe://ours/pay")),
         (&["a.test", "spiffe://ours/pay", "spiffe://ours/other"], None),
-        (&["a.test", "b.test", "https://x/y"], Some("a.test")),
-        (&["10.0.0.1"], Some("its subject")),
-        (&[], Some("its subject")),
+        (&["a.test", "shop@a.test", "a.test", "https://x/y"], Some("a.test")),
+        (&["10.0.0.1"], Some(SUBJECT)),
+        (&[], Some(SUBJECT)),
     ] {
+        let mut all: Vec<&str> = names.iter().copied().filter(|n| *n != "10.0.0.1").chain([SUBJECT]).collect();
+        let mut seen = Vec::new();
+        all.retain(|n| !seen.contains(n) && (seen.push(*n), true).1);
         let connector = papers.client_as(names).connector(&[b"http/1.1"]).unwrap();
         let (met, _) = meet(&acceptor, &connector).await;
-        assert_eq!(met.unwrap(), Met { peer: named(identity), resumed: false, two: false }, "{names:?}");
+        assert_eq!(met.unwrap(), Met { peer: named(identity, &all), resumed: false, two: false }, "{names:?}");
         // Who comes back is still the same.
         let (met, _) = meet(&acceptor, &connector).await;
-        assert_eq!(met.unwrap(), Met { peer: named(identity), resumed: true, two: false }, "{names:?}");
+        assert_eq!(met.unwrap(), Met { peer: named(identity, &all), resumed: true, two: false }, "{names:?}");
     }
     let nobody = papers.client().connector(&[b"h2", b"http/1.1"]).unwrap();
     let (met, _) = meet(&acceptor, &nobody).await;
@@ -216,7 +219,7 @@ async fn who_a_caller_is() {
 
     // A stranger's certificate is no better for being optional; and who has nothing to show to others can't resume.
     let other = Papers::new();
-    let stranger = ClientTls { ca: Some(papers.path("ca.pem")), ..other.client_as(&["spiffe://ours/pay"]) };
+    let stranger = ClientTls { ca: vec![papers.pem("ca.pem")], ..other.client_as(&["spiffe://ours/pay"]) };
     let (met, _) = meet(&optional.acceptor().unwrap(), &stranger.connector(&[]).unwrap()).await;
     // It bears the same name.
     assert!(of_caller(&met.unwrap_err()).contains("not signed by the authority of that name"));
@@ -228,7 +231,7 @@ async fn who_a_caller_is() {
 #[tokio::test]
 async fn a_listener_s_files_are_read_again_and_bad_ones_are_not_taken() {
     let papers = Papers::new();
-    let settings = ServerTls { client_ca: Some(papers.path("ca.pem")), ..papers.server() };
+    let settings = ServerTls { client_ca: Some(papers.pem("ca.pem")), ..papers.server() };
     let acceptor = settings.acceptor().unwrap();
     let connector = papers.client_as(&["c.test"]).connector(&[]).unwrap();
     assert_eq!(acceptor.look(), Look::Same);
@@ -286,9 +289,63 @@ async fn a_certificate_is_chosen_by_its_name_and_its_kind() {
         let (_, met) = tokio::join!(acceptor.accept(near), connector.connect_now("127.0.0.1", far));
         let stream = met.unwrap();
         let certificate = &stream.get_ref().1.peer_certificates().unwrap()[0];
-        let file = files::certificates(&papers.path(shown), "certificate").unwrap();
+        let file = files::certificates(&papers.pem(shown), "certificate").unwrap();
         assert_eq!(*certificate, file[0], "{asked}");
     }
+}
+
+/// What stands in the configuration itself, on both sides.
+#[tokio::test]
+async fn texts_do_as_files_do() {
+    let papers = Papers::new();
+    let text = |name: &str| std::fs::read_to_string(papers.path(name)).unwrap();
+    let pair = |name: &str, names: &[&str]| {
+        let written = papers.pair(name, names);
+        let pem =
+            |pem: &Pem| Pem::text(format!("gateway:{name}"), &std::fs::read_to_string(pem.path().unwrap()).unwrap());
+        Pair { certificate: pem(&written.certificate), key: pem(&written.key) }
+    };
+    let titled = |name: &str, titles: &[&str]| Titled {
+        names: titles.iter().map(|t| (*t).to_owned()).collect(),
+        pair: pair(name, &["inside.test"]),
+    };
+    let ca = Pem::text("gateway:ca", &text("ca.pem"));
+    let settings = ServerTls {
+        titled: [titled("one", &["one.test"]), titled("server", &["server.test"])].into(),
+        client_ca: Some(ca.clone()),
+        ..ServerTls::default()
+    };
+    let acceptor = settings.acceptor().unwrap();
+    let Pair { certificate, key } = pair("client", &["caller.test"]);
+    let shows = ClientTls { certificate: Some(certificate), key: Some(key), ..ClientTls::default() };
+    let client = ClientTls { ca: vec![ca.clone()], server_name: Some("inside.test".into()), ..shows };
+    let connector = client.connector(&[]).unwrap();
+    let (met, caller) = meet(&acceptor, &connector).await;
+    assert!(met.unwrap().peer.unwrap().identity.as_deref() == Some("caller.test") && caller.is_ok());
+    // They stay, and have an end all the same.
+    assert_eq!((acceptor.look(), connector.look()), (Look::Same, Look::Same));
+    let told: Vec<String> = acceptor.expiries().iter().map(|e| e.pem.to_string()).collect();
+    assert_eq!(told, ["gateway:ca", "gateway:one", "gateway:server"]);
+    for shown in [format!("{acceptor:?}{settings:?}"), format!("{connector:?}{client:?}")] {
+        assert!(shown.contains("gateway:") && !shown.contains("BEGIN"), "{shown}");
+    }
+
+    // Others take their place for the connections that come.
+    let next = ServerTls { titled: [titled("next", &["server.test"])].into(), ..settings.clone() };
+    assert!(!acceptor.is_of(&next));
+    acceptor.take_over(next.acceptor().unwrap());
+    assert_eq!(acceptor.expiries()[1].pem.to_string(), "gateway:next");
+    assert!(meet(&acceptor, &connector).await.1.is_ok());
+
+    // Nobody is trusted but those who are named, and what does not fit is told by its name.
+    let stranger = ClientTls { ca: vec![Pem::text("x", &authority("x").pem())], ..client.clone() };
+    assert!(meet(&acceptor, &stranger.connector(&[]).unwrap()).await.1.is_err());
+    let both = ClientTls { ca: vec![Pem::text("x", &authority("x").pem()), ca], ..client.clone() };
+    assert!(meet(&acceptor, &both.connector(&[]).unwrap()).await.1.is_ok());
+    let broken = ClientTls { key: Some(Pem::text("gateway:bad", "secret")), ..client };
+    let words = broken.connector(&[]).unwrap_err();
+    assert!(words.contains("gateway:bad") && !words.contains("secret"), "{words}");
+    assert!(ServerTls::default().acceptor().unwrap_err().to_string().contains("needs a certificate"));
 }
 
 /// One name with two kinds of key: who knows no ECDSA is shown the RSA one.
@@ -301,8 +358,8 @@ async fn a_certificate_fits_what_the_caller_can_check() {
         let signed = CertificateParams::new(vec!["server.test".into()]).unwrap().signed_by(&key, &papers.issuer);
         let name = if kind == &rcgen::PKCS_RSA_SHA256 { "rsa" } else { "ecdsa" };
         Pair {
-            certificate: papers.write(&format!("{name}.pem"), &signed.unwrap().pem()),
-            key: papers.write(&format!("{name}.key"), &key.serialize_pem()),
+            certificate: papers.write(&format!("{name}.pem"), &signed.unwrap().pem()).into(),
+            key: papers.write(&format!("{name}.key"), &key.serialize_pem()).into(),
         }
     });
     let acceptor = ServerTls { pairs: pairs.to_vec(), ..ServerTls::default() }.acceptor().unwrap();
@@ -323,7 +380,7 @@ async fn a_certificate_fits_what_the_caller_can_check() {
         let (_, met) = tokio::join!(acceptor.accept(near), caller);
         let stream = met.unwrap();
         let shown = &stream.get_ref().1.peer_certificates().unwrap()[0];
-        let file = papers.path(if old { "rsa.pem" } else { "ecdsa.pem" });
+        let file = papers.pem(if old { "rsa.pem" } else { "ecdsa.pem" });
         assert_eq!(*shown, files::certificates(&file, "certificate").unwrap()[0]);
     }
 }
@@ -334,9 +391,9 @@ fn dates_of_files() {
     let ours = authority("x");
     let (old, _) = leaf(&ours, "a", Some((2001, 1, 1)));
     let (late, _) = leaf(&ours, "b", Some((2031, 1, 1)));
-    let both = papers.write("both.pem", &format!("{}{}", late.pem(), old.pem()));
+    let both: Pem = papers.write("both.pem", &format!("{}{}", late.pem(), old.pem())).into();
     let all = files::certificates(&both, "certificate").unwrap();
     let seconds = |year: i64| (year - 1970) * 365 * 86400 + (year - 1969) / 4 * 86400;
-    assert_eq!(names::of_chain(&both, &all), Some(Expiry { file: both.clone(), at: seconds(2001) }));
-    assert_eq!(names::of_authorities(&both, &all), Some(Expiry { file: both, at: seconds(2031) }));
+    assert_eq!(names::of_chain(&both, &all), Some(Expiry { pem: both.clone(), at: seconds(2001) }));
+    assert_eq!(names::of_authorities(&both, &all), Some(Expiry { pem: both, at: seconds(2031) }));
 }

@@ -74,7 +74,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_not_resumed_with_a_certificate_whose_time_is_over() {
         let papers = Papers::new();
-        let (asking, after) = (Some(papers.path("ca.pem")), || i64::MAX);
+        let (asking, after) = (Some(papers.pem("ca.pem")), || i64::MAX);
         for (client_ca, now, again) in
             [(asking.clone(), None, true), (asking, Some(after as fn() -> i64), false), (None, Some(after), true)]
         {

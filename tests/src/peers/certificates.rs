@@ -21,6 +21,7 @@ pub struct Pair {
 /// An authority and what it signed.
 pub struct Certificates {
     folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
     ca: String,
     good: Pair,
     expired: Pair,
@@ -69,6 +70,7 @@ impl Certificates {
             wrong_name: leaf(&["elsewhere.example"], &issuer, |_| ()),
             stranger: leaf(&HERE, &other, |_| ()),
             folder,
+            issuer,
             ca,
             client,
         }
@@ -100,6 +102,10 @@ impl Certificates {
     /// What a client shows to a server that wants to know; the files of its certificate and its key.
     pub fn client_files(&self) -> (PathBuf, PathBuf) {
         (self.folder.path().join("client.pem"), self.folder.path().join("client.key"))
+    }
+    /// One more that the authority signed, for these names; the first is its common name.
+    pub fn issue(&self, names: &[&str]) -> Pair {
+        leaf(names, &self.issuer, |_| ())
     }
     /// A server that shows this pair.
     pub fn server(&self, shows: &Pair) -> Arc<ServerConfig> {

@@ -2,7 +2,7 @@
 
 use super::line::{CERTIFICATE, CONFIG, FILES, Line};
 use crate::config::{Loaded, Problem, Report, Severity};
-use crate::tls::{Age, Role, about};
+use crate::tls::{Age, Pem, Role, about};
 use nix::unistd::{AccessFlags, access};
 use serde_json::Value;
 use std::path::Path;
@@ -54,7 +54,7 @@ fn certificates(files: &[(String, String)]) -> Vec<Line> {
         }
         seen.push(path);
         const RENEW: &str = "renew it, no restart is needed";
-        lines.push(match about(Path::new(path), "", role).map(|found| found.age()) {
+        lines.push(match about(&Pem::File(path.into()), "", role).map(|found| found.age()) {
             Ok(age @ Age::Good(_)) => CERTIFICATE.ok(path, age.to_string()),
             Ok(age @ Age::Soon(_)) => CERTIFICATE.warning(path, format!("{age}: {RENEW}")),
             Ok(age @ Age::Over(_)) => CERTIFICATE.failed(path, format!("{age}: {RENEW}")),

@@ -187,7 +187,7 @@ fn a_body_that_ends_with_the_connection_must_be_ended_by_the_other_side() {
 fn what_an_instance_says_of_our_certificate_is_told() {
     on_one_thread(async {
         let papers = Papers::new();
-        let asking = ServerTls { client_ca: Some(papers.path("ca.pem")), ..papers.server() };
+        let asking = ServerTls { client_ca: Some(papers.pem("ca.pem")), ..papers.server() };
         let acceptor = asking.acceptor().unwrap();
         for two in [false, true] {
             let connector = papers.client().connector(&[if two { b"h2" } else { b"http/1.1" }]).unwrap();

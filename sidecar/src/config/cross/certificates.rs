@@ -2,7 +2,7 @@
 
 use crate::config::problem::Problems;
 use crate::config::tree::{Node, Value};
-use crate::tls::{Age, Role, about};
+use crate::tls::{Age, Pem, Role, about};
 use std::path::{Path, PathBuf};
 
 /// The keys of sections `tls:` that name certificates.
@@ -67,7 +67,7 @@ impl Seen {
             let Some(value) = node.get(key) else { continue };
             let Some(file) = value.text().map(Path::new) else { continue };
             // What cannot be read is somebody else's to tell.
-            let Ok(found) = about(file, key, role) else { continue };
+            let Ok(found) = about(&Pem::File(file.to_owned()), key, role) else { continue };
             let (path, shown) = (format!("{at}.{key}"), file.display());
             let age = found.age();
             if !matches!(age, Age::Good(_)) && !self.time.iter().any(|known| known == file) {

@@ -1,16 +1,24 @@
 //! Sections `tls:`: whether they are where they belong, and whether their files can be used.
 
 use super::misfit;
+use crate::config::plan::GatewayPlan;
 use crate::config::problem::Problems;
 use crate::config::read;
 use crate::config::tree::{Entry, Node, Value};
 use crate::config::value;
 use crate::section::Wrong;
+use crate::tls::Titled;
 
-pub(super) fn check(root: &Node, problems: &mut Problems) {
-    for section in ["inbound", "outbound"] {
+pub(super) fn check(root: &Node, gateway: Option<&GatewayPlan>, problems: &mut Problems) {
+    // What a gateway with mistakes would have shown nobody knows.
+    let gateway = match (gateway, root.get("gateway")) {
+        (Some(gateway), _) => Beside::Shows(&gateway.titled),
+        (None, Some(_)) => Beside::Unknown,
+        (None, None) => Beside::Shows(&[]),
+    };
+    for (section, beside) in [("inbound", gateway), ("outbound", Beside::Never)] {
         for (i, node) in root.get(section).map(Node::items).unwrap_or_default().iter().enumerate() {
-            listener(node, &format!("{section}[{i}]"), problems);
+            listener(node, &format!("{section}[{i}]"), beside, problems);
         }
     }
     if let Some(worker) = root.get("worker") {
@@ -29,14 +37,37 @@ fn written<'a>(node: &'a Node, at: &str, problems: &Problems) -> Option<&'a Entr
     (!problems.mentions(&format!("{at}.tls"))).then_some(entry)
 }
 
-fn listener(node: &Node, at: &str, problems: &mut Problems) {
+/// What a listener shows beside its own certificates.
+#[derive(Clone, Copy)]
+enum Beside<'a> {
+    /// A gateway's, if there are some.
+    Shows(&'a [Titled]),
+    Unknown,
+    Never,
+}
+
+impl Beside<'_> {
+    /// What to do without a certificate.
+    fn fix(self) -> &'static str {
+        match self {
+            Beside::Never => "add `tls: {certificate: c.pem, key: k.pem}`",
+            _ => {
+                "add `tls: {certificate: c.pem, key: k.pem}`, or `certificates` with `snis` to the file that `gateway` \
+                 names"
+            }
+        }
+    }
+}
+
+fn listener(node: &Node, at: &str, beside: Beside<'_>, problems: &mut Problems) {
     let Some((text, span)) = node.get("listen").and_then(|n| Some((n.text()?, n.span))) else { return };
     let https = value::is_https(text);
     let has = node.entry("tls").is_some_and(|e| e.value.value != Value::Null);
-    if https && !has {
+    let needs = matches!(beside, Beside::Shows([]) | Beside::Never);
+    if https && needs && !has {
         let path = format!("{at}.tls");
         let message = format!("`{at}.listen` is https and needs a certificate");
-        problems.error(span, "missing-key", &path, message, "add `tls: {certificate: c.pem, key: k.pem}`");
+        problems.error(span, "missing-key", &path, message, beside.fix());
         return;
     }
     let Some(entry) = written(node, at, problems) else { return };
@@ -49,6 +80,9 @@ fn listener(node: &Node, at: &str, problems: &mut Problems) {
         Ok(tls) => tls,
         Err(wrong) => return misfit(entry, at, wrong, problems),
     };
+    if tls.pairs.is_empty() && needs {
+        return misfit(entry, at, Wrong::new("a listener needs a certificate", beside.fix()), problems);
+    }
     for (pair, trouble) in tls.troubles() {
         match pair.filter(|_| tls.listed) {
             Some(i) => of_pair(entry, at, i, trouble.into(), problems),
@@ -118,6 +152,50 @@ mod tests {
         );
         assert_eq!(worker.tls.server_name.as_deref(), Some("w.test"));
         assert_eq!(plan.outbound[0].tls, crate::tls::ClientTls::default());
+    }
+
+    #[test]
+    fn a_gateway_s_certificates_are_enough_for_inbound_listeners() {
+        let papers = Papers::new();
+        papers.pair("a", &["a.test"]);
+        let text = |name: &str| serde_json::json!(std::fs::read_to_string(papers.path(name)).unwrap());
+        let gateway = |snis: &str| {
+            format!(
+                "gateway: {{services: [{{name: s, url: 'http://s'}}], certificates: [{{cert: {}, key: {}, snis: \
+                 [{snis}]}}]}}\n",
+                text("a.pem"),
+                text("a.key")
+            )
+        };
+        let listeners = "inbound: [{listen: 'https://127.0.0.1:2'}, {listen: 'https://127.0.0.1:3', tls: {min_version: \
+                         \"1.3\", client_ca: DIR/ca.pem}}, {listen: 'https://127.0.0.1:4', tls: {certificate: DIR/a.pem, \
+                         key: DIR/a.key}}, {listen: 'http://127.0.0.1:5'}]\nworker: http://w\n";
+        let plan = read(&papers, &(gateway("shop.test") + listeners)).unwrap_or_else(|report| panic!("{report}")).plan;
+        let tls: Vec<_> =
+            plan.listeners.iter().map(|l| l.tls.as_ref().map(|t| (t.pairs.len(), t.titled.len()))).collect();
+        assert_eq!(tls, [Some((0, 1)), Some((0, 1)), Some((1, 1)), None]);
+        plan.listeners[0].tls.as_ref().unwrap().acceptor().unwrap();
+        assert!(!format!("{plan:?}").contains("PRIVATE"));
+
+        // No names, no gateway, and where nothing comes in to it.
+        let outbound = "outbound: [{listen: 'https://127.0.0.1:2'}]\n";
+        let of_gateway = "`certificates` with `snis`";
+        for (text, places, told) in [
+            (gateway("") + listeners, &["inbound[0].tls", "inbound[1].tls"][..], true),
+            (listeners.to_owned(), &["inbound[0].tls", "inbound[1].tls"], true),
+            (gateway("shop.test") + outbound + "worker: http://w", &["outbound[0].tls"], false),
+        ] {
+            let report = read(&papers, &text).err().unwrap_or_else(|| panic!("accepted: {text}"));
+            let found: Vec<_> = report.problems.iter().map(|p| p.key.as_str()).collect();
+            assert_eq!(found, places, "{report}");
+            for problem in &report.problems {
+                assert_eq!(problem.fix.contains(of_gateway), told, "{report}");
+                assert!(problem.fix.contains("certificate: c.pem"), "{report}");
+            }
+        }
+        // Of a gateway with mistakes those are told alone.
+        let report = read(&papers, &("gateway: {services: [{port: x}]}\n".to_owned() + listeners)).expect_err("a port");
+        assert!(report.problems.iter().all(|p| p.key.starts_with("services")), "{report}");
     }
 
     #[test]

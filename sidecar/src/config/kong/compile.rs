@@ -2,7 +2,7 @@
 //! configuration only its middleware knows; here it gets its place in the file.
 
 use super::spec::Kind;
-use super::{Reader, Record, services};
+use super::{Reader, Record, certificates, services};
 use crate::config::plan::{GatewayPlan, Service};
 use crate::config::source::Span;
 use crate::config::tree::Node;
@@ -29,7 +29,9 @@ pub(super) fn compiled(reader: &mut Reader<'_>, entities: &Entities) -> Option<G
     });
     match Gateway::new(entities) {
         Ok(gateway) if !reader.problems.failed() => {
-            Some(GatewayPlan { gateway: Arc::new(gateway), services: services::named_apart(all), upstreams, sinks })
+            let titled = certificates::titled(entities);
+            let services = services::named_apart(all);
+            Some(GatewayPlan { gateway: Arc::new(gateway), services, titled, upstreams, sinks })
         }
         Ok(_) => None,
         Err(mistakes) => {

@@ -1,11 +1,10 @@
 //! From the tree of a file to a flat list of entities, each with its place: nesting, shorthands, and what deck adds.
 
 use super::spec::{IGNORED, IGNORED_INSIDE, INFO, Kind, SPECS};
-use super::{Reader, Record};
+use super::{Few, Reader, Record};
 use crate::config::near::nearest;
 use crate::config::source::Span;
 use crate::config::tree::{Entry, Node, Value};
-use std::collections::BTreeMap;
 
 /// The versions of the format.
 const VERSIONS: [&str; 3] = ["1.1", "2.1", "3.0"];
@@ -153,12 +152,13 @@ impl Reader<'_> {
             let fix = format!("write the fields of a {}", kind.spec().one);
             return self.mistyped(node.span, &path, "expected a record", fix);
         }
-        let written = node.clone();
+        let written = (kind == Kind::Service).then(|| node.clone());
         for (_, defaults) in shared.defaults.iter().filter(|(of, _)| *of == kind) {
             fill(&mut node, defaults);
         }
+        let span = node.span;
         match kind {
-            Kind::Service => self.url(&mut node, &written, &path),
+            Kind::Service => self.url(&mut node, written.as_ref().unwrap_or(&Node::map(span)), &path),
             Kind::Plugin => self.named_config(&mut node, &path, shared),
             Kind::Route if shared.old && (parents.is_empty() || self.in_top_service(parents)) => old_paths(&mut node),
             _ => {}
@@ -166,8 +166,9 @@ impl Reader<'_> {
         let mut children = Vec::new();
         let spec = kind.spec();
         if let Value::Map(entries) = &mut node.value {
-            let mut kept = Vec::new();
-            for entry in std::mem::take(entries) {
+            let whole = std::mem::take(entries);
+            let mut kept = Vec::with_capacity(whole.len());
+            for entry in whole {
                 let child = spec.children.iter().find(|(child, _)| child.spec().list == entry.key);
                 match child {
                     Some(child) => children.push((*child, entry)),
@@ -186,8 +187,8 @@ impl Reader<'_> {
             node,
             path: path.clone(),
             parents: parents.to_vec(),
-            refs: BTreeMap::new(),
-            lists: BTreeMap::new(),
+            refs: Few::default(),
+            lists: Few::default(),
             id: None,
         });
         for ((child, field), entry) in children {

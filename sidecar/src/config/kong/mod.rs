@@ -5,6 +5,7 @@
 //! and `build` makes plain values. Each goes on after a mistake, so that all of them are told at once.
 
 mod build;
+mod certificates;
 mod check;
 mod compile;
 mod gather;
@@ -24,7 +25,7 @@ use super::source::Origin;
 use super::tree::{self, Limits, Node};
 use crate::gateway::{Entities, Id};
 use spec::{Kind, SPECS};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 /// A file of ten thousand consumers is large but real.
 pub(super) const LIMITS: Limits = Limits { nodes: 2_000_000, items: 200_000 };
@@ -94,12 +95,37 @@ struct Record {
     path: String,
     /// In what it is nested: field and record.
     parents: Vec<(&'static str, usize)>,
-    refs: BTreeMap<&'static str, usize>,
-    lists: BTreeMap<&'static str, Vec<usize>>,
+    refs: Few<usize>,
+    lists: Few<Vec<usize>>,
     id: Option<Id>,
 }
 
-type References = (BTreeMap<&'static str, usize>, BTreeMap<&'static str, Vec<usize>>);
+/// What is known by field: one or two of them, so that a list is both smaller and faster than a map.
+struct Few<T>(Vec<(&'static str, T)>);
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Few(Vec::new())
+    }
+}
+
+impl<T> Few<T> {
+    fn get(&self, field: &str) -> Option<&T> {
+        self.0.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
+    }
+
+    fn insert(&mut self, field: &'static str, value: T) {
+        match self.0.iter_mut().find(|(name, _)| *name == field) {
+            Some((_, known)) => *known = value,
+            None => {
+                self.0.reserve_exact(1);
+                self.0.push((field, value));
+            }
+        }
+    }
+}
+
+type References = (Few<usize>, Few<Vec<usize>>);
 
 /// What the steps share.
 struct Reader<'a> {
@@ -113,7 +139,9 @@ struct Reader<'a> {
     referenced: HashSet<usize>,
     /// Keys whose warning has been given.
     warned: HashSet<String>,
-    names: HashMap<(Kind, String), usize>,
+    /// Of those that others may refer to.
+    names: HashMap<(Kind, Box<str>), usize>,
+    ids: HashMap<(Kind, Id), usize>,
     seen: HashMap<(Kind, String), usize>,
 }
 
@@ -121,11 +149,12 @@ struct Reader<'a> {
 ///
 /// # Errors
 /// Every problem at once.
-pub(super) fn read(name: &str, text: &str, env: &Env) -> Result<KongFile, Report> {
+pub(super) fn read(name: &str, mut text: String, env: &Env) -> Result<KongFile, Report> {
     let mut problems = Problems::new();
     // JSON may be indented with tabs, which YAML does not take; inside its texts there are none.
-    let json = text.trim_start().starts_with('{');
-    let text = if json { text.replace('\t', " ") } else { text.to_owned() };
+    if text.trim_start().starts_with('{') && text.contains('\t') {
+        text = text.replace('\t', " ");
+    }
     let source = problems.sources.add(name, text, Origin::File);
     let mut read = None;
     if let Some(root) = tree::parse_within(source, &LIMITS, &mut problems) {
@@ -160,6 +189,7 @@ fn entities_of<'a>(mut root: Node, env: &'a Env, problems: &'a mut Problems) -> 
         referenced: HashSet::new(),
         warned: HashSet::new(),
         names: HashMap::new(),
+        ids: HashMap::new(),
         seen: HashMap::new(),
     };
     reader.templates(&mut root);

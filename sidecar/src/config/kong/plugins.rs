@@ -193,16 +193,12 @@ pub(super) fn anonymous(reader: &mut Reader<'_>) {
     for record in records.iter().filter(|r| r.kind == Kind::Plugin) {
         let Some(node) = record.node.get("config").and_then(|c| c.get("anonymous")) else { continue };
         let Some(name) = node.text().filter(|n| !n.is_empty()) else { continue };
-        if reader.problems.full() || reader.names.contains_key(&(Kind::Consumer, name.to_owned())) {
+        if reader.problems.full() || reader.is_consumer(name) {
             continue;
         }
         let at = format!("{}.config.anonymous", record.path);
-        let known = reader
-            .names
-            .keys()
-            .filter(|(kind, _)| *kind == Kind::Consumer)
-            .map(|(_, name)| name.as_str())
-            .take(NEAR_MAX);
+        let known =
+            reader.names.keys().filter(|(kind, _)| *kind == Kind::Consumer).map(|(_, name)| &**name).take(NEAR_MAX);
         let fix = match nearest(name, known) {
             Some(near) => format!("write {near}"),
             None => "add the consumer, or correct the name".to_owned(),

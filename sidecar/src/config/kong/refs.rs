@@ -3,12 +3,13 @@
 use super::check::shown;
 use super::plugins::{NEAR_MAX, NO_CONSUMER};
 use super::spec::{Kind, Type};
-use super::{Reader, Record};
+use super::{Few, Reader, Record};
 use crate::config::near::nearest;
 use crate::config::problem::PROBLEMS_MAX;
 use crate::config::source::Span;
 use crate::config::tree::{Node, Value};
 use crate::gateway::Id;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A plugin that may not be of one consumer.
@@ -22,6 +23,11 @@ impl Reader<'_> {
         self.references();
         self.computed_ids();
         self.unique();
+    }
+
+    /// Whether a consumer has that name or id.
+    pub(super) fn is_consumer(&self, name: &str) -> bool {
+        self.find(Kind::Consumer, name, &[]).is_some()
     }
 
     /// A text of the file as messages may repeat it.
@@ -46,11 +52,14 @@ impl Reader<'_> {
             if record.id.is_none() && by_name {
                 record.id = name.map(|name| Id::of(spec.list, name));
             }
+            if !record.kind.is_referred_to() {
+                continue;
+            }
             if let Some(id) = record.id {
-                self.names.entry((record.kind, id.to_string())).or_insert(index);
+                self.ids.entry((record.kind, id)).or_insert(index);
             }
             if let Some(name) = name {
-                self.names.entry((record.kind, name.to_owned())).or_insert(index);
+                self.names.entry((record.kind, name.into())).or_insert(index);
             }
         }
     }
@@ -65,8 +74,8 @@ impl Reader<'_> {
     }
 
     fn references_of(&mut self, record: &Record, records: &[Record]) -> super::References {
-        let mut refs: std::collections::BTreeMap<_, _> = record.parents.iter().copied().collect();
-        let mut lists = std::collections::BTreeMap::new();
+        let mut refs = Few(record.parents.clone());
+        let mut lists = Few::default();
         for field in record.kind.spec().fields {
             let Some(node) = record.node.get(field.name) else { continue };
             if record.kind == Kind::Plugin && field.name.starts_with("consumer") && for_everybody(record) {
@@ -106,8 +115,8 @@ impl Reader<'_> {
 
     /// Who is called so: by name or id; a certificate by one of its SNIs too.
     fn find(&self, kind: Kind, name: &str, records: &[Record]) -> Option<usize> {
-        let found = |kind, name: &str| self.names.get(&(kind, name.to_owned())).copied();
-        let id = || name.parse::<Id>().ok().and_then(|id| found(kind, &id.to_string()));
+        let found = |kind, name: &str| self.names.get(&(kind, name.into())).copied();
+        let id = || name.parse::<Id>().ok().and_then(|id| self.ids.get(&(kind, id)).copied());
         found(kind, name).or_else(id).or_else(|| {
             let sni = found(Kind::Sni, name).filter(|_| kind == Kind::Certificate)?;
             records.get(sni)?.parents.first().map(|(_, certificate)| *certificate)
@@ -130,9 +139,9 @@ impl Reader<'_> {
         let spec = kind.spec();
         let at = format!("{}.{field}", record.path);
         let name = node.text().unwrap_or_default();
-        let known = self.names.keys().filter(|(of, name)| *of == kind && name.parse::<Id>().is_err());
+        let known = self.names.keys().filter(|(of, _)| *of == kind);
         // Keys are secrets, and are no names that anybody refers to.
-        let fix = match nearest(name, known.take(NEAR_MAX).map(|(_, name)| name.as_str())) {
+        let fix = match nearest(name, known.take(NEAR_MAX).map(|(_, name)| &**name)) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("add the {} to `{}`, or correct the name", spec.one, spec.list),
         };
@@ -203,8 +212,8 @@ impl Reader<'_> {
             let bad = record.node.get(f.name).is_some_and(|n| n.value == Value::Bad);
             let lost = matches!(f.of, Type::Foreign(_))
                 && record.node.get(f.name).is_some()
-                && !record.refs.contains_key(f.name);
-            let missing = f.required && record.node.get(f.name).is_none() && !record.refs.contains_key(f.name);
+                && record.refs.get(f.name).is_none();
+            let missing = f.required && record.node.get(f.name).is_none() && record.refs.get(f.name).is_none();
             (bad && f.required) || lost || missing
         })
     }
@@ -212,7 +221,9 @@ impl Reader<'_> {
     fn name(&mut self, index: usize, id: Id) {
         if let Some(record) = self.records.get_mut(index) {
             record.id = Some(id);
-            self.names.entry((record.kind, id.to_string())).or_insert(index);
+            if record.kind.is_referred_to() {
+                self.ids.entry((record.kind, id)).or_insert(index);
+            }
         }
     }
 
@@ -249,7 +260,7 @@ impl Reader<'_> {
 
     fn unique(&mut self) {
         let mut wrong = Vec::new();
-        let mut first: HashMap<(Kind, &str, String), usize> = HashMap::new();
+        let mut first: HashMap<(Kind, &str, Cow<'_, str>), usize> = HashMap::new();
         for (index, record) in self.records.iter().enumerate() {
             let spec = record.kind.spec();
             let id = record.node.get("id").map(|n| ("id", n));
@@ -257,7 +268,7 @@ impl Reader<'_> {
             for (field, node) in fields {
                 // Nobody reads more of them, and each costs a walk through the text.
                 let Some(text) = node.text().filter(|_| wrong.len() < PROBLEMS_MAX) else { continue };
-                let text = if field == "id" { text.to_ascii_lowercase() } else { text.to_owned() };
+                let text = if field == "id" { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
                 let key = (record.kind, field, text);
                 let Some(other) = first.get(&key) else {
                     first.insert(key, index);

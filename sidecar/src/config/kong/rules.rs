@@ -7,6 +7,7 @@ use super::spec::Kind;
 use super::{Reader, Record};
 use crate::config::source::Span;
 use crate::config::tree::{Node, Value};
+use crate::tls::{Age, Pem, Role, about};
 
 /// Protocols that can't stand in one route with those of another set.
 const SETS: [&[&str]; 4] = [&["http", "https"], &["tcp", "tls", "udp"], &["tls_passthrough"], &["grpc", "grpcs"]];
@@ -252,6 +253,25 @@ impl Reader<'_> {
             let words = "certificate and alternative certificate need to have different type (e.g. RSA and ECDSA), the provided certificates were both of the same type";
             self.of_value(record, "cert_alt", words, "give a pair of the other type");
         }
+        for key in ["cert", "cert_alt"] {
+            if let Some(text) = text(node, key) {
+                self.age(record, key, text);
+            }
+        }
+    }
+
+    /// Kong shows a certificate whose time is over; nobody believes it.
+    fn age(&mut self, record: &Record, key: &str, text: &str) {
+        let Ok(found) = about(&Pem::text("", text), "", Role::Shown) else { return };
+        let (age, fix) = match found.age() {
+            Age::Good(_) => return,
+            age @ Age::Early(_) => (age, "look at this machine's clock, or use another certificate"),
+            age => (age, "renew it, and reload"),
+        };
+        let at = format!("{}.{key}", record.path);
+        let span = record.node.get(key).map_or(record.node.span, |n| n.span);
+        let span = Span { end: span.end.min(span.start + 1), ..span };
+        self.problems.warning(span, "certificate-time", &at, format!("`{at}`: the certificate {age}"), fix);
     }
 
     fn of_value(&mut self, record: &Record, key: &str, words: &str, fix: &str) {

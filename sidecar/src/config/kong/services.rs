@@ -1,10 +1,10 @@
 //! Services, upstreams and targets of a Kong file as services of ours, with Kong's defaults.
 
+use super::certificates;
 use crate::config::plan::{Address, Service};
 use crate::gateway::Wrong;
 use crate::gateway::entity::{self, Entities, Protocol, Target, Upstream};
 use crate::pipeline::gateway::WORKER;
-use crate::tls::ClientTls;
 use crate::upstream::balance::{Algorithm, Hash, HashOn, Settings, SlowStart};
 use crate::upstream::health::{Active, Health, Limits, Passive, Speak, Statuses};
 use crate::upstream::{Place, Policy, Retries, Scheme};
@@ -27,15 +27,6 @@ pub(super) fn service(entities: &Entities, service: &entity::Service) -> Result<
     if service.host == WORKER {
         return Ok(None);
     }
-    for (field, there) in [
-        ("client_certificate", service.client_certificate.is_some()),
-        ("ca_certificates", service.ca_certificates.is_some()),
-    ] {
-        if there {
-            let message = format!("{field} of a service is not supported yet");
-            return Err(Wrong::new(field, message, "remove it, or send by `outbound[].services`, whose `tls` has it"));
-        }
-    }
     let place = entities.upstreams.iter().position(|u| u.name == service.host);
     let upstream = place.and_then(|p| entities.upstreams.get(p));
     let addresses = match place {
@@ -48,7 +39,7 @@ pub(super) fn service(entities: &Entities, service: &entity::Service) -> Result<
             vec![Address { target: crate::upstream::Target { scheme, place }, weight: 100, zone: None }]
         }
     };
-    let tls = ClientTls { verify: service.tls_verify.unwrap_or(true), ..ClientTls::default() };
+    let tls = certificates::of_service(entities, service, upstream)?;
     let label = service.name.clone().unwrap_or_else(|| service.host.clone());
     Ok(Some(Service { name: label.into(), addresses, tls, policy: Arc::new(policy(service, upstream)), gate: None }))
 }
@@ -161,6 +152,7 @@ fn health(checks: &entity::Healthchecks) -> Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::ClientTls;
 
     #[test]
     fn services_of_one_name_are_told_apart() {

@@ -23,6 +23,18 @@ pub(super) enum Kind {
     ConsumerGroup,
 }
 
+impl Kind {
+    /// Whether others may name it.
+    pub(super) fn is_referred_to(self) -> bool {
+        match self {
+            Kind::Service | Kind::Route | Kind::Consumer | Kind::Upstream | Kind::Certificate => true,
+            Kind::Sni | Kind::CaCertificate | Kind::ConsumerGroup => true,
+            Kind::Plugin | Kind::Target | Kind::Vault | Kind::Acl => false,
+            Kind::KeyAuth | Kind::BasicAuth | Kind::HmacAuth | Kind::Jwt => false,
+        }
+    }
+}
+
 /// What a field holds.
 pub(super) enum Type {
     Bool,

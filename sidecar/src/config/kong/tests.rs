@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::{Severity, kong as check, parse};
 use crate::gateway::entity::{Algorithm, HashOn, PathHandling, Protocol};
+use crate::tls::Pem;
 
 mod mutated;
 mod wrong;
@@ -36,6 +37,11 @@ fn read_alone(text: &str, env: &[(&str, &str)]) -> Result<Said, Report> {
 
 fn good_with(text: &str, env: &[(&str, &str)]) -> Said {
     read_alone(text, env).unwrap_or_else(|report| panic!("{report}"))
+}
+
+/// The same with what runs of it.
+fn whole(text: &str) -> KongFile {
+    check("kong.yaml", text, &[]).unwrap_or_else(|report| panic!("{report}"))
 }
 
 fn good(text: &str) -> Said {
@@ -366,11 +372,21 @@ fn certificates_belong_to_their_keys() {
         })
         .to_string()
     };
-    let e = good_with(&json(&cert, &key, serde_json::json!({"cert_alt": other, "key_alt": other_key})), &[]).entities;
+    let file = whole(&json(&cert, &key, serde_json::json!({"cert_alt": other, "key_alt": other_key})));
+    let (e, plan) = (file.entities, file.plan);
     assert_eq!((e.services[0].client_certificate, e.services[1].client_certificate), (Some(0), Some(0)));
     assert_eq!(e.services[0].ca_certificates, Some(vec![0]));
     assert_eq!((e.snis.len(), e.snis[1].name.as_str(), e.ca_certificates[0].cert_digest.len()), (2, "*.shop.test", 64));
-    assert!(e.certificates[0].alt.is_some() && !format!("{e:?}").contains("PRIVATE"));
+    assert!(e.certificates[0].alt.is_some() && !format!("{e:?}{plan:?}").contains("PRIVATE"));
+    // Both pairs are shown for its names, and both to instances.
+    let shown: Vec<_> = plan.titled.iter().map(|t| (t.pair.key.to_string(), t.names.join(" "))).collect();
+    let name = "gateway:certificates/shop.test";
+    let names = "shop.test *.shop.test";
+    assert_eq!(shown, [(name.to_owned(), names.to_owned()), (format!("{name}/alt"), names.to_owned())]);
+    let tls = |place: usize| plan.services[place].as_ref().map(|s| s.tls.clone()).expect("a service");
+    let called = |pem: &Option<Pem>| pem.as_ref().map(Pem::to_string);
+    assert_eq!((tls(0).ca.len(), called(&tls(0).certificate), tls(0).verify), (1, Some(name.to_owned()), true));
+    assert_eq!((tls(1).ca.len(), called(&tls(1).key), tls(1).other.is_some()), (0, Some(name.to_owned()), true));
     for (text, words) in [
         (json(&cert, &other_key, serde_json::json!({})), "certificates[0].key`: certificate does not match key"),
         (json("nonsense", &key, serde_json::json!({})), "certificates[0].cert`: invalid certificate"),
@@ -388,6 +404,18 @@ fn certificates_belong_to_their_keys() {
         .replace(&serde_json::json!(ca).to_string(), &serde_json::json!(cert).to_string());
     let twice = json(&cert, &key, serde_json::json!({}))
         .replace(&serde_json::json!(ca).to_string(), &serde_json::json!(format!("{ca}{ca}")).to_string());
+    // An upstream's certificate is shown when the service has none, and its host is whom the other side has to be.
+    let text = serde_json::json!({
+        "_format_version": "3.0",
+        "certificates": [{"id": "22222222-2222-2222-2222-222222222222", "cert": cert, "key": key}],
+        "services": [{"name": "a", "protocol": "https", "host": "pool", "tls_verify": false, "tls_verify_depth": 3, "ca_certificates": []}],
+        "upstreams": [{"name": "pool", "host_header": "shop.test:8443", "client_certificate": "22222222-2222-2222-2222-222222222222"}],
+    });
+    let plan = whole(&text.to_string()).plan;
+    let tls = plan.services[0].as_ref().map(|s| s.tls.clone()).expect("a service");
+    let id = "gateway:certificates/22222222-2222-2222-2222-222222222222";
+    assert_eq!((called(&tls.certificate).as_deref(), tls.server_name.as_deref()), (Some(id), Some("shop.test")));
+    assert!(plan.titled.is_empty() && tls.ca.is_empty() && !tls.verify, "without a name nobody is shown it");
     assert!(said(&no_ca)[0].contains("missing the \"CA\" basic constraint"));
     assert!(said(&twice)[0].contains("please submit only one certificate at a time"));
 }

@@ -264,9 +264,11 @@ async fn ask(connection: &mut MultiplexedConnection, question: &Question) -> Res
 
 /// An error without what was sent: it could say a password.
 fn words(error: &RedisError) -> String {
-    match (error.code(), error.is_io_error()) {
-        (Some(code), _) => code.to_owned(),
-        (None, true) => "the connection broke".to_owned(),
-        (None, false) => format!("{:?}", error.kind()),
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) => "it refuses our name or password".to_owned(),
+        (ErrorKind::Io, _) => "the connection broke".to_owned(),
+        (ErrorKind::Parse, _) => "what answers is no Redis".to_owned(),
+        (_, Some(code)) => code.to_owned(),
+        (kind, None) => format!("{kind:?}"),
     }
 }

@@ -9,7 +9,7 @@ const PLACE: u64 = u32::MAX as u64;
 /// Places by texts.
 pub(super) struct Index {
     keys: RandomState,
-    /// 0: free. A power of two, at least a quarter of it free.
+    /// 0: free. A power of two, at least an eighth of it free.
     slots: Box<[u64]>,
 }
 
@@ -17,7 +17,7 @@ impl Index {
     /// Of places and their texts. Of two with the same text the first is found.
     pub(super) fn new<'a>(texts: impl Iterator<Item = (usize, &'a [u8])> + Clone) -> Index {
         let count = texts.clone().count();
-        let room = if count == 0 { 0 } else { (count + count / 3 + 1).next_power_of_two() };
+        let room = if count == 0 { 0 } else { (count + count / 7 + 1).next_power_of_two() };
         let mut index = Index { keys: RandomState::new(), slots: vec![0; room].into() };
         for (place, text) in texts {
             let Ok(place) = u32::try_from(place) else { continue };

@@ -194,7 +194,9 @@ impl Edits {
                     };
                     list.push((name, value));
                 }
-                Err(why) => fields.wrong(&place, why, "no Lua runs here; see the page about transformers"),
+                Err(why) => {
+                    fields.wrong(&place, why, "no Lua runs here; docs/kong-transform.md has what may stand in $(…)")
+                }
             }
         }
     }

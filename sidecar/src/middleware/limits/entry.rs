@@ -48,14 +48,15 @@ impl Entry {
         let mut taken = Taken { used: [0; PERIODS], refused: false };
         let mut counted = [0; PERIODS];
         for (i, limit) in limits.iter().enumerate().take(PERIODS) {
-            match self.cell(limit.period).add(windows[limit.period as usize].number, limit.most, n) {
+            match self.cell(limit.period).add(&windows[limit.period as usize], self.place.sliding, limit.most, n) {
                 Added::Counted(window, used) => {
                     counted[i] = window;
                     taken.used[i] = used;
                 }
                 stopped => {
-                    for (limit, window) in limits.iter().zip(counted).take(i) {
-                        self.cell(limit.period).take_back(window, n);
+                    for (limit, its) in limits.iter().zip(counted).take(i) {
+                        let window = &windows[limit.period as usize];
+                        self.cell(limit.period).take_back(its, window, self.place.sliding, n);
                     }
                     return match stopped {
                         Added::Dead => None,
@@ -79,7 +80,7 @@ impl Entry {
     pub(crate) fn used(&self, limits: &[Limit], windows: &[Window; PERIODS]) -> Option<[u64; PERIODS]> {
         let mut used = [0; PERIODS];
         for (used, limit) in used.iter_mut().zip(limits) {
-            *used = self.cell(limit.period).used(windows[limit.period as usize].number)?;
+            *used = self.cell(limit.period).used(&windows[limit.period as usize], self.place.sliding)?;
         }
         Some(used)
     }
@@ -91,21 +92,25 @@ impl Entry {
         windows: &[Window; PERIODS],
         used: impl Iterator<Item = u64>,
     ) -> Option<()> {
-        let lives =
-            |(limit, used): (&Limit, u64)| self.cell(limit.period).raise(windows[limit.period as usize].number, used);
+        let sliding = self.place.sliding;
+        let lives = |(limit, used): (&Limit, u64)| {
+            self.cell(limit.period).raise(&windows[limit.period as usize], sliding, used)
+        };
         limits.iter().zip(used).all(lives).then_some(())
     }
 
     /// Takes back `n` from every window, in which it was counted just before.
-    pub(crate) fn give_back(&self, limits: &[Limit], windows: &[Window; PERIODS], n: u64) {
+    pub(crate) fn give_back(&self, limits: &[Limit], windows: &[Window; PERIODS], n: u64) -> Option<()> {
         for limit in limits {
-            self.cell(limit.period).give_back(windows[limit.period as usize].number, n);
+            self.cell(limit.period).give_back(&windows[limit.period as usize], self.place.sliding, n);
         }
+        // Counters that were given up have nothing to take back.
+        Some(())
     }
 
     /// The most that is used of any window that is not over.
     pub(super) fn most_used(&self, windows: &[Window; PERIODS]) -> u64 {
-        self.cells.iter().zip(windows).filter_map(|(cell, w)| cell.used(w.number)).max().unwrap_or(0)
+        self.cells.iter().zip(windows).filter_map(|(cell, w)| cell.used(w, self.place.sliding)).max().unwrap_or(0)
     }
 
     /// Gives the counters up: whoever still holds them asks for others. Without `force` only when every window is
@@ -115,7 +120,7 @@ impl Entry {
         for (i, (cell, window)) in self.cells.iter().zip(windows).enumerate() {
             loop {
                 let standing = cell.standing();
-                if !force && cell.used(window.number).is_none_or(|used| used > 0) {
+                if !force && cell.used(window, self.place.sliding).is_none_or(|used| used > 0) {
                     self.revive(&killed);
                     return false;
                 }

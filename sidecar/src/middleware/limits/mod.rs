@@ -11,9 +11,9 @@ mod table;
 mod who;
 pub(crate) mod window;
 
-pub(crate) use cell::COUNT_MAX;
+pub(crate) use cell::{COUNT_MAX, SLIDING_MAX};
 pub(crate) use entry::{Entry, Limit, Taken};
-pub(crate) use place::{Place, RATE_LIMITING, RESPONSE_RATELIMITING};
+pub(crate) use place::{Place, RATE_LIMITING, RATE_SHAPING, RESPONSE_RATELIMITING};
 pub(crate) use shared::{Shared, Wish, policy, remember, windows, without};
 pub use show::show;
 pub(crate) use table::with;

@@ -10,6 +10,9 @@ pub(crate) const RATE_LIMITING: &str = "ratelimit";
 /// The same of `response-ratelimiting`.
 pub(crate) const RESPONSE_RATELIMITING: &str = "response-ratelimit";
 
+/// The same of `rate-shaping`, which is ours.
+pub(crate) const RATE_SHAPING: &str = "shape";
+
 /// What stands for an entity that a plugin is not bound to.
 pub(super) const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -24,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) name: Box<str>,
     /// Now; counters outlive a change of them.
     pub(crate) limits: Box<[Limit]>,
+    /// Whether the window before counts, as far as it is not past.
+    pub(crate) sliding: bool,
     /// Whether identifiers are values of a header, which nobody is shown: they may be secrets.
     pub(super) secret: bool,
     text: Box<str>,
@@ -32,18 +37,35 @@ pub(crate) struct Place {
 impl Place {
     /// The place of a middleware's counters. People who ask find its limits by it.
     pub(crate) fn new(kind: &'static str, scope: &Scope<'_>, name: &str, by: &By, limits: &[Limit]) -> Arc<Place> {
+        Place::of(kind, scope, name, by, limits, false)
+    }
+
+    /// The same for windows that slide.
+    pub(crate) fn sliding(kind: &'static str, scope: &Scope<'_>, by: &By, limits: &[Limit]) -> Arc<Place> {
+        Place::of(kind, scope, "", by, limits, true)
+    }
+
+    fn of(kind: &'static str, scope: &Scope<'_>, name: &str, by: &By, limits: &[Limit], sliding: bool) -> Arc<Place> {
         let (route, service) = (scope.route.unwrap_or(NOBODY), scope.service.unwrap_or(NOBODY));
+        // The counters of the two kinds of windows are not each other's.
+        let slides = if sliding { ":sliding" } else { "" };
         let place = Arc::new(Place {
             kind,
             route: route.into(),
             service: service.into(),
             name: name.into(),
             limits: limits.into(),
+            sliding,
             secret: matches!(by, By::Header(_)),
-            text: format!("{kind}:{route}:{service}:{name}").into(),
+            text: format!("{kind}:{route}:{service}:{name}{slides}").into(),
         });
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|place| place.strong_count() > 0);
+        // Those of plans that are gone, whenever there may be as many as there are others.
+        if known.len() == known.capacity() {
+            known.retain(|place| place.strong_count() > 0);
+            let more = known.len().max(KNOWN_MIN);
+            known.reserve_exact(more);
+        }
         known.push(Arc::downgrade(&place));
         place
     }
@@ -57,10 +79,16 @@ impl Place {
         }
     }
 
+    /// The name of the one key of an identifier.
+    pub(crate) fn only_key(&self, who: &str) -> String {
+        format!("{}:{}:{}:{who}", self.kind, self.route, self.service)
+    }
+
     /// The middleware's name.
     pub(super) fn by(&self) -> &'static str {
         match self.kind {
             RATE_LIMITING => "rate-limiting",
+            RATE_SHAPING => "rate-shaping",
             _ => "response-ratelimiting",
         }
     }
@@ -70,6 +98,8 @@ impl Place {
         &self.text
     }
 }
+
+const KNOWN_MIN: usize = 64;
 
 static KNOWN: Mutex<Vec<Weak<Place>>> = Mutex::new(Vec::new());
 

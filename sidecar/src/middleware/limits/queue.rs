@@ -5,7 +5,7 @@
 //! one number to change at once, hence a lock; whoever takes it only compares some numbers.
 
 use super::place::Place;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,15 @@ pub(crate) struct Pace {
 
 /// The lines of one middleware.
 pub(crate) struct Lines {
-    text: String,
-    lines: Mutex<(HashMap<Box<str>, Arc<Line>>, Option<Instant>)>,
+    place: Arc<Place>,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    lines: HashMap<Box<str>, Arc<Line>>,
+    /// When lines that are over were looked for the last time.
+    tidied: Option<Instant>,
 }
 
 /// The line of one identifier.
@@ -60,6 +67,26 @@ pub(crate) struct Ticket {
     pace: Pace,
 }
 
+/// Lines by their places, and from how many on those are looked for that nobody has any more.
+type Known = (BTreeMap<String, Weak<Lines>>, usize);
+
+const KNOWN_MIN: usize = 64;
+
+static KNOWN: Mutex<Known> = Mutex::new((BTreeMap::new(), KNOWN_MIN));
+
+/// Where somebody waits: the place, the identifier, how many.
+pub(super) fn waiting() -> Vec<(Arc<Place>, Box<str>, usize)> {
+    let known: Vec<Arc<Lines>> =
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).0.values().filter_map(Weak::upgrade).collect();
+    let mut all = Vec::new();
+    for lines in known {
+        let inside = lines.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = inside.lines.iter().map(|(who, line)| (who, line.lock().waiting.len())).filter(|(_, n)| *n > 0);
+        all.extend(waiting.map(|(who, n)| (lines.place.clone(), who.clone(), n)));
+    }
+    all
+}
+
 fn start() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now)
@@ -67,22 +94,25 @@ fn start() -> Instant {
 
 impl Lines {
     /// Those of a place. A middleware that a reload has made finds those of its predecessor.
-    pub(crate) fn of(place: &Place) -> Arc<Lines> {
-        static KNOWN: Mutex<Vec<Weak<Lines>>> = Mutex::new(Vec::new());
+    pub(crate) fn of(place: &Arc<Place>) -> Arc<Lines> {
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|lines| lines.strong_count() > 0);
-        let same = known.iter().filter_map(Weak::upgrade).find(|lines| lines.text == place.text());
-        same.unwrap_or_else(|| {
-            let lines = Arc::new(Lines { text: place.text().to_owned(), lines: Mutex::default() });
-            known.push(Arc::downgrade(&lines));
-            lines
-        })
+        let (known, tidy_at) = &mut *known;
+        if known.len() >= *tidy_at {
+            known.retain(|_, lines| lines.strong_count() > 0);
+            *tidy_at = (2 * known.len()).max(KNOWN_MIN);
+        }
+        if let Some(same) = known.get(place.text()).and_then(Weak::upgrade) {
+            return same;
+        }
+        let lines = Arc::new(Lines { place: place.clone(), inside: Mutex::default() });
+        known.insert(place.text().to_owned(), Arc::downgrade(&lines));
+        lines
     }
 
     /// The line of an identifier; none when there are too many.
     pub(crate) fn line(&self, who: &str) -> Option<Arc<Line>> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, tidied) = &mut *lines;
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inside { lines: known, tidied } = &mut *inside;
         if let Some(line) = known.get(who) {
             return Some(line.clone());
         }
@@ -265,6 +295,6 @@ mod tests {
         line.come(Instant::now(), Pace { step: MS * 60_000, ahead: MS }, 1, MS);
         // The others are over and make room.
         assert!(second.line("one more").is_some());
-        assert_eq!(second.lines.lock().unwrap().0.len(), 2);
+        assert_eq!(second.inside.lock().unwrap().lines.len(), 2);
     }
 }

@@ -8,20 +8,29 @@ use crate::tls::ClientTls;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For each key a limit, a lifetime and what to count. Counts in all or in none; what is not to be counted is only told.
+/// For each window a limit, a lifetime, what to count, and 0, or 1 more than the thousandths of the window before that
+/// count, too: its key follows then. Counts in all or in none; what is not to be counted is only told.
 static COUNT: Script = Script::new(
-    "local told, full = {0}, 0 \
-     for i, key in ipairs(KEYS) do \
-       local used = tonumber(redis.call('GET', key) or '0') \
+    "local told, keys, own, full, at = {0}, {}, {}, 0, 1 \
+     for i = 1, #ARGV / 4 do \
+       local share = tonumber(ARGV[4 * i]) \
+       keys[i] = KEYS[at] \
+       own[i] = tonumber(redis.call('GET', KEYS[at]) or '0') \
+       local used = own[i] \
+       at = at + 1 \
+       if share > 0 then \
+         used = used + math.ceil(tonumber(redis.call('GET', KEYS[at]) or '0') * (share - 1) / 1000) \
+         at = at + 1 \
+       end \
        told[i + 1] = used \
-       if tonumber(ARGV[3 * i]) > 0 and used >= tonumber(ARGV[3 * i - 2]) then full = 1 end \
+       if tonumber(ARGV[4 * i - 1]) > 0 and used >= tonumber(ARGV[4 * i - 3]) then full = 1 end \
      end \
      told[1] = full \
      if full == 0 then \
-       for i, key in ipairs(KEYS) do \
-         if tonumber(ARGV[3 * i]) > 0 then \
-           redis.call('INCRBY', key, ARGV[3 * i]) \
-           if told[i + 1] == 0 then redis.call('EXPIRE', key, ARGV[3 * i - 1]) end \
+       for i, key in ipairs(keys) do \
+         if tonumber(ARGV[4 * i - 1]) > 0 then \
+           redis.call('INCRBY', key, ARGV[4 * i - 1]) \
+           if own[i] == 0 then redis.call('EXPIRE', key, ARGV[4 * i - 2]) end \
          end \
        end \
      end \
@@ -36,6 +45,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Who is asked.
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
     /// Counts all that is wished or nothing, and tells whether a limit was reached and what was used before: for each
     /// wish its limits, in their order.
     pub(crate) fn take(
@@ -45,14 +59,21 @@ impl Shared {
         windows: &[Window; PERIODS],
     ) -> Result<impl Future<Output = Result<(bool, Vec<u64>), Away>> + use<>, Away> {
         let (mut keys, mut numbers) = (Vec::new(), Vec::new());
+        let mut count = 0;
         for Wish { place, limits, n } in wishes {
-            for limit in *limits {
-                let start = windows[limit.period as usize].start * 1_000;
-                keys.push(place.key(who, start, limit.period.word()));
-                numbers.extend([limit.most, limit.period.seconds(), *n]);
+            for Limit { period, most } in *limits {
+                let window = &windows[*period as usize];
+                let mut key = |start: u64| keys.push(place.key(who, start * 1_000, period.word()));
+                key(window.start);
+                let (mut lives, mut share) = (period.seconds(), 0);
+                if place.sliding {
+                    key(period.start_before(window));
+                    (lives, share) = (2 * lives, 1 + u64::from(window.share));
+                }
+                numbers.extend([*most, lives, *n, share]);
+                count += 1;
             }
         }
-        let count = keys.len();
         let asked = self.redis.ask(Question { script: &COUNT, keys, numbers })?;
         Ok(async move {
             let answer = asked.await?;

@@ -2,10 +2,10 @@
 
 use super::entry::Entry;
 use super::place::{self, Place};
-use super::table;
 use super::window::{Moment, PERIODS, Window};
+use super::{queue, table};
 use crate::control::redis;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,12 +33,22 @@ pub fn show(most: usize) -> Json {
     let (kept, used) = (entries.len(), ranked.len());
     ranked.truncate(most.min(SHOWN_MAX));
     let counters: Vec<Json> = ranked.iter().map(|(_, entry, place)| counter(entry, place, now, &windows)).collect();
+    let mut lines = queue::waiting();
+    lines.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.1.cmp(&b.1)));
+    lines.truncate(most.min(SHOWN_MAX));
+    let line = |(place, who, n): &(Arc<Place>, Box<str>, usize)| {
+        let mut shown = of(place, who);
+        shown.insert("waiting".to_owned(), json!(n));
+        Json::Object(shown)
+    };
+    let lines: Vec<Json> = lines.iter().map(line).collect();
     let servers: Vec<Json> = redis::servers()
         .iter()
         .map(|s| json!({"server": s.name, "reachable": !s.away, "last_error": s.last_error}))
         .collect();
     json!({
         "counters": counters,
+        "waiting": lines,
         "identifiers": used,
         "kept": kept,
         "kept_max": table::IDENTIFIERS_MAX,
@@ -56,7 +66,7 @@ fn share(entry: &Entry, place: &Place, windows: &[Window; PERIODS]) -> f64 {
 
 fn counter(entry: &Entry, place: &Place, now: Moment, windows: &[Window; PERIODS]) -> Json {
     let used = entry.used(&place.limits, windows).unwrap_or_default();
-    let periods: serde_json::Map<String, Json> = place
+    let periods: Map<String, Json> = place
         .limits
         .iter()
         .zip(used)
@@ -65,19 +75,26 @@ fn counter(entry: &Entry, place: &Place, now: Moment, windows: &[Window; PERIODS
             (limit.period.word().to_owned(), json!({"limit": limit.most, "used": used, "reset": reset}))
         })
         .collect();
+    let mut shown = of(place, &entry.who);
+    shown.insert("periods".to_owned(), Json::Object(periods));
+    Json::Object(shown)
+}
+
+/// Where and whom.
+fn of(place: &Place, who: &str) -> Map<String, Json> {
     let bound = |id: &str| (id != place::NOBODY).then(|| id.to_owned());
     let name = Some(&place.name).filter(|name| !name.is_empty());
-    json!({
-        "by": place.by(),
-        "route": bound(&place.route),
-        "service": bound(&place.service),
-        "name": name,
-        "identifier": shown(&entry.who, place),
-        "periods": periods,
-    })
+    let mut shown = Map::new();
+    shown.insert("by".to_owned(), json!(place.by()));
+    shown.insert("route".to_owned(), json!(bound(&place.route)));
+    shown.insert("service".to_owned(), json!(bound(&place.service)));
+    shown.insert("name".to_owned(), json!(name));
+    shown.insert("window".to_owned(), json!(if place.sliding { "sliding" } else { "fixed" }));
+    shown.insert("identifier".to_owned(), json!(shown_who(who, place)));
+    shown
 }
 
 /// The identifier; of a header's value, which may be a secret, only a digest.
-fn shown(who: &str, place: &Place) -> String {
+fn shown_who(who: &str, place: &Place) -> String {
     if place.secret { super::who::digest(who.as_bytes()) } else { who.to_owned() }
 }

@@ -49,18 +49,28 @@ impl Period {
 
     /// The number of the window that a moment lies in, and the second in which it began.
     pub(crate) fn window(self, now: Moment) -> Window {
-        let fixed = |seconds: u64| Window { number: now.second / seconds, start: now.second / seconds * seconds };
-        match self {
-            Period::Second | Period::Minute | Period::Hour | Period::Day => fixed(self.seconds()),
+        let (number, start) = match self {
+            Period::Second | Period::Minute | Period::Hour | Period::Day => {
+                let number = now.second / self.seconds();
+                (number, number * self.seconds())
+            }
             Period::Month => {
                 let date = Date::of(now.second / DAY);
-                Window { number: date.year * 12 + date.month, start: (now.second / DAY - date.day) * DAY }
+                (date.year * 12 + date.month, (now.second / DAY - date.day) * DAY)
             }
             Period::Year => {
                 let date = Date::of(now.second / DAY);
-                Window { number: date.year, start: (now.second / DAY - date.day_of_year) * DAY }
+                (date.year, (now.second / DAY - date.day_of_year) * DAY)
             }
-        }
+        };
+        // Thousandths of a period of N seconds are N milliseconds each.
+        let gone = ((now.second - start) * 1_000 + now.milli) / self.seconds();
+        Window { number, start, share: u16::try_from(1_000 - gone.min(1_000)).unwrap_or(0) }
+    }
+
+    /// The second in which the window before began.
+    pub(crate) fn start_before(self, window: &Window) -> u64 {
+        self.window(Moment { second: window.start.saturating_sub(1), milli: 0 }).start
     }
 
     /// Whole seconds until the window is over by its length; a month's last day has 1, as in Kong.
@@ -76,6 +86,8 @@ pub(crate) struct Window {
     pub(crate) number: u64,
     /// The second since 1970 in which it began.
     pub(crate) start: u64,
+    /// Thousandths of its period that are still to come: so much of the window before lies within a period from now.
+    pub(crate) share: u16,
 }
 
 /// A moment by the wall clock.
@@ -83,6 +95,8 @@ pub(crate) struct Window {
 pub(crate) struct Moment {
     /// Since 1970.
     pub(crate) second: u64,
+    /// Of the next second.
+    pub(crate) milli: u64,
 }
 
 #[cfg(test)]
@@ -96,9 +110,10 @@ impl Moment {
     pub(crate) fn now() -> Moment {
         #[cfg(test)]
         if let Some(second) = NOW.get() {
-            return Moment { second };
+            return Moment { second, milli: 0 };
         }
-        Moment { second: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment { second: since.as_secs(), milli: u64::from(since.subsec_millis()) }
     }
 
     /// The windows of every period that it lies in.
@@ -150,7 +165,7 @@ mod tests {
             let zoned = Timestamp::from_second(second as i64).unwrap().to_zoned(TimeZone::UTC);
             let date = zoned.date();
             let day = |d: jiff::civil::Date| d.to_zoned(TimeZone::UTC).unwrap().timestamp().as_second() as u64;
-            let now = Moment { second };
+            let now = Moment { second, milli: 0 };
             let starts = now.windows().map(|w| w.start);
             prop_assert_eq!(starts, [
                 second,
@@ -168,12 +183,20 @@ mod tests {
 
     #[test]
     fn resets_count_months_of_30_days() {
-        let at = |text: &str| Moment { second: text.parse::<Timestamp>().unwrap().as_second() as u64 };
+        let at = |text: &str| Moment { second: text.parse::<Timestamp>().unwrap().as_second() as u64, milli: 500 };
         let reset = |period: Period, now: Moment| period.reset(period.window(now), now);
         assert_eq!(reset(Period::Minute, at("2026-01-31T00:00:59Z")), 1);
         assert_eq!(reset(Period::Month, at("2026-01-31T00:00:01Z")), 1);
         assert_eq!(reset(Period::Month, at("2026-02-01T00:00:00Z")), 2_592_000);
         assert_eq!(reset(Period::Year, at("2024-12-31T12:00:00Z")), 1);
         assert_eq!(reset(Period::Day, at("2026-02-01T23:59:00Z")), 60);
+        let share = |period: Period, text: &str| period.window(at(text)).share;
+        assert_eq!(
+            [share(Period::Second, "2026-01-31T00:00:00Z"), share(Period::Minute, "2026-01-31T00:00:30Z")],
+            [500, 492]
+        );
+        assert_eq!(share(Period::Month, "2026-01-31T12:00:00Z"), 0);
+        let march = Period::Month.window(at("2024-03-09T00:00:00Z"));
+        assert_eq!(Period::Month.start_before(&march), at("2024-02-01T00:00:00Z").second);
     }
 }

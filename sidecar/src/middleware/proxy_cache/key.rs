@@ -4,6 +4,7 @@
 use super::super::query;
 use super::store::Key;
 use crate::exchange::{Exchange, Seen};
+use crate::names;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::cell::RefCell;
 
@@ -85,9 +86,10 @@ impl Parts {
             }
             // What the service is told of the way that the command came.
             if exchange.trusted {
-                text.header(exchange, "x-forwarded-proto");
-                text.header(exchange, "x-forwarded-host");
+                text.header(exchange, names::header::X_FORWARDED_PROTO);
+                text.header(exchange, names::header::X_FORWARDED_HOST);
             }
+            text.header(exchange, names::header::COMMAND);
             // Whose session it is, when the service itself knows.
             text.header(exchange, "authorization");
             text.header(exchange, "cookie");

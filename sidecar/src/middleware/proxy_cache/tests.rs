@@ -192,6 +192,7 @@ fn who_asks_for_what() {
                 (Asked { lines: &[("x-other", "1")], ..base.clone() }, "Hit"),
                 (Asked { lines: &[("x-forwarded-proto", "https")], ..base.clone() }, "Miss"),
                 (Asked { lines: &[("x-forwarded-host", "evil.test")], ..base.clone() }, "Miss"),
+                (Asked { lines: &[("fourmi-command", "Other")], ..base.clone() }, "Miss"),
                 // A body that comes with a GET is part of what is asked.
                 (Asked { lines: &[("content-length", "1")], request_body: Some("a"), ..base.clone() }, "Miss"),
                 (Asked { lines: &[("content-length", "1")], request_body: Some("b"), ..base.clone() }, "Miss"),

@@ -1,7 +1,7 @@
 use super::super::limits::window::NOW;
 use super::super::testing::{ask, plugin, wrong};
 use super::*;
-use crate::exchange::{Consumer, Credential, Direction, Head, Identity, Named, Protocol, Says, Via};
+use crate::exchange::{Consumer, Credential, Direction, Head, Identity, Named, Protocol, Says, Silent, Via};
 use crate::middleware::plugin::{Scope, find};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -208,7 +208,7 @@ fn row_204_205_what_is_wrong_is_said_in_kongs_words() {
     let old = json!({"minute": 1, "policy": "redis", "redis_host": "r", "redis_port": 1, "sync_rate": 10});
     assert_eq!(wrong(NAME, &old), [""; 0]);
     let explained = plugin(NAME, &json!({"minute": 6, "hour": 10, "limit_by": "ip"})).explain(&exchange("::1"));
-    assert_eq!(explained, "6 a minute, 10 a hour by ip");
+    assert_eq!(explained, "6 a minute, 10 an hour by ip");
 }
 
 #[test]
@@ -244,6 +244,38 @@ fn many_threads_pass_exactly_the_limit() {
     assert_eq!((&counter["periods"]["hour"]["used"], &counter["identifier"]), (&json!(3), &json!("10.0.0.1")));
 }
 
+#[test]
+fn a_window_that_slides_lets_no_second_limit_through_at_the_turn() {
+    NOW.set(Some(NOON + 59));
+    let fixed = fresh(&json!({"minute": 60, "limit_by": "ip"}));
+    let sliding = fresh(&json!({"minute": 60, "limit_by": "ip", "window_type": "sliding"}));
+    let mut x = exchange("10.0.0.1");
+    let mut many = |limiter: &dyn Middleware| (0..100).filter(|_| passes(limiter, &mut x)).count();
+    assert_eq!((many(&*fixed), many(&*sliding)), (60, 60));
+    NOW.set(Some(NOON + 60));
+    assert_eq!((many(&*fixed), many(&*sliding)), (60, 0));
+    // With each second, one of the minute before is over.
+    NOW.set(Some(NOON + 75));
+    assert_eq!(many(&*sliding), 15);
+    NOW.set(Some(NOON + 240));
+    assert_eq!(many(&*sliding), 60);
+    let too_many = json!({"day": 5_000_000, "window_type": "sliding"});
+    assert_eq!(wrong(NAME, &too_many), ["day: value should be at most 4194302 in a window that slides"]);
+}
+
+#[test]
+fn what_passes_costs_no_allocation() {
+    NOW.set(Some(NOON));
+    let limiter = fresh(&json!({"second": 1_000, "minute": 10_000, "year": 100_000, "limit_by": "ip"}));
+    let mut x = exchange("2001:db8::1");
+    let mut pass = || {
+        assert!(matches!(limiter.on_request(&mut x, &Silent), Verdict::Next));
+        x.added = Headers::default();
+    };
+    (0..3).for_each(|_| pass());
+    assert_eq!(allocation_counter::measure(|| (0..100).for_each(|_| pass())).count_total, 0);
+}
+
 /// What Kong would do if nothing came between reading and counting.
 fn naive(limits: &[(Period, u64)], counts: &mut HashMap<(u8, u8, u64), u64>, who: u8, now: Moment) -> bool {
     let keys: Vec<_> = limits.iter().map(|(p, most)| ((who, *p as u8, p.window(now).number), *most)).collect();
@@ -272,7 +304,7 @@ proptest! {
         for (who, after) in steps {
             now += after / 10;
             NOW.set(Some(now));
-            let expected = naive(&limits, &mut counts, who, Moment { second: now });
+            let expected = naive(&limits, &mut counts, who, Moment { second: now, milli: 0 });
             let mut x = exchange(&format!("10.0.0.{who}"));
             prop_assert_eq!(passes(&*limiter, &mut x), expected);
         }

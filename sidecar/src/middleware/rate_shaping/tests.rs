@@ -85,13 +85,13 @@ fn the_turn_comes() {
 #[test]
 fn what_is_wrong_is_said() {
     assert_eq!(wrong(NAME, &json!({})), ["limit: required field missing"]);
-    let config = json!({"limit": 5, "per": "1 week", "wait": 0, "burst": 6, "policy": "redis"});
+    let config = json!({"limit": 5, "per": "1 week", "wait": 0, "burst": 6, "policy": "cluster"});
     let said = wrong(NAME, &config);
     for words in [
         "per: expected a duration",
         "wait: expected a duration",
         "burst: value should be between 1 and 5",
-        "policy: expected one of: local",
+        "policy: expected one of: local, redis",
     ] {
         assert!(said.iter().any(|said| said == words), "{words}: {said:?}");
     }

@@ -57,15 +57,18 @@ pub(super) fn compile(schema: &Json, draft: Draft) -> Result<Validator, String> 
     for format in UNCHECKED {
         options = options.with_format(format, |_: &str| true);
     }
-    options.build(schema).map_err(|error| cut(error.to_string()))
+    options.build(schema).map_err(|error| placed(error.instance_path().to_string(), error.to_string()))
 }
 
 /// What is wrong with a value, in a sentence that does not repeat it; none: nothing is.
 pub(super) fn wrong(validator: &Validator, value: &Json) -> Option<String> {
     let error = validator.validate(value).err()?;
-    let place = error.instance_path().to_string();
-    let said = error.masked().to_string();
-    Some(cut(if place.is_empty() { said } else { format!("{place}: {said}") }))
+    Some(placed(error.instance_path().to_string(), error.masked().to_string()))
+}
+
+/// A sentence with the place that it is about, as a JSON pointer.
+fn placed(place: String, said: String) -> String {
+    cut(if place.is_empty() { said } else { format!("{place}: {said}") })
 }
 
 fn cut(mut text: String) -> String {

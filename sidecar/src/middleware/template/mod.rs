@@ -2,6 +2,7 @@
 //! Lua runs here. There are no loops and no functions of one's own, so the time of an expression is bounded by its text.
 
 mod eval;
+mod lex;
 mod parse;
 mod value;
 

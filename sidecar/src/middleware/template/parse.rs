@@ -1,5 +1,7 @@
 //! Reads expressions.
 
+use super::lex::{Lexer, Token};
+
 /// How deep parentheses, indices and operators may be nested.
 const DEPTH_MAX: usize = 24;
 /// Of how many parts an expression may be made.
@@ -102,23 +104,9 @@ impl Expr {
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Token<'t> {
-    Name(&'t str),
-    Number(f64),
-    Text(Vec<u8>),
-    Symbol(&'static str),
-    End,
-}
-
-/// The longer ones first.
-const SYMBOLS: [&str; 21] =
-    ["..", "<=", ">=", "==", "~=", "(", ")", "[", "]", ".", ",", ":", "+", "-", "*", "/", "%", "^", "#", "<", ">"];
-
 struct Parser<'t> {
-    text: &'t str,
     /// Behind `token`.
-    at: usize,
+    lexer: Lexer<'t>,
     token: Token<'t>,
     depth: usize,
     nodes: usize,
@@ -129,93 +117,19 @@ struct Parser<'t> {
 /// # Errors
 /// What is wrong.
 pub(super) fn expression(text: &str) -> Result<(Expr, usize), String> {
-    let mut parser = Parser { text, at: 0, token: Token::End, depth: 0, nodes: 0 };
+    let mut parser = Parser { lexer: Lexer::new(text), token: Token::End, depth: 0, nodes: 0 };
     parser.next()?;
     let expr = parser.or()?;
     if parser.token != Token::Symbol(")") {
         return Err(parser.unexpected());
     }
-    Ok((expr, parser.at))
+    Ok((expr, parser.lexer.at))
 }
 
 impl<'t> Parser<'t> {
-    fn rest(&self) -> &'t str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
     fn next(&mut self) -> Result<(), String> {
-        let rest = self.rest();
-        let trimmed = rest.trim_start_matches([' ', '\t', '\n', '\r']);
-        self.at += rest.len() - trimmed.len();
-        let Some(first) = trimmed.chars().next() else {
-            self.token = Token::End;
-            return Ok(());
-        };
-        let taken = |fits: fn(char) -> bool| trimmed.split(|c| !fits(c)).next().unwrap_or_default();
-        let second = trimmed.chars().nth(1).unwrap_or(' ');
-        if first.is_ascii_alphabetic() || first == '_' {
-            let name = taken(|c| c.is_ascii_alphanumeric() || c == '_');
-            self.at += name.len();
-            self.token = Token::Name(name);
-        } else if first.is_ascii_digit() || (first == '.' && second.is_ascii_digit()) {
-            let mut digits = taken(|c| c.is_ascii_alphanumeric() || c == '.');
-            let hex = digits.starts_with("0x") || digits.starts_with("0X");
-            if digits.ends_with(['e', 'E']) && !hex {
-                let after = trimmed.get(digits.len()..).unwrap_or_default();
-                let signed = after.trim_start_matches(['+', '-']);
-                let more = signed.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-                digits = trimmed.get(..digits.len() + (after.len() - signed.len()) + more.len()).unwrap_or(digits);
-            }
-            self.at += digits.len();
-            let number = super::number(digits.as_bytes());
-            self.token = Token::Number(number.ok_or_else(|| format!("{digits} is no number"))?);
-        } else if first == '"' || first == '\'' {
-            self.string(first)?;
-        } else if let Some(symbol) = SYMBOLS.iter().find(|s| trimmed.starts_with(**s)) {
-            self.at += symbol.len();
-            self.token = Token::Symbol(symbol);
-        } else {
-            return Err(format!("unexpected {first:?}"));
-        }
+        self.token = self.lexer.next()?;
         Ok(())
-    }
-
-    fn string(&mut self, quote: char) -> Result<(), String> {
-        let mut out = Vec::new();
-        let mut chars = self.rest().char_indices().skip(1).peekable();
-        while let Some((at, c)) = chars.next() {
-            if c == quote {
-                self.at += at + 1;
-                self.token = Token::Text(out);
-                return Ok(());
-            }
-            if c != '\\' {
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                continue;
-            }
-            let Some((_, escaped)) = chars.next() else { break };
-            out.push(match escaped {
-                'n' => b'\n',
-                't' => b'\t',
-                'r' => b'\r',
-                'a' => 7,
-                'b' => 8,
-                'f' => 12,
-                'v' => 11,
-                '\\' | '"' | '\'' => u8::try_from(escaped).unwrap_or_default(),
-                digit if digit.is_ascii_digit() => {
-                    let mut code = digit.to_digit(10).unwrap_or_default();
-                    for _ in 0..2 {
-                        let Some(more) = chars.peek().and_then(|(_, c)| c.to_digit(10)) else { break };
-                        code = code * 10 + more;
-                        chars.next();
-                    }
-                    u8::try_from(code).map_err(|_| "an escape in a string is too large".to_owned())?
-                }
-                other => return Err(format!("\\{other} in a string is not known")),
-            });
-        }
-        Err("a string is not closed".into())
     }
 
     fn unexpected(&self) -> String {

@@ -49,7 +49,7 @@ fn expressions_have_luas_values() {
         ("$(query_params.two[2])", "x y"),
         ("$(query_params.plus)|$(query_params.empty)|$(query_params.q2)", "a b||deep"),
         ("$(uri_captures.user)/$(uri_captures['user'])/$(uri_captures[1])/$(uri_captures[2])", "foo/foo/foo/7"),
-        ("$(uri_captures[0])$(uri_captures[3])$(uri_captures[4])", ""),
+        ("$(uri_captures[0])$(uri_captures[3])$(uri_captures[4])$(uri_captures[-1])", "/user/foo/7"),
         ("$(uri_captures[3] or 'default')", "default"),
         ("$(uri_captures.other or 'default1')", "default1"),
         ("$(shared.some_value)", "nothing"),

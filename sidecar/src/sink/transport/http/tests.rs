@@ -185,7 +185,7 @@ async fn https_by_a_certificate_of_ones_own() {
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, cert.pem()).unwrap();
     let url = Url::parse(&format!("https://localhost:{port}"), None).unwrap();
-    let tls = ClientTls { ca: Some(ca), ..ClientTls::default() };
+    let tls = ClientTls { ca: vec![ca.into()], ..ClientTls::default() };
     let mut out = HttpOut::new(url.clone(), &tls, HeaderMap::new()).unwrap();
     assert_eq!(out.post("/", &[], Bytes::from(gzip(b"{}"))).await.unwrap().body, "safe");
     // The server here has one connection at a time.

@@ -185,7 +185,7 @@ async fn bench(kind: &str) -> Bench {
                 let ca = folder.path().join("ca.pem");
                 std::fs::write(&ca, pem).unwrap();
                 let settings =
-                    ClientTls { ca: Some(ca), server_name: Some("localhost".into()), ..ClientTls::default() };
+                    ClientTls { ca: vec![ca.into()], server_name: Some("localhost".into()), ..ClientTls::default() };
                 let tls = Some(settings.connector(&[]).unwrap());
                 (Listener::Tls(listener, config), Place::Tcp { host: "127.0.0.1".into(), port, tls })
             }
@@ -406,7 +406,7 @@ async fn a_client_certificate_that_is_asked_for_late_loses_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let _receiver = Receiver::start(Listener::Tls(listener, Arc::new(asking)));
-    let tls = ClientTls { ca: Some(ca), ..ClientTls::default() }.connector(&[]).unwrap();
+    let tls = ClientTls { ca: vec![ca.into()], ..ClientTls::default() }.connector(&[]).unwrap();
     let mut out = StreamOut::new(Place::Tcp { host: "localhost".into(), port, tls: Some(tls) }).backoff(quick());
     let counts = Counts::default();
     for _ in 0..3 {
