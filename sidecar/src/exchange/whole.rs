@@ -29,6 +29,8 @@ pub struct Whole {
     pub session: Option<[&'static str; 2]>,
     /// The listener's port; 0 when it has none.
     pub port: u16,
+    /// Whether the answer is ours: no instance gave it.
+    pub own: bool,
     /// Bytes of the answer's head.
     pub head_out: u64,
     /// The answer's header lines, as they leave; only for who wants all.
@@ -59,8 +61,9 @@ impl Whole {
         Some(Box::new(Whole { target, authority, head_in: bytes as u64, wants, ..Whole::default() }))
     }
 
-    /// The answer's head is made.
-    pub fn answered(&mut self, headers: &Headers) {
+    /// The answer's head is made, by us or out of an instance's.
+    pub fn answered(&mut self, headers: &Headers, own: bool) {
+        self.own = own;
         self.head_out = (STATUS_LINE + lines(headers)) as u64;
         if self.wants == Wants::All {
             self.answer = headers.clone();

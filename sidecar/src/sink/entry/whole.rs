@@ -53,7 +53,7 @@ impl<'a> Whole<'a> {
             head_out: kept.map_or(0, |k| k.head_out),
             port: kept.map_or(0, |k| k.port),
             secure: kept.is_some_and(|k| k.secure),
-            answered: x.timings.answered.is_some() && x.status != 0,
+            answered: x.timings.answered.is_some() && !kept.is_some_and(|k| k.own),
             target: text(kept.map_or_else(|| x.request.target(), |k| &k.target)),
             sent: text(if x.timings.sent.is_some() { x.request.target() } else { "" }),
             authority: text(kept.map_or(x.request.authority.as_str(), |k| &k.authority)),

@@ -60,7 +60,7 @@ pub(super) fn exchange() -> Exchange {
     let mut answer = Headers::default();
     answer.append("content-type", "text/plain");
     answer.append("set-cookie", "session=secret");
-    whole.answered(&answer);
+    whole.answered(&answer, false);
     whole.head_out = 100;
     x.whole = Some(whole);
     x.via = Some(Arc::new(Via { route: named(ROUTE), service: named(SERVICE) }));

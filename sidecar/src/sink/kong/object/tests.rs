@@ -93,6 +93,12 @@ fn what_the_gateway_answers_itself_has_no_upstream() {
     for gone in ["consumer", "authenticated_entity"] {
         assert!(object.get(gone).is_none(), "{gone}");
     }
+    // An instance answered, and something else went out in its place.
+    let mut replaced = exchange();
+    if let Some(whole) = &mut replaced.whole {
+        whole.own = true;
+    }
+    assert_eq!(object_of(&replaced, 1 << 20).0["source"], "kong");
     // Nothing took it: there is no entity to show.
     x.via = None;
     let (object, _) = object_of(&x, 1 << 20);
