@@ -85,7 +85,9 @@ pub fn answer(reply: &Reply, ex: &Exchange) -> Answer {
     if ex.protocol == Protocol::Grpc {
         // Callers of gRPC read nothing but these, and only behind a status of 200.
         headers.set("content-type", "application/grpc");
-        headers.set("grpc-status", itoa::Buffer::new().format(grpc_status(reply.status)));
+        if !headers.contains("grpc-status") {
+            headers.set("grpc-status", itoa::Buffer::new().format(grpc_status(reply.status)));
+        }
         if let Says::Message(message) = &reply.says {
             headers.set("grpc-message", grpc_message(message));
         } else if !reply.why.is_empty() {

@@ -18,7 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use table::{Case, Row};
 
-/// How many rows there are; each must be there, and must pass.
+/// How many rows there are of what Kong's own tests state; each must be there. Rows with higher numbers are what its
+/// documentation says beyond.
 const ROWS: u16 = 278;
 /// Sidecars at once; most of them wait for a window to turn.
 const AT_ONCE: usize = 6;
@@ -33,16 +34,15 @@ fn every_row_is_answered_as_kong_answers_it() {
     let of_file: Vec<Row> =
         rows.iter().filter(|r| wanted.as_ref().is_none_or(|w| w.contains(&r.id))).cloned().collect();
     let outcome = outcomes(of_file);
-    let total = wanted.as_ref().map_or(ROWS as usize, Vec::len);
     let missing: Vec<u16> = match &wanted {
         Some(ids) => ids.iter().copied().filter(|id| !outcome.contains_key(id)).collect(),
         None => (1..=ROWS).filter(|id| !outcome.contains_key(id)).collect(),
     };
-    let passed = outcome.values().filter(|wrong| wrong.is_empty()).count();
-    let told = report(&rows, &outcome, &missing, passed, total);
+    let told = report(&rows, &outcome, &missing);
     // Past the capture of the test harness: whoever runs the tests wants to see it.
     let _ = std::io::stderr().lock().write_all(told.as_bytes());
-    assert!(missing.is_empty() && passed == total, "{} of {total} rows do not hold", total - passed);
+    let failed = outcome.values().filter(|wrong| !wrong.is_empty()).count();
+    assert!(missing.is_empty() && failed == 0, "{failed} rows do not hold, {} are not there", missing.len());
 }
 
 /// The rows that were asked for, if not all.
@@ -111,8 +111,14 @@ fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     text.split_once("\"message\":").map_or(text.clone(), |(_, said)| said.replace("\\n", "\n"))
 }
 
-fn report(rows: &[Row], outcome: &Outcome, missing: &[u16], passed: usize, total: usize) -> String {
-    let mut told = format!("\nKong rows: {passed} of {total} passed\n");
+fn report(rows: &[Row], outcome: &Outcome, missing: &[u16]) -> String {
+    let count = |beyond: bool| {
+        let of = outcome.iter().filter(|(id, _)| (**id > ROWS) == beyond);
+        let absent = missing.iter().filter(|id| (**id > ROWS) == beyond).count();
+        (of.clone().filter(|(_, wrong)| wrong.is_empty()).count(), of.count() + absent)
+    };
+    let ((passed, total), (more, all)) = (count(false), count(true));
+    let mut told = format!("\nKong rows: {passed} of {total} passed, and {more} of {all} beyond them\n");
     let title = |id: u16| rows.iter().find(|r| r.id == id).map_or("", |r| r.title.as_str());
     for row in rows {
         if let Some(reason) = row.differs.as_ref().filter(|_| outcome.contains_key(&row.id)) {

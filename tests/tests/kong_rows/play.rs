@@ -157,7 +157,9 @@ fn filled(row: &Row, ask: &Ask) -> Filled {
         lines.push(sign::line(sign, &method, &target, &lines));
     }
     if let Some(answers) = &ask.answers {
-        let told = serde_json::json!({"status": answers.status, "headers": answers.headers, "body": answers.body});
+        let told = serde_json::json!({
+            "status": answers.status, "headers": answers.headers, "body": answers.body, "after": answers.after
+        });
         lines.push(format!("{ANSWER}: {told}"));
     }
     let body = ask.body.clone().map(String::into_bytes).or_else(|| ask.size.map(|n| vec![b'x'; n]));

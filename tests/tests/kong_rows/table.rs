@@ -165,6 +165,9 @@ pub(crate) struct Answers {
     #[serde(default)]
     pub(crate) headers: Vec<String>,
     pub(crate) body: Option<String>,
+    /// After so many milliseconds.
+    #[serde(default)]
+    pub(crate) after: u64,
 }
 
 fn ok() -> u16 {

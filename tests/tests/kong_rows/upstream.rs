@@ -5,6 +5,7 @@ use fourmi_tests::peers::redis::Redis;
 use fourmi_tests::wire::Message;
 use fourmi_tests::{Worker, free_port};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The header of a request that says what the upstream is to answer.
 pub(crate) const ANSWER: &str = "Echo-Answer";
@@ -108,6 +109,7 @@ fn echo(name: &'static str) -> Worker {
 }
 
 fn answer(name: &str, request: &Message, told: Value) -> Vec<u8> {
+    std::thread::sleep(Duration::from_millis(told["after"].as_u64().unwrap_or(0)));
     let status = told["status"].as_u64().unwrap_or(200);
     let mut head = format!("HTTP/1.1 {status} Echo\r\n");
     let lines = told["headers"].as_array().into_iter().flatten().filter_map(Value::as_str);
