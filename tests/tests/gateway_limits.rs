@@ -281,7 +281,8 @@ fn a_slow_redis_costs_three_commands_their_deadline_and_no_more() {
     // The numbers are told with the next command at the latest.
     until("all are told", || fallbacks(&fourmi, None) >= before + 100.0);
     let (late, away) = (fallbacks(&fourmi, Some("redis-late")), fallbacks(&fourmi, Some("redis-away")));
-    assert!(late <= before + 3.0 && away >= 97.0, "late {late}, away {away}, before {before}");
+    // One may be asked while the third is given up.
+    assert!(late <= before + 3.0 && away >= 95.0, "late {late}, away {away}, before {before}");
     redis.says(&["CLIENT", "UNPAUSE"]);
     until("Redis counts again", || is_counted(&fourmi.get("/")));
 }
