@@ -13,8 +13,11 @@ pub struct Plugin {
     /// The higher goes first. Kong's numbers, so that ours stand where theirs do.
     pub priority: i32,
     /// Makes one of its configuration.
-    pub build: fn(&Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>>,
+    pub build: fn(&Setup<'_>) -> Built,
 }
+
+/// A middleware, or what is wrong with its configuration.
+pub type Built = Result<Arc<dyn Middleware>, Vec<Wrong>>;
 
 /// What building one comes to.
 pub type Made = Result<Arc<dyn Middleware>, Vec<Wrong>>;
