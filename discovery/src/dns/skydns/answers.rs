@@ -3,10 +3,10 @@
 use super::find::{self, Found};
 use super::{Asked, lowest};
 use crate::dns::labels::name_under;
-use crate::dns::reply::{self, Answer, Reply, add_new, cname, has_address};
+use crate::dns::reply::{self, Answer, Reply, cname, has_address};
 use hickory_proto::rr::rdata::{MX, NS, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The weight of entries that say none, and the sum of those told for one priority.
 const WEIGHT: u64 = 100;
@@ -84,10 +84,8 @@ pub(super) fn txt(asked: &Asked<'_>, found: &[Found<'_>]) -> Reply {
 pub(super) fn texts(asked: &Asked<'_>, found: &[Found<'_>], seen: &mut Vec<Name>) -> Vec<Record> {
     let with_text: Vec<&Found<'_>> = found.iter().filter(|found| !found.entry.text.is_empty()).collect();
     let ttl = lowest(with_text.iter().copied());
-    let mut records = Vec::new();
-    for found in with_text {
-        add_new(&mut records, [reply::text(asked.name, ttl, &found.entry.text)]);
-    }
+    let told: BTreeSet<&str> = with_text.iter().map(|found| found.entry.text.as_str()).collect();
+    let records = Vec::from_iter(told.into_iter().map(|text| reply::text(asked.name, ttl, text)));
     if !records.is_empty() || found.iter().any(|found| found.ip.is_some()) {
         return records;
     }

@@ -13,6 +13,7 @@ use find::Found;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -100,12 +101,10 @@ pub(crate) fn addresses(
 fn chosen(asked: &Asked<'_>, found: &[Found<'_>], seen: &mut Vec<Name>) -> Vec<Record> {
     let Asked { context, name, kind, .. } = *asked;
     let ttl = lowest(found.iter().filter(|found| found.ip.is_some_and(|ip| of_family(ip, kind))));
-    let mut records = Vec::new();
-    for ip in found.iter().filter_map(|found| found.ip) {
-        add_new(&mut records, super::reply::address(name, ttl, ip, kind));
-    }
+    let ips: BTreeSet<IpAddr> = found.iter().filter_map(|found| found.ip).collect();
+    let mut records = Vec::from_iter(ips.iter().filter_map(|ip| super::reply::address(name, ttl, *ip, kind)));
     // Another name may not stand beside an address of either family.
-    if found.iter().any(|found| found.ip.is_some()) {
+    if !ips.is_empty() {
         fastrand::shuffle(&mut records);
         return records;
     }
