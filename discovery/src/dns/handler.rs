@@ -86,7 +86,7 @@ impl RequestHandler for Handler {
             None => PLAIN_SIZE,
         };
         let plain = udp && size == PLAIN_SIZE;
-        let count = if plain && told.own { settings.udp_answers } else { 0 };
+        let count = if plain && told.own && !told.reply.extras_first { settings.udp_answers } else { 0 };
         let room = Room { query: &query, edns: edns.as_ref(), size, count };
         let code = told.reply.code;
         let mut fitted = fit(told.reply, &room);

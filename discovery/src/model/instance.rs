@@ -63,7 +63,7 @@ pub struct Instance {
     #[serde(default)]
     pub enable_tag_override: bool,
     /// It is going: nobody is sent there, while it ends what it has.
-    #[serde(skip)]
+    #[serde(default)]
     pub draining: bool,
 }
 

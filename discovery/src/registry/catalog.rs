@@ -287,6 +287,7 @@ impl Catalog {
         let Some(slot) = slot.filter(|slot| slot.instance.draining != draining) else { return false };
         slot.instance = Arc::new(Instance { draining, ..Instance::clone(&slot.instance) });
         self.touch_checked(&node, Some(id));
+        self.unsaved(Key::Instance(node, id.to_owned()));
         true
     }
 

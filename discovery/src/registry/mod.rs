@@ -7,8 +7,7 @@ mod tests;
 
 use crate::model::{Check, Definition, Instance, Invalid, Node, Record, State, path};
 use crate::snapshot::Snapshot;
-use catalog::Catalog;
-pub(crate) use catalog::Key;
+pub(crate) use catalog::{Catalog, Key};
 use publish::Publisher;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -74,3 +74,22 @@ fn pair(key: &str, value: &str) -> String {
     text.push_str(&value.replace('`', "``"));
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::pair;
+
+    #[test]
+    fn keys_are_written_so_that_they_can_be_read_again() {
+        let pairs = [
+            ("a=a", "true", "a`=a=true"),
+            (" abc", " 321", "` abc= 321"),
+            ("abc ", "123 ", "abc` =123 "),
+            ("=", "\\=", "`==\\="),
+            ("string2", "`abc`", "string2=``abc``"),
+        ];
+        for (key, value, text) in pairs {
+            assert_eq!(pair(key, value), text);
+        }
+    }
+}
