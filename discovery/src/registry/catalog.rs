@@ -31,6 +31,8 @@ pub(super) struct Host {
     pub(super) instances: BTreeMap<String, Slot>,
     /// Which instance a check belongs to, None for the node itself.
     owners: BTreeMap<String, Option<String>>,
+    /// When somebody reported a check last.
+    reported: BTreeMap<String, Instant>,
 }
 
 /// What a change touched.
@@ -86,6 +88,7 @@ impl Catalog {
                     checks: BTreeMap::new(),
                     instances: BTreeMap::new(),
                     owners: BTreeMap::new(),
+                    reported: BTreeMap::new(),
                 };
                 self.hosts.insert(key.clone(), host);
             }
@@ -216,6 +219,7 @@ impl Catalog {
         self.instances -= 1;
         self.checks -= slot.checks.len();
         host.owners.retain(|_, owner| owner.as_deref() != Some(id));
+        host.reported.retain(|check, _| !slot.checks.contains_key(check));
         for check in slot.checks.into_keys() {
             self.touched.definitions = true;
             self.unsaved(Key::Check(node.clone(), check));
@@ -231,6 +235,7 @@ impl Catalog {
         let node = lower(node).into_owned();
         let Some(host) = self.hosts.get_mut(&node) else { return false };
         let Some(owner) = host.owners.remove(id) else { return false };
+        host.reported.remove(id);
         match &owner {
             None => drop(host.checks.remove(id)),
             Some(instance) => {
@@ -260,6 +265,19 @@ impl Catalog {
         self.touched.addresses = true;
         self.unsaved(Key::Node(node));
         true
+    }
+
+    /// Somebody reported a check.
+    pub(super) fn beat(&mut self, node: &str, id: &str, now: Instant) {
+        if let Some(host) = self.hosts.get_mut(&*lower(node))
+            && host.owners.contains_key(id)
+        {
+            host.reported.insert(id.to_owned(), now);
+        }
+    }
+
+    pub(super) fn reported(&self, node: &str, id: &str) -> Option<Instant> {
+        self.hosts.get(&*lower(node))?.reported.get(id).copied()
     }
 
     pub(super) fn report(&mut self, node: &str, id: &str, state: State, output: &str, held: bool) -> bool {

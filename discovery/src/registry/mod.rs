@@ -11,6 +11,7 @@ pub(crate) use catalog::{Catalog, Key};
 use publish::Publisher;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// How much a registry may hold.
@@ -168,9 +169,16 @@ impl Registry {
         self.change(|catalog| Ok(catalog.deregister_node(node))).unwrap_or(false)
     }
 
-    /// Says how a check came out. Returns whether that changed anything: no for an unknown one.
+    /// Says how a check came out. Returns whether that changed anything: no for an unknown one. A TTL check begins
+    /// its time anew.
     pub fn report(&self, node: &str, check: &str, state: State, output: &str) -> bool {
+        self.lock().catalog.beat(node, check, Instant::now());
         self.report_held(node, check, state, output, false)
+    }
+
+    /// When somebody reported a check last, other than the checks themselves.
+    pub(crate) fn reported(&self, node: &str, check: &str) -> Option<Instant> {
+        self.lock().catalog.reported(node, check)
     }
 
     pub(crate) fn report_held(&self, node: &str, check: &str, state: State, output: &str, held: bool) -> bool {
