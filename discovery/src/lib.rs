@@ -2,18 +2,19 @@
 //!
 //! A [`Registry`] is changed from anywhere and read through [`Snapshot`]s: immutable, cheap to hold, and numbered
 //! so that a reader can tell whether it has seen the newest one. [`dns`] answers from snapshots, [`checks`] finds out
-//! how instances are, [`store`] keeps what was registered over a restart.
+//! how instances are, a [`Store`] keeps what was registered over a restart.
 
 pub mod checks;
 pub mod dns;
 mod model;
 mod registry;
 mod snapshot;
-pub mod store;
+mod store;
 
 pub use model::{
     Address, Alias, Check, Definition, Instance, Invalid, Node, Probe, Record, SCRIPTS_REFUSED, State, TaggedAddress,
     Timing, Tls, Weights,
 };
 pub use registry::{Limits, Refused, Registry};
+pub use store::{Store, Unusable};
 pub use snapshot::{Member, NodeEntry, Service, Snapshot};
