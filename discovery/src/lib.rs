@@ -16,5 +16,5 @@ pub use model::{
     Timing, Tls, Weights,
 };
 pub use registry::{Limits, Refused, Registry};
-pub use store::{Store, Unusable};
 pub use snapshot::{Member, NodeEntry, Service, Snapshot};
+pub use store::{Store, Unusable};

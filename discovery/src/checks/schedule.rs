@@ -127,13 +127,8 @@ impl Schedule {
         if let Some(first) = first {
             self.due.push(Reverse((now + first, self.numbers, Arc::clone(&key))));
         }
-        let entry = Entry {
-            definition,
-            number: self.numbers,
-            tally: Tally::new(check.state, now),
-            told: now,
-            running: false,
-        };
+        let entry =
+            Entry { definition, number: self.numbers, tally: Tally::new(check.state, now), told: now, running: false };
         self.entries.insert(key, entry);
     }
 

@@ -286,7 +286,10 @@ async fn who_comes_back_from_the_file_is_announced_once_a_connection_succeeds() 
         for (id, port) in [("there", port), ("nowhere", 0)] {
             store.registry().register(Instance::new("stock", id, "n1", port), Vec::new(), false).unwrap();
         }
-        let named = Instance { address: Some(Address::Name("localhost".into())), ..Instance::new("stock", "named", "n1", port) };
+        let named = Instance {
+            address: Some(Address::Name("localhost".into())),
+            ..Instance::new("stock", "named", "n1", port)
+        };
         store.registry().register(named, Vec::new(), false).unwrap();
     }
     let store = Store::open(&path, crate::Limits::default()).unwrap();

@@ -78,7 +78,7 @@ impl RequestHandler for Handler {
             return head(request.metadata);
         };
         let udp = request.protocol() == Protocol::Udp;
-        let edns = request.edns.as_ref().map(|asked| reply_edns(asked));
+        let edns = request.edns.as_ref().map(reply_edns);
         let query = query.unwrap_or_default();
         let size = match &edns {
             _ if !udp => TCP_SIZE,

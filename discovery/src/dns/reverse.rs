@@ -44,9 +44,7 @@ fn owner(context: &Context<'_>, labels: &Labels, ip: IpAddr) -> Option<(Name, u3
     let domain = &settings.primary()?.name;
     let owner = context.snapshot.owners.get(&ip)?;
     let name = match (&owner.node, &owner.instance) {
-        (Some(node), _) => {
-            name_under(node.name.split('.').chain(["node", &settings.datacenter]), domain)?
-        }
+        (Some(node), _) => name_under(node.name.split('.').chain(["node", &settings.datacenter]), domain)?,
         (None, Some(instance)) => name_under([&instance.service, "service", &settings.datacenter], domain)?,
         (None, None) => return None,
     };

@@ -114,15 +114,7 @@ pub struct SkyDns {
 
 impl Default for SkyDns {
     fn default() -> Self {
-        SkyDns {
-            ttl: 3600,
-            max_ttl: 3600,
-            min_ttl: 60,
-            outside_ttl: 60,
-            priority: 10,
-            local: None,
-            hostmaster: None,
-        }
+        SkyDns { ttl: 3600, max_ttl: 3600, min_ttl: 60, outside_ttl: 60, priority: 10, local: None, hostmaster: None }
     }
 }
 

@@ -78,9 +78,8 @@ pub(crate) fn is_id(text: &str) -> bool {
 
 /// Whether meta is within its limits.
 pub(crate) fn is_meta(meta: &BTreeMap<String, String>) -> bool {
-    let fits = |(key, value): (&String, &String)| {
-        (1..=META_KEY_MAX).contains(&key.len()) && value.len() <= META_VALUE_MAX
-    };
+    let fits =
+        |(key, value): (&String, &String)| (1..=META_KEY_MAX).contains(&key.len()) && value.len() <= META_VALUE_MAX;
     meta.len() <= META_MAX && meta.iter().all(fits)
 }
 

@@ -86,9 +86,8 @@ impl Store {
                 Err(error) => tracing::error!(%error, "the registry's file is not written"),
             }
         });
-        let writer = writer.map_err(|error| {
-            unusable(rusqlite::Error::ToSqlConversionFailure(Box::new(io::Error::other(error))))
-        })?;
+        let writer = writer
+            .map_err(|error| unusable(rusqlite::Error::ToSqlConversionFailure(Box::new(io::Error::other(error)))))?;
         Ok(Store { registry, written, stop: Some(stop), writer: Some(writer) })
     }
 

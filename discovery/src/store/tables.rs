@@ -107,8 +107,10 @@ pub(super) fn write(connection: &mut Connection, rows: &[(Key, Row)]) -> Result<
                 transaction.execute("INSERT OR REPLACE INTO nodes VALUES (?1, ?2)", params![name, body])?
             }
             (Key::Node(name), None) => transaction.execute("DELETE FROM nodes WHERE name = ?1", [name])?,
-            (Key::Instance(node, id), Some((service, body))) => transaction
-                .execute("INSERT OR REPLACE INTO instances VALUES (?1, ?2, ?3, ?4)", params![node, id, service, body])?,
+            (Key::Instance(node, id), Some((service, body))) => transaction.execute(
+                "INSERT OR REPLACE INTO instances VALUES (?1, ?2, ?3, ?4)",
+                params![node, id, service, body],
+            )?,
             (Key::Instance(node, id), None) => {
                 transaction.execute("DELETE FROM instances WHERE node = ?1 AND id = ?2", [node, id])?
             }

@@ -1,8 +1,8 @@
 use super::*;
-use std::sync::Arc;
 use crate::{Instance, Node, Record, State};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Set for the process that is killed: where its file is.

@@ -40,7 +40,8 @@ impl Trust {
         let anybody = Arc::new(Anybody(Arc::clone(&provider)));
         let config = |verify: bool, h2: bool| {
             // The provider's own defaults hold both versions, so that this cannot fail; should it, TLS checks would.
-            let built = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+            let built =
+                ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
             let builder = match built {
                 Ok(builder) => builder,
                 Err(_) => ClientConfig::builder(),

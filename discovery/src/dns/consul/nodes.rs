@@ -34,10 +34,7 @@ pub(super) fn answer(asked: &Asked<'_>, node: &str, seen: &mut Vec<Name>) -> Rep
     }
     match records.is_empty() {
         true => asked.nothing(ResponseCode::NoError),
-        false => Reply {
-            additionals: along,
-            ..Reply::answers(records.into_iter().map(Answer::from).collect())
-        },
+        false => Reply { additionals: along, ..Reply::answers(records.into_iter().map(Answer::from).collect()) },
     }
 }
 

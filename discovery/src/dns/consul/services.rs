@@ -44,7 +44,8 @@ pub(super) fn answer(asked: &Asked<'_>, service: &str, tag: Option<&str>, seen: 
         // What is only another name for a name is so for every type.
         RecordType::CNAME => {
             let mut found = addresses(asked, &members, ttl, RecordType::ANY, seen);
-            found.retain(|answer| answer.record.record_type() == RecordType::CNAME && answer.record.name == *asked.name);
+            found
+                .retain(|answer| answer.record.record_type() == RecordType::CNAME && answer.record.name == *asked.name);
             found
         }
         _ => Vec::new(),
@@ -91,7 +92,8 @@ fn place<'a>(asked: &Asked<'_>, member: &'a Member, kind: RecordType) -> Place<'
         None => instance.address.as_ref().map(|address| (address, instance.port)),
     };
     // An address that is the name asked for would lead in a circle.
-    let circle = |address: &Address| matches!(address, Address::Name(n) if name_of(n).is_some_and(|n| n == *asked.name));
+    let circle =
+        |address: &Address| matches!(address, Address::Name(n) if name_of(n).is_some_and(|n| n == *asked.name));
     match own.filter(|(address, _)| !circle(address)) {
         Some((address, port)) => Place::Own(address, if port == 0 { instance.port } else { port }),
         None => Place::Node(nodes::address(&member.node, kind)),

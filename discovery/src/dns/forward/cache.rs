@@ -89,9 +89,7 @@ mod tests {
         };
         let answer = |ttl| {
             let mut message = Message::query();
-            message.add_answer(
-                address(&asking(0).name, ttl, Ipv4Addr::LOCALHOST.into(), RecordType::A).unwrap(),
-            );
+            message.add_answer(address(&asking(0).name, ttl, Ipv4Addr::LOCALHOST.into(), RecordType::A).unwrap());
             message
         };
         let now = Instant::now();

@@ -66,7 +66,12 @@ impl Forwarder {
     }
 
     /// The answer of one of these servers, whatever it is.
-    pub(super) async fn ask_stub(&self, question: Asking, servers: &[SocketAddr], timeout: Duration) -> Option<Message> {
+    pub(super) async fn ask_stub(
+        &self,
+        question: Asking,
+        servers: &[SocketAddr],
+        timeout: Duration,
+    ) -> Option<Message> {
         let _room = self.room.try_acquire().ok()?;
         for server in servers {
             if let Ok(answer) = exchange::ask(&question, *server, timeout).await {

@@ -165,7 +165,8 @@ pub(super) fn stubs(context: &Context<'_>, labels: &Labels) -> Vec<SocketAddr> {
         for (path, entry) in range(context, &prefix).take(ENTRIES_MAX) {
             let zone: Vec<&str> = path.get(prefix.len()..).unwrap_or_default().split('/').collect();
             let Some((_, zone)) = zone.split_last() else { continue };
-            let inside = labels.len() >= zone.len() && labels.iter().rev().zip(zone).all(|(label, zone)| label == *zone);
+            let inside =
+                labels.len() >= zone.len() && labels.iter().rev().zip(zone).all(|(label, zone)| label == *zone);
             if let Ok(ip) = entry.host.parse::<IpAddr>()
                 && inside
                 && !zone.is_empty()

@@ -31,13 +31,7 @@ struct Asked<'a> {
 }
 
 /// The answer to a question about a name in a domain of this dialect.
-pub(crate) fn answer(
-    context: &Context<'_>,
-    domain: &Domain,
-    name: &Name,
-    labels: &Labels,
-    kind: RecordType,
-) -> Reply {
+pub(crate) fn answer(context: &Context<'_>, domain: &Domain, name: &Name, labels: &Labels, kind: RecordType) -> Reply {
     let asked = Asked { context, domain, name, kind };
     if kind == RecordType::ANY {
         return Reply::of(ResponseCode::Refused);
