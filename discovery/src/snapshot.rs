@@ -83,7 +83,7 @@ pub(crate) struct Owner {
 pub struct Snapshot {
     pub(crate) services: Arc<BTreeMap<Arc<str>, Arc<Service>>>,
     pub(crate) nodes: Arc<BTreeMap<Arc<str>, Arc<NodeEntry>>>,
-    pub(crate) records: Arc<BTreeMap<String, Arc<Record>>>,
+    pub(crate) records: Arc<BTreeMap<Arc<str>, Arc<Record>>>,
     pub(crate) owners: Arc<HashMap<IpAddr, Owner>>,
     pub(crate) gone: Arc<Gone>,
     pub(crate) changes: u64,

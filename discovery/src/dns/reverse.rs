@@ -34,7 +34,7 @@ fn nothing(context: &Context<'_>, code: ResponseCode) -> Option<Reply> {
 /// Who has an address: a record that says so, else a node, else a service.
 fn owner(context: &Context<'_>, labels: &Labels, ip: IpAddr) -> Option<(Name, u32)> {
     let path = labels.iter().rev().collect::<Vec<_>>().join("/");
-    if let Some(record) = context.snapshot.records.get(&path)
+    if let Some(record) = context.snapshot.records.get(&*path)
         && record.host.parse::<IpAddr>().is_err()
         && let Some(ttl) = super::skydns::ttl(context, record)
     {

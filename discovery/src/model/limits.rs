@@ -7,6 +7,8 @@ use std::fmt;
 pub(crate) const NAME_MAX: usize = 63;
 /// Longest id, tag, host name, node name and check name.
 pub(crate) const TEXT_MAX: usize = 255;
+/// Longest node name: `.node`, a datacenter and a domain still fit behind it.
+pub(crate) const NODE_MAX: usize = 180;
 /// Most tags of one instance.
 pub(crate) const TAGS_MAX: usize = 64;
 /// Most pairs of meta, most tagged addresses.
@@ -68,7 +70,7 @@ pub(crate) fn is_label(text: &str) -> bool {
 
 /// Whether a text is labels with dots between them, short enough for a name under one of our domains.
 pub(crate) fn is_name(text: &str) -> bool {
-    text.len() <= TEXT_MAX && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
+    text.len() <= NODE_MAX && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
 }
 
 /// Whether a text can be an id.

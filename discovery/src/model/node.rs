@@ -1,6 +1,6 @@
 //! A machine, and where it is.
 
-use super::limits::{Invalid, META_MAX, TEXT_MAX, is_id, is_meta, is_name};
+use super::limits::{Invalid, META_MAX, NAME_MAX, TEXT_MAX, is_id, is_meta, is_name};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +34,9 @@ impl Address {
         let fine = match self {
             Address::Ip(ip) => !ip.is_unspecified(),
             Address::Name(name) => {
-                !name.is_empty() && name.len() <= TEXT_MAX && name.bytes().all(|b| b.is_ascii_graphic())
+                let bare = name.strip_suffix('.').unwrap_or(name);
+                let label = |label: &str| (1..=NAME_MAX).contains(&label.len());
+                bare.len() < TEXT_MAX - 1 && bare.bytes().all(|b| b.is_ascii_graphic()) && bare.split('.').all(label)
             }
         };
         if fine { Ok(()) } else { Err(Invalid::Address) }

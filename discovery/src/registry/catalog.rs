@@ -50,7 +50,7 @@ pub(crate) struct Catalog {
     limits: Limits,
     pub(super) hosts: BTreeMap<String, Host>,
     pub(super) services: BTreeMap<String, BTreeSet<(String, String)>>,
-    pub(super) records: BTreeMap<String, Arc<Record>>,
+    pub(super) records: BTreeMap<Arc<str>, Arc<Record>>,
     instances: usize,
     checks: usize,
     touched: Touched,
@@ -310,14 +310,14 @@ impl Catalog {
     }
 
     pub(super) fn put_record(&mut self, path: String, record: Record) -> Result<bool, Refused> {
-        match self.records.get(&path) {
+        match self.records.get(&*path) {
             Some(known) if **known == record => return Ok(false),
             None if self.records.len() >= self.limits.records => {
                 return Err(Refused::Full("records", self.limits.records));
             }
             _ => {}
         }
-        self.records.insert(path.clone(), Arc::new(record));
+        self.records.insert(path.as_str().into(), Arc::new(record));
         self.touched.records = true;
         self.unsaved(Key::Record(path));
         Ok(true)

@@ -141,7 +141,7 @@ fn limits_refuse_and_leave_everything_as_it_was() {
     assert_eq!(add(&registry, at("", 1)), Err(Refused::Invalid(Invalid::Id)));
     let tags = Instance { tags: vec!["t".into(); 65], ..at("a", 1) };
     assert_eq!(add(&registry, tags), Err(Refused::Invalid(Invalid::Tags)));
-    for address in ["two words", "0.0.0.0", "::"] {
+    for address in ["two words", "a..b", "0.0.0.0", "::"] {
         let named = Instance { address: Some(Address::parse(address)), ..at("a", 1) };
         assert_eq!(add(&registry, named), Err(Refused::Invalid(Invalid::Address)));
     }

@@ -46,7 +46,7 @@ async fn what_was_registered_comes_back_and_is_announced_when_seen_well() {
     assert!(after.changes() > before.changes(), "no number is seen twice");
     assert_eq!(after.service("stock").unwrap().members.len(), 3);
     assert_eq!(after.usable("stock").count(), 0, "nobody who was not seen well again");
-    assert_eq!(after.records.keys().collect::<Vec<_>>(), ["local/skydns/a"]);
+    assert_eq!(after.records.keys().map(|path| &**path).collect::<Vec<_>>(), ["local/skydns/a"]);
     registry.report("n1", "ttl:a", State::Passing, "fine");
     assert_eq!(registry.snapshot().usable("stock").map(|m| &*m.instance.id).collect::<Vec<_>>(), ["a"]);
     registry.register(Instance::new("stock", "plain", "n1", 1), Vec::new(), false).unwrap();

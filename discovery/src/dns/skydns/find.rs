@@ -10,6 +10,7 @@ use hickory_proto::rr::{Name, RecordType};
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// Most entries that one question looks at.
 const ENTRIES_MAX: usize = 4096;
@@ -59,7 +60,7 @@ pub(super) fn all<'a>(context: &Context<'a>, domain: &Domain, front: &[&str], ki
 /// Whether a name is there, or one below it.
 pub(super) fn exists(context: &Context<'_>, domain: &Domain, front: &[&str]) -> bool {
     let base = base(domain, front.iter().rev());
-    let own = context.snapshot.records.get(&base).is_some_and(|entry| lives(entry, context.now));
+    let own = context.snapshot.records.get(&*base).is_some_and(|entry| lives(entry, context.now));
     own || range(context, &format!("{base}/")).next().is_some()
 }
 
@@ -77,7 +78,7 @@ pub(super) fn below<'a>(context: &Context<'a>, domain: &Domain, wanted: &[&str])
     let mut found = Vec::new();
     let skipped = domain.labels.len();
     let base = base(domain, wanted.iter().take(fixed));
-    let own = context.snapshot.records.get_key_value(&base).filter(|_| fixed > 0);
+    let own = context.snapshot.records.get_key_value(&*base).filter(|_| fixed > 0);
     for (path, entry) in own.into_iter().chain(range(context, &format!("{base}/"))) {
         let path: Vec<Cow<'a, str>> = path.split('/').skip(skipped).map(Cow::Borrowed).collect();
         if matches(&path) && (!entry.host.is_empty() || !entry.text.is_empty()) {
@@ -148,7 +149,7 @@ fn base<'l>(domain: &'l Domain, labels: impl Iterator<Item = &'l &'l str>) -> St
     domain.chain(labels.copied()).collect::<Vec<_>>().join("/")
 }
 
-fn range<'a>(context: &Context<'a>, prefix: &str) -> impl Iterator<Item = (&'a String, &'a std::sync::Arc<Entry>)> {
+fn range<'a>(context: &Context<'a>, prefix: &str) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<Entry>)> {
     let from = (Bound::Included(prefix), Bound::Unbounded);
     let prefix = prefix.to_owned();
     let now = context.now;
