@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Response;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
@@ -258,6 +258,36 @@ async fn reports_hold_for_their_time_and_aliases_follow() {
     assert_eq!(world.registry.snapshot().changes(), changes, "a report of the same is no change");
     world.until("ttl", State::Critical, "TTL expired; before that: fine").await;
     world.until("alias", State::Critical, "ttl").await;
+}
+
+#[tokio::test]
+async fn who_is_critical_for_too_long_is_removed() {
+    let world = World::new(Options::default());
+    let critical = |id: &str, instance: Option<&str>, ago: u64| {
+        let mut definition = Definition::of_node("n1", id, Probe::Manual);
+        definition.instance = instance.map(Into::into);
+        definition.timing.deregister_after = Some(Duration::from_secs(100));
+        let since = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
+        world.registry.put_check(Check { since, ..Check::new(definition) }).unwrap();
+    };
+    for id in ["long", "short", "node"] {
+        world.registry.register(Instance::new("stock", id, "n1", 1), Vec::new(), false).unwrap();
+    }
+    critical("c1", Some("long"), 101);
+    critical("c2", Some("short"), 10);
+    critical("c3", None, 101);
+    let ids = || {
+        let now = world.registry.snapshot();
+        now.node("n1").unwrap().instances.iter().map(|m| m.instance.id.clone()).collect::<Vec<_>>()
+    };
+    let mut changes = world.registry.watch();
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while ids().len() > 2 {
+            changes.changed().await.unwrap();
+        }
+    });
+    waited.await.unwrap();
+    assert_eq!(ids(), ["node", "short"], "a node's check removes nobody");
 }
 
 #[tokio::test]

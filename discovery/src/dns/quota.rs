@@ -30,6 +30,7 @@ impl Quota {
 
     /// Whether so many bytes more than it asked with may go to an address.
     pub(super) fn allows(&self, ip: IpAddr, excess: usize, a_second: u32, now: Instant) -> bool {
+        let ip = ip.to_canonical();
         if ip.is_loopback() || excess == 0 {
             return true;
         }
@@ -54,7 +55,7 @@ impl Quota {
 
 /// The network of an address: what one owner of addresses usually has.
 fn network(ip: IpAddr) -> u128 {
-    match ip.to_canonical() {
+    match ip {
         IpAddr::V4(v4) => u128::from(u32::from(v4) >> 8),
         IpAddr::V6(v6) => u128::from(v6) >> 72 << 72,
     }

@@ -207,7 +207,7 @@ impl Default for Settings {
             soa: Soa { refresh: 3600, retry: 600, expire: 86_400, min_ttl: 0 },
             skydns: SkyDns::default(),
             recursors: Recursors::default(),
-            amplification: Some(256 << 10),
+            amplification: Some(1 << 20),
             version: Some(concat!("fourmi ", env!("CARGO_PKG_VERSION")).into()),
         }
     }

@@ -1,6 +1,7 @@
 //! DNS by TCP. The library's own acceptor takes any number of connections, so this one stands in for it.
 
 use super::handler::Handler;
+use foldhash::HashMap;
 use hickory_proto::rr::Record;
 use hickory_proto::serialize::binary::BinEncoder;
 use hickory_server::net::NetError;
@@ -9,15 +10,17 @@ use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponse;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{self, JoinSet};
 
 /// So many connections are open at once; more wait.
 const CONNECTIONS: usize = 256;
+/// So many of one client, this machine apart; more are closed at once.
+const OF_ONE: usize = 64;
 /// A connection on which nothing came or went for that long is closed.
 const IDLE: Duration = Duration::from_secs(10);
 /// After an error of accepting, as when there are no more file handles.
@@ -25,19 +28,24 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers on a listener until it is dropped.
 pub(super) async fn serve(listener: TcpListener, handler: Handler) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut open = tokio::task::JoinSet::new();
+    let mut open = JoinSet::new();
+    let mut clients: HashMap<task::Id, IpAddr> = HashMap::default();
     loop {
-        while open.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            Some(ended) = open.join_next_with_id() => {
+                // A connection that fails is the client's to open again.
+                let id = ended.map_or_else(|error| error.id(), |(id, _): (task::Id, io::Result<()>)| id);
+                clients.remove(&id);
+                continue;
+            }
+            accepted = listener.accept(), if open.len() < CONNECTIONS => accepted,
+        };
+        match accepted {
             Ok((stream, from)) => {
-                let handler = handler.clone();
-                open.spawn(async move {
-                    // A connection that fails is the client's to open again.
-                    let _ = talk(stream, from, handler).await;
-                    drop(permit);
-                });
+                let ip = from.ip().to_canonical();
+                if ip.is_loopback() || clients.values().filter(|client| **client == ip).count() < OF_ONE {
+                    clients.insert(open.spawn(talk(stream, from, handler.clone())).id(), ip);
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "a DNS connection was not accepted");

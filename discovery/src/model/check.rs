@@ -13,7 +13,7 @@ pub const SCRIPTS_REFUSED: &str =
 /// The shortest interval and timeout; shorter ones are raised to it.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// The shortest time to be critical before an instance is removed.
-const DEREGISTER_MIN: Duration = Duration::from_secs(60);
+const DEREGISTER_MIN: Duration = Duration::from_secs(10);
 /// What is kept of a check's output when it does not say.
 const OUTPUT_MAX: usize = 4096;
 
@@ -192,7 +192,7 @@ impl Definition {
         }
     }
 
-    /// Raises what is too short, as Consul does.
+    /// Raises what is too short.
     pub(crate) fn settled(mut self) -> Self {
         self.timing.interval = self.timing.interval.max(INTERVAL_MIN);
         self.timing.deregister_after = self.timing.deregister_after.map(|after| after.max(DEREGISTER_MIN));

@@ -1,6 +1,6 @@
 //! One question to one server.
 
-use hickory_proto::op::{Edns, Message, MessageType, Query};
+use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, RecordType};
 use std::io;
@@ -87,5 +87,10 @@ fn encoded(question: &Asking) -> io::Result<(u16, Vec<u8>)> {
 fn answers(answer: &Message, id: u16, question: &Asking) -> bool {
     let same = |query: &Query| query.name == question.name && query.query_type == question.kind;
     let head = &answer.metadata;
-    head.id == id && head.message_type == MessageType::Response && answer.queries.first().is_none_or(same)
+    // Some leave the question out of an error; nothing else may go without it.
+    let asked = match answer.queries.first() {
+        Some(query) => same(query),
+        None => head.response_code != ResponseCode::NoError,
+    };
+    head.id == id && head.message_type == MessageType::Response && asked
 }
