@@ -4,6 +4,8 @@ use crate::model::{Definition, Instance, Node, Probe, Record};
 use crate::registry::{Catalog, Key};
 use rusqlite::{Connection, Result, params};
 use serde::de::DeserializeOwned;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,6 +35,9 @@ pub(super) struct Loaded {
 }
 
 pub(super) fn open(path: &Path) -> Result<Connection> {
+    // Headers of checks may be secret. The files beside it get the same mode from SQLite.
+    let mine = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    drop(mine.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?);
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     // One process owns the file: two would not see each other's changes.

@@ -114,4 +114,8 @@ fn a_file_that_cannot_be_used_says_why() {
     assert!(error.contains("another process has it open"), "{error}");
     drop(first);
     open(&path);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o777, 0o600, "headers of checks may be secret");
+    let nowhere = Store::open(&directory.path().join("none/registry.db"), Limits::default()).unwrap_err().to_string();
+    assert!(nowhere.contains("none/registry.db") && nowhere.contains("No such file"), "{nowhere}");
 }
