@@ -56,6 +56,8 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) outside: &'a Outside,
     pub(crate) now: SystemTime,
+    /// More answers of Consul's dialect than this one will be cut, so that one more tells enough; 0 is no limit.
+    pub(crate) most: usize,
 }
 
 impl Context<'_> {
@@ -108,6 +110,11 @@ impl Context<'_> {
     /// Whether a member is told of.
     pub(crate) fn shows(&self, member: &Member) -> bool {
         member.usable() && (!self.settings.only_passing || member.state == State::Passing)
+    }
+
+    /// Whether so many answers are enough.
+    pub(crate) fn enough(&self, answers: usize) -> bool {
+        self.most > 0 && answers > self.most
     }
 
     /// Seconds since 1970.

@@ -73,20 +73,20 @@ impl RequestHandler for Handler {
         let settings = self.0.settings();
         let query = request.queries.queries().first().map(|query| query.original().clone());
         let kind = query.as_ref().map_or(RecordType::ZERO, |query| query.query_type);
-        let Some(told) = self.told(request, query.as_ref(), &settings).await else {
-            self.0.counts.count(kind, None);
-            return head(request.metadata);
-        };
         let udp = request.protocol() == Protocol::Udp;
         let edns = request.edns.as_ref().map(reply_edns);
-        let query = query.unwrap_or_default();
         let size = match &edns {
             _ if !udp => TCP_SIZE,
             Some(edns) => usize::from(edns.max_payload().min(settings.udp_size)).clamp(PLAIN_SIZE, UDP_SIZE),
             None => PLAIN_SIZE,
         };
-        let plain = udp && size == PLAIN_SIZE;
-        let count = if plain && told.own && !told.reply.extras_first { settings.udp_answers } else { 0 };
+        let most = if udp && size == PLAIN_SIZE { settings.udp_answers } else { 0 };
+        let Some(told) = self.told(request, query.as_ref(), &settings, most).await else {
+            self.0.counts.count(kind, None);
+            return head(request.metadata);
+        };
+        let query = query.unwrap_or_default();
+        let count = if told.own && !told.reply.extras_first { most } else { 0 };
         let room = Room { query: &query, edns: edns.as_ref(), size, count };
         let code = told.reply.code;
         let mut fitted = fit(told.reply, &room);
@@ -122,7 +122,7 @@ impl RequestHandler for Handler {
 
 impl Handler {
     /// What is told; None is nothing at all.
-    async fn told(&self, request: &Request, query: Option<&Query>, settings: &Settings) -> Option<Told> {
+    async fn told(&self, request: &Request, query: Option<&Query>, settings: &Settings, most: usize) -> Option<Told> {
         if request.metadata.op_code != OpCode::Query {
             return Some(Told::code(ResponseCode::NotImp));
         }
@@ -166,7 +166,7 @@ impl Handler {
                 |answer| Told { own: answer.metadata.authoritative, ..passed(answer, query) },
             ));
         }
-        if let Some(reply) = self.own(query, settings).await {
+        if let Some(reply) = self.own(query, settings, most).await {
             // SkyDNS's ANY is no answer of ours.
             let own = reply.code != ResponseCode::Refused;
             return Some(Told { own, ..Told::own(reply) });
@@ -177,7 +177,7 @@ impl Handler {
         if recursors.servers.is_empty() || here {
             let snapshot = self.0.registry.snapshot();
             let outside = Outside::default();
-            let context = Context { snapshot: &snapshot, settings, outside: &outside, now: SystemTime::now() };
+            let context = Context { snapshot: &snapshot, settings, outside: &outside, now: SystemTime::now(), most: 0 };
             let unknown = address.and_then(|_| reverse::unknown(&context));
             return Some(unknown.map_or_else(|| Told::code(ResponseCode::Refused), Told::own));
         }
@@ -186,12 +186,13 @@ impl Handler {
     }
 
     /// The answer about our own, once everything foreign that it needs is known.
-    async fn own(&self, query: &Query, settings: &Settings) -> Option<Reply> {
+    async fn own(&self, query: &Query, settings: &Settings, most: usize) -> Option<Reply> {
         let mut outside = Outside::reachable(!settings.recursors.servers.is_empty());
         loop {
             let reply = {
                 let snapshot = self.0.registry.snapshot();
-                let context = Context { snapshot: &snapshot, settings, outside: &outside, now: SystemTime::now() };
+                let context =
+                    Context { snapshot: &snapshot, settings, outside: &outside, now: SystemTime::now(), most };
                 context.answer(&query.name, query.query_type)
             };
             let wanted = outside.take_wanted();
@@ -211,7 +212,10 @@ impl Handler {
         }
         let snapshot = self.0.registry.snapshot();
         let outside = Outside::default();
-        skydns::stub(&Context { snapshot: &snapshot, settings, outside: &outside, now: SystemTime::now() }, labels)
+        skydns::stub(
+            &Context { snapshot: &snapshot, settings, outside: &outside, now: SystemTime::now(), most: 0 },
+            labels,
+        )
     }
 }
 

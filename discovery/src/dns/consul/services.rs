@@ -111,6 +111,9 @@ fn addresses(
     let mut records = Vec::new();
     let mut other = None;
     for member in members {
+        if asked.context.enough(records.len()) {
+            break;
+        }
         let (Place::Own(address, _) | Place::Node(address)) = place(asked, member, kind);
         match address {
             Address::Ip(ip) if ips.insert(*ip) => records.extend(reply::address(asked.name, ttl, *ip, kind)),
@@ -136,6 +139,9 @@ fn srv(asked: &Asked<'_>, members: &[&Arc<Member>], ttl: u32, seen: &mut Vec<Nam
     let mut told = BTreeSet::new();
     let mut answers: Vec<Answer> = Vec::new();
     for member in members {
+        if asked.context.enough(answers.len()) {
+            break;
+        }
         let place = place(asked, member, RecordType::SRV);
         let port = match place {
             Place::Own(_, port) => port,
