@@ -61,6 +61,10 @@ impl Server {
     /// Answers by other settings from now on. Questions on their way keep those they began with.
     pub fn reload(&self, settings: Settings) {
         let settings = without(settings, &self.addresses);
+        if settings.recursors != self.shared.settings().recursors {
+            // Others may know other things.
+            self.shared.forwarder.forget(settings.recursors.cache);
+        }
         *self.shared.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 

@@ -214,6 +214,36 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What is wrong with the settings, in words for whoever wrote them.
+    pub fn check(&self) -> Result<(), String> {
+        const WORDS: [&str; 7] = ["service", "connect", "virtual", "ingress", "node", "query", "addr"];
+        for (at, domain) in self.domains.iter().enumerate() {
+            let (name, first) = (domain.name(), domain.labels.get(0).unwrap_or_default());
+            if self.domains.iter().take(at).any(|other| other.labels == domain.labels) {
+                return Err(format!("the domain {name} is there twice"));
+            }
+            if domain.dialect == Dialect::Consul
+                && domain.labels.len() > 1
+                && (WORDS.contains(&first) || first.eq_ignore_ascii_case(&self.datacenter))
+            {
+                return Err(format!(
+                    "the domain {name} would hide names of the one above it; a zone that was delegated to us belongs \
+                     to the zones"
+                ));
+            }
+        }
+        let under = |zone: &Labels| self.domains.iter().any(|domain| zone.ends_with(&domain.labels));
+        for zone in &self.zones {
+            if !name_of(zone).and_then(|name| Labels::of(&name)).is_some_and(|zone| under(&zone)) {
+                return Err(format!("the zone {zone} is not in any domain"));
+            }
+        }
+        match self.recursors.servers.iter().find(|server| server.ip().is_unspecified() || server.port() == 0) {
+            Some(server) => Err(format!("nobody can be asked at {server}")),
+            None => Ok(()),
+        }
+    }
+
     /// The domain that a name lies in: the longest.
     pub(crate) fn domain(&self, labels: &Labels) -> Option<&Domain> {
         let under = self.domains.iter().filter(|domain| labels.ends_with(&domain.labels));
@@ -234,5 +264,46 @@ impl Settings {
             (labels.ends_with(&zone) && zone.ends_with(&domain.labels)).then_some((zone.len(), name))
         });
         zones.max_by_key(|(len, _)| *len).map_or_else(|| domain.name.clone(), |(_, name)| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_say_why() {
+        let domains = |names: &[&str]| names.iter().filter_map(|name| Domain::new(name, Dialect::Consul)).collect();
+        let with = |names: &[&str]| Settings { domains: domains(names), ..Settings::default() };
+        let wrong = [
+            (with(&["consul", "Consul."]), "twice"),
+            (with(&["consul", "service.consul"]), "zones"),
+            (with(&["consul", "dc1.consul"]), "zones"),
+            (Settings { zones: vec!["service.example".into()], ..with(&["consul"]) }, "not in any domain"),
+            (
+                Settings {
+                    recursors: Recursors {
+                        servers: vec![SocketAddr::from(([0, 0, 0, 0], 53))],
+                        ..Recursors::default()
+                    },
+                    ..Settings::default()
+                },
+                "0.0.0.0:53",
+            ),
+        ];
+        for (settings, says) in wrong {
+            let error = settings.check().unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        assert_eq!(Settings { zones: vec!["service.consul".into()], ..with(&["consul", "test"]) }.check(), Ok(()));
+        assert_eq!(Settings::default().check(), Ok(()));
+        assert!(Domain::new("a..b", Dialect::Consul).is_none() && Domain::new("", Dialect::Consul).is_none());
+    }
+
+    #[test]
+    fn the_best_rule_for_a_service_counts() {
+        let services = [("d*", 42), ("db", 10), ("db*", 66)].map(|(rule, ttl)| (rule.to_owned(), ttl)).into();
+        let ttls = Ttls { service: 5, node: 0, services };
+        assert_eq!(["DB", "dblb", "dk", "api", "d"].map(|service| ttls.of(service)), [10, 66, 42, 5, 42]);
     }
 }

@@ -106,7 +106,7 @@ impl Catalog {
         replace: bool,
     ) -> Result<bool, Refused> {
         let node = lower(&instance.node).into_owned();
-        let Some(host) = self.hosts.get_mut(&node) else { return Err(Refused::Node(instance.node)) };
+        let Some(host) = self.hosts.get(&node) else { return Err(Refused::Node(instance.node)) };
         let service = lower(&instance.service).into_owned();
         let id = instance.id.clone();
         let before = host.instances.get(&id);
@@ -117,7 +117,8 @@ impl Catalog {
         if !self.services.contains_key(&service) && self.services.len() >= self.limits.services {
             return Err(Refused::Full("services", self.limits.services));
         }
-        if self.checks + checks.len() > self.limits.checks {
+        let new = checks.iter().filter(|check| !host.owners.contains_key(&check.definition.id)).count();
+        if self.checks + new > self.limits.checks {
             return Err(Refused::Full("checks", self.limits.checks));
         }
         let mut changed = false;

@@ -133,6 +133,9 @@ fn limits_refuse_and_leave_everything_as_it_was() {
     let two = vec![ttl(&at("a", 1), "1"), ttl(&at("a", 1), "2")];
     assert_eq!(registry.register(at("a", 7), two, false), Err(Refused::Full("checks", 1)));
     assert_eq!(add(&registry, at("a", 9)), Ok(true), "replacing needs no room");
+    assert_eq!(registry.register(at("a", 9), vec![ttl(&at("a", 9), "1")], false), Ok(true));
+    let longer = Check::new(Definition::of(&at("a", 9), "1", Probe::Manual));
+    assert_eq!(registry.register(at("a", 9), vec![longer], false), Ok(true));
     let long = "x".repeat(64);
     for name in ["", "-a", "a-", "a.b", "ä", &long] {
         let wrong = Instance { service: name.into(), ..at("a", 1) };
@@ -148,7 +151,7 @@ fn limits_refuse_and_leave_everything_as_it_was() {
     registry.put_record("a.skydns.local", Record::host("10.0.0.1", 1)).unwrap();
     assert_eq!(registry.put_record("b.skydns.local", Record::default()), Err(Refused::Full("records", 1)));
     assert_eq!(registry.put_record("*.skydns.local", Record::default()), Err(Refused::Invalid(Invalid::Record)));
-    assert_eq!(registry.snapshot().changes(), 5);
+    assert_eq!(registry.snapshot().changes(), 7);
 }
 
 #[test]

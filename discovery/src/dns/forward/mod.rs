@@ -42,6 +42,12 @@ impl Forwarder {
         }
     }
 
+    /// Forgets what is known of recursors and from them.
+    pub(super) fn forget(&self, cache: usize) {
+        *lock(&self.cache) = Cache::new(cache);
+        lock(&self.silent).clear();
+    }
+
     /// The answer of the first recursor that has one: good, or that there is no such name. None when none has.
     pub(super) async fn ask(&self, question: Asking, settings: &Recursors) -> Option<Message> {
         if settings.servers.is_empty() || Labels::of(&question.name).is_none_or(|l| l.len() < settings.ndots) {
