@@ -131,6 +131,12 @@ impl Snapshot {
         })
     }
 
+    /// All SkyDNS records by name.
+    pub fn records(&self) -> impl Iterator<Item = (String, &Record)> {
+        let name = |path: &str| path.split('/').rev().collect::<Vec<_>>().join(".");
+        self.records.iter().map(move |(path, record)| (name(path), &**record))
+    }
+
     /// Counts the changes until this snapshot; a later snapshot never has a smaller one.
     pub fn changes(&self) -> u64 {
         self.changes

@@ -15,7 +15,7 @@ pub use probe::Trust;
 use crate::registry::Registry;
 
 /// So many probes run at once unless [`Options`] say otherwise; more wait for their turn.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 512;
 
 /// How checks are done.
 #[derive(Debug, Clone)]

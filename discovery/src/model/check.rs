@@ -14,6 +14,8 @@ pub const SCRIPTS_REFUSED: &str =
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// The shortest time to be critical before an instance is removed.
 const DEREGISTER_MIN: Duration = Duration::from_secs(10);
+/// The longest of all times.
+const TIME_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// What is kept of a check's output when it does not say.
 const OUTPUT_MAX: usize = 4096;
 
@@ -211,7 +213,12 @@ impl Definition {
         if timing.failures_before_warning > critical {
             return Err(Invalid::Check("a check cannot warn after more failures than it takes to be critical"));
         }
-        if matches!(self.probe, Probe::Ttl(ttl) if ttl.is_zero()) {
+        let ttl = if let Probe::Ttl(ttl) = self.probe { ttl } else { TIME_MAX };
+        let longest = timing.interval.max(timing.timeout).max(timing.deregister_after.unwrap_or_default()).max(ttl);
+        if longest > TIME_MAX {
+            return Err(Invalid::Check("the times of a check are at most 30 days"));
+        }
+        if ttl.is_zero() {
             return Err(Invalid::Check("the time of a ttl check is more than nothing"));
         }
         if timing.timeout.is_zero() && self.probe.is_active() {

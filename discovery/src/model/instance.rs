@@ -1,6 +1,6 @@
 //! One member of a service, and what may be said of it.
 
-use super::limits::{Invalid, META_MAX, TAGS_MAX, TEXT_MAX, is_id, is_label, is_meta};
+use super::limits::{Invalid, TAGS_MAX, TEXT_MAX, are_keys, is_id, is_label, is_meta};
 use super::{Address, State};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -105,7 +105,7 @@ impl Instance {
         if self.tags.len() > TAGS_MAX || self.tags.iter().any(|tag| tag.is_empty() || tag.len() > TEXT_MAX) {
             return Err(Invalid::Tags);
         }
-        if self.tagged.len() > META_MAX || !is_meta(&self.meta) {
+        if !are_keys(&self.tagged) || !is_meta(&self.meta) {
             return Err(Invalid::Meta);
         }
         self.address.iter().try_for_each(Address::check)?;

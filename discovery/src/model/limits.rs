@@ -85,6 +85,16 @@ pub(crate) fn is_meta(meta: &BTreeMap<String, String>) -> bool {
     meta.len() <= META_MAX && meta.iter().all(fits)
 }
 
+/// As much of a text as fits into that many bytes, up to the end of a character.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
+}
+
+/// Whether the keys of a map are within their limit.
+pub(crate) fn are_keys<V>(map: &BTreeMap<String, V>) -> bool {
+    map.len() <= META_MAX && map.keys().all(|key| (1..=META_KEY_MAX).contains(&key.len()))
+}
+
 /// A name as it is compared: DNS knows no case.
 pub(crate) fn lower(text: &str) -> std::borrow::Cow<'_, str> {
     match text.bytes().any(|b| b.is_ascii_uppercase()) {

@@ -9,7 +9,7 @@ mod record;
 pub use check::{Alias, Check, Definition, Probe, SCRIPTS_REFUSED, Timing, Tls};
 pub use instance::{Instance, TaggedAddress, Weights};
 pub use limits::Invalid;
-pub(crate) use limits::lower;
+pub(crate) use limits::{cut, lower};
 pub use node::{Address, Node};
 pub use record::Record;
 pub(crate) use record::path;

@@ -1,6 +1,6 @@
 //! A machine, and where it is.
 
-use super::limits::{Invalid, META_MAX, NAME_MAX, TEXT_MAX, is_id, is_meta, is_name};
+use super::limits::{Invalid, NAME_MAX, TEXT_MAX, are_keys, is_id, is_meta, is_name};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -95,7 +95,7 @@ impl Node {
         if !self.id.is_empty() && !is_id(&self.id) {
             return Err(Invalid::Id);
         }
-        if self.tagged.len() > META_MAX || !is_meta(&self.meta) {
+        if !are_keys(&self.tagged) || !is_meta(&self.meta) {
             return Err(Invalid::Meta);
         }
         self.address.check()?;

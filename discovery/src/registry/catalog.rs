@@ -1,7 +1,7 @@
 //! The tables behind a registry, and what a change of them touches.
 
 use super::{Limits, Refused};
-use crate::model::{Check, Definition, Instance, Node, Record, State, lower};
+use crate::model::{Check, Definition, Instance, Node, Record, State, cut, lower};
 use crate::snapshot::Member;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -290,6 +290,7 @@ impl Catalog {
             Some(instance) => host.instances.get_mut(instance).map(|slot| &mut slot.checks),
         };
         let Some(check) = checks.and_then(|checks| checks.get_mut(id)) else { return false };
+        let output = cut(output, check.definition.output_max);
         if check.state == state && check.held == held && *check.output == *output {
             return false;
         }

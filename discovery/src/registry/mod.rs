@@ -5,7 +5,7 @@ mod publish;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{Check, Definition, Instance, Invalid, Node, Record, State, path};
+use crate::model::{Check, Definition, Instance, Invalid, Node, Record, State, cut, path};
 use crate::snapshot::Snapshot;
 pub(crate) use catalog::{Catalog, Key};
 use publish::Publisher;
@@ -137,8 +137,8 @@ impl Registry {
     pub fn register(&self, instance: Instance, checks: Vec<Check>, replace_checks: bool) -> Result<bool, Refused> {
         instance.check()?;
         let mut settled = Vec::with_capacity(checks.len());
-        for mut check in checks {
-            check.definition = settle(&check.definition)?;
+        for check in checks {
+            let check = settle(check)?;
             if check.definition.instance.as_ref() != Some(&instance.id) {
                 return Err(Refused::Instance(check.definition.instance.clone().unwrap_or_default()));
             }
@@ -149,8 +149,8 @@ impl Registry {
 
     /// Adds a check, or replaces the one of the same id on the same node. One that is defined as it was keeps its
     /// state. Returns whether anything changed.
-    pub fn put_check(&self, mut check: Check) -> Result<bool, Refused> {
-        check.definition = settle(&check.definition)?;
+    pub fn put_check(&self, check: Check) -> Result<bool, Refused> {
+        let check = settle(check)?;
         self.change(|catalog| catalog.put_check(check))
     }
 
@@ -247,7 +247,9 @@ impl Registry {
     }
 }
 
-fn settle(definition: &Arc<Definition>) -> Result<Arc<Definition>, Refused> {
-    definition.check()?;
-    Ok(Arc::new(Definition::clone(definition).settled()))
+fn settle(check: Check) -> Result<Check, Refused> {
+    check.definition.check()?;
+    let definition = Definition::clone(&check.definition).settled();
+    let output = cut(&check.output, definition.output_max).into();
+    Ok(Check { output, definition: Arc::new(definition), ..check })
 }

@@ -148,10 +148,18 @@ fn limits_refuse_and_leave_everything_as_it_was() {
         let named = Instance { address: Some(Address::parse(address)), ..at("a", 1) };
         assert_eq!(add(&registry, named), Err(Refused::Invalid(Invalid::Address)));
     }
+    let forever = Check::new(Definition::of(&at("a", 9), "1", Probe::Ttl(std::time::Duration::MAX)));
+    assert!(matches!(registry.put_check(forever), Err(Refused::Invalid(Invalid::Check(_)))));
+    let keys = Node { tagged: [("x".repeat(200), Address::Ip(HERE))].into(), ..Node::new("n1", HERE) };
+    assert_eq!(registry.put_node(keys), Err(Refused::Invalid(Invalid::Meta)));
     registry.put_record("a.skydns.local", Record::host("10.0.0.1", 1)).unwrap();
     assert_eq!(registry.put_record("b.skydns.local", Record::default()), Err(Refused::Full("records", 1)));
     assert_eq!(registry.put_record("*.skydns.local", Record::default()), Err(Refused::Invalid(Invalid::Record)));
     assert_eq!(registry.snapshot().changes(), 7);
+    assert!(registry.report("n1", "1", State::Passing, &"ä".repeat(5000)));
+    let now = registry.snapshot();
+    assert_eq!(now.checks().next().unwrap().output.len(), 4096, "an output is cut");
+    assert_eq!(now.records().next().unwrap().0, "a.skydns.local");
 }
 
 #[test]

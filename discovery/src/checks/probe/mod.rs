@@ -36,9 +36,7 @@ impl Outcome {
 pub(super) async fn look(definition: &Definition, target: Option<String>, trust: &Trust) -> Outcome {
     let timeout = definition.timing.timeout;
     let looked = tokio::time::timeout(timeout, once(definition, target, trust));
-    let mut outcome = looked.await.unwrap_or_else(|_| Outcome::critical(format!("no answer within {timeout:?}")));
-    cut(&mut outcome.output, definition.output_max);
-    outcome
+    looked.await.unwrap_or_else(|_| Outcome::critical(format!("no answer within {timeout:?}")))
 }
 
 async fn once(definition: &Definition, target: Option<String>, trust: &Trust) -> Outcome {
@@ -95,13 +93,5 @@ pub(super) fn target(registry: &Registry, definition: &Definition) -> Option<Str
         (_, 0) => None,
         (crate::Address::Ip(std::net::IpAddr::V6(ip)), port) => Some(format!("[{ip}]:{port}")),
         (address, port) => Some(format!("{address}:{port}")),
-    }
-}
-
-/// Cuts a text to that many bytes, at the end of a character.
-fn cut(text: &mut String, most: usize) {
-    if text.len() > most {
-        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
     }
 }
