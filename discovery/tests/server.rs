@@ -35,7 +35,11 @@ fn with(addresses: &[(&str, u16, State)]) -> Registry {
 }
 
 fn question(id: u16) -> Vec<u8> {
-    let name = Name::from_ascii("web.service.consul.").unwrap();
+    question_for(id, "web.service.consul.")
+}
+
+fn question_for(id: u16, name: &str) -> Vec<u8> {
+    let name = Name::from_ascii(name).unwrap();
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.add_query(Query::query(name, RecordType::A));
     message.to_vec().unwrap()
@@ -51,9 +55,13 @@ fn read(answer: &[u8]) -> (ResponseCode, Vec<String>) {
 }
 
 async fn ask(address: SocketAddr) -> (ResponseCode, Vec<String>) {
+    ask_for(address, "web.service.consul.").await
+}
+
+async fn ask_for(address: SocketAddr, name: &str) -> (ResponseCode, Vec<String>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(address).await.unwrap();
-    socket.send(&question(7)).await.unwrap();
+    socket.send(&question_for(7, name)).await.unwrap();
     let mut answer = vec![0; 512];
     let read = tokio::time::timeout(PATIENCE, socket.recv(&mut answer)).await.expect("it answers").unwrap();
     self::read(&answer[..read])
@@ -134,4 +142,40 @@ async fn a_port_that_is_taken_says_so() {
     let (_server, address) = serve(&registry, Settings::default()).await;
     let error = Server::bind(&[address], registry, Settings::default()).await.err().unwrap().to_string();
     assert!(error.contains(&address.to_string()) && error.contains("another process"), "{error}");
+}
+
+#[tokio::test]
+async fn a_recursor_is_asked_once_for_many() {
+    let recursor = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut settings = Settings::default();
+    settings.recursors.servers.push(recursor.local_addr().unwrap());
+    let (server, address) = serve(&Registry::default(), settings).await;
+    let mut askers = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        askers.spawn(ask_for(address, "www.example.test."));
+    }
+    // All of them wait for the one answer: nobody asks a second time once they are all there.
+    let mut buffer = vec![0; 512];
+    let (length, from) = tokio::time::timeout(PATIENCE, recursor.recv_from(&mut buffer)).await.unwrap().unwrap();
+    let asked = Message::from_vec(&buffer[..length]).unwrap();
+    let mut forged = reply(&asked, "192.0.2.66", 600);
+    forged.metadata.id = forged.metadata.id.wrapping_add(1);
+    recursor.send_to(&forged.to_vec().unwrap(), from).await.unwrap();
+    recursor.send_to(&reply(&asked, "198.51.100.4", 600).to_vec().unwrap(), from).await.unwrap();
+    while let Some(answer) = askers.join_next().await {
+        assert_eq!(answer.unwrap().1, ["198.51.100.4"], "an answer to another question is none");
+    }
+    assert_eq!(ask_for(address, "WWW.example.test.").await.1, ["198.51.100.4"], "and it is kept");
+    UdpSocket::bind("127.0.0.1:0").await.unwrap().send_to(b"end", recursor.local_addr().unwrap()).await.unwrap();
+    let length = recursor.recv(&mut buffer).await.unwrap();
+    assert_eq!(&buffer[..length], b"end", "one question for all");
+    assert_eq!(server.counts().collect::<Vec<_>>(), [("A", "noerror", 21)]);
+}
+
+fn reply(asked: &Message, address: &str, ttl: u32) -> Message {
+    let mut reply = Message::new(asked.metadata.id, MessageType::Response, OpCode::Query);
+    reply.add_queries(asked.queries.clone());
+    let name = asked.queries[0].name.clone();
+    reply.add_answer(hickory_proto::rr::Record::from_rdata(name, ttl, RData::A(address.parse().unwrap())));
+    reply
 }
