@@ -1,5 +1,8 @@
 //! What becomes of one request.
 
+#[cfg(test)]
+mod tests;
+
 use super::context::{Context, Outside};
 use super::counts::Counts;
 use super::fit::{Fitted, Room, fit, passed_on};

@@ -65,8 +65,7 @@ async fn talk(mut stream: TcpStream, from: SocketAddr, handler: Handler) -> io::
         }
         let answer = Answer::default();
         handler.handle_request::<_, TokioTime>(&request, answer.clone()).await;
-        let bytes = answer.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(bytes) = bytes {
+        if let Some(bytes) = answer.take() {
             tokio::time::timeout(IDLE, stream.write_all(&bytes)).await??;
         }
     }
@@ -81,7 +80,13 @@ async fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 
 /// Where the answer goes until it is written: with its length in front.
 #[derive(Debug, Clone, Default)]
-struct Answer(Arc<Mutex<Option<Vec<u8>>>>);
+pub(super) struct Answer(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Answer {
+    pub(super) fn take(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 #[async_trait::async_trait]
 impl ResponseHandler for Answer {
