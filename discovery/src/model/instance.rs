@@ -62,6 +62,10 @@ pub struct Instance {
     /// Whether others may change the tags; only kept and told.
     #[serde(default)]
     pub enable_tag_override: bool,
+    /// Whoever registered it says so again at every start, as the configuration does: it is not kept in the file, so
+    /// that it is gone when nobody says so any more.
+    #[serde(skip)]
+    pub transient: bool,
     /// It is going: nobody is sent there, while it ends what it has.
     #[serde(default)]
     pub draining: bool,
@@ -82,6 +86,7 @@ impl Instance {
             weights: Weights::default(),
             priority: None,
             enable_tag_override: false,
+            transient: false,
             draining: false,
         }
     }

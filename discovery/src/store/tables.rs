@@ -91,13 +91,14 @@ pub(super) fn row(catalog: &Catalog, key: &Key) -> Row {
     match key {
         Key::Node(name) => plain(serde_json::to_string(catalog.node(name)?)),
         Key::Instance(node, id) => {
-            let instance = catalog.instance(node, id)?;
+            let instance = catalog.instance(node, id).filter(|instance| !instance.transient)?;
             Some((instance.service.clone(), serde_json::to_string(instance).ok()?))
         }
         Key::Check(node, id) => {
             // One that came with the restart does not outlive the next.
             let check = catalog.definition(node, id).filter(|check| check.probe != Probe::Returned)?;
-            plain(serde_json::to_string(check))
+            let of = check.instance.as_ref().and_then(|id| catalog.instance(node, id));
+            if of.is_some_and(|instance| instance.transient) { None } else { plain(serde_json::to_string(check)) }
         }
         Key::Record(path) => plain(serde_json::to_string(catalog.record(path)?)),
     }

@@ -32,6 +32,9 @@ async fn what_was_registered_comes_back_and_is_announced_when_seen_well() {
         registry.register(Instance::new("stock", "plain", "n1", 1), Vec::new(), false).unwrap();
         registry.register(Instance::new("stock", "gone", "n1", 2), Vec::new(), false).unwrap();
         assert!(registry.drain("n1", "gone", true));
+        let (configured, checks) = checked("configured");
+        let configured = Instance { transient: true, ..configured };
+        registry.register(configured, checks, false).unwrap();
         registry.put_record("a.skydns.local", Record::host("10.0.0.1", 1)).unwrap();
         registry.put_record("b.skydns.local", Record::host("10.0.0.2", 1)).unwrap();
         registry.remove_record("b.skydns.local");
