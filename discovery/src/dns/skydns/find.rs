@@ -4,8 +4,7 @@ use super::{lives, ttl};
 use crate::dns::context::Context;
 use crate::dns::labels::{Labels, name_of};
 use crate::dns::settings::{Dialect, Domain};
-use crate::model::{Address, Record as Entry};
-use crate::snapshot::Member;
+use crate::model::Record as Entry;
 use hickory_proto::rr::{Name, RecordType};
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -101,24 +100,11 @@ pub(super) fn below<'a>(context: &Context<'a>, domain: &Domain, wanted: &[&str])
             let path = vec![Cow::Borrowed(&**name), label(&member.instance.id)];
             if matches(&path) && found.len() < ENTRIES_MAX {
                 let exact = exact(&path);
-                found.extend(Found::new(context, path, Cow::Owned(entry_of(member)), exact));
+                found.extend(Found::new(context, path, Cow::Owned(Entry::of(member)), exact));
             }
         }
     }
     found
-}
-
-/// An instance as an entry.
-fn entry_of(member: &Member) -> Entry {
-    let host = match member.address() {
-        Address::Ip(ip) => ip.to_string(),
-        Address::Name(name) => name.clone(),
-    };
-    Entry {
-        priority: member.instance.priority.unwrap_or(0),
-        weight: member.weight(),
-        ..Entry::host(host, member.instance.port)
-    }
 }
 
 /// An instance's id as a label of a name.
