@@ -2,13 +2,14 @@
 
 use fourmi_tests::net::free_port;
 use fourmi_tests::patience::{eventually, until};
+use fourmi_tests::peers::Certificates;
 use fourmi_tests::peers::redis::Redis;
 use fourmi_tests::sidecar::{Fourmi, Setup};
 use fourmi_tests::wire::Message;
 use fourmi_tests::worker::Worker;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -160,6 +161,70 @@ fn row_203_a_strict_limit_says_500_without_redis() {
 }
 
 #[test]
+fn a_strict_limit_under_load_says_500_until_redis_is_back() {
+    let (worker, mut redis) = (Worker::answering(OK), Redis::start());
+    let port = redis.port();
+    let config = format!(
+        "{{year: 100000, limit_by: ip, policy: redis, fault_tolerant: false, redis: {{host: 127.0.0.1, port: {port}}}}}"
+    );
+    let fourmi = limited(&worker, &config);
+    until("Redis counts", || is_counted(&fourmi.get("/")));
+    let answers = std::thread::scope(|threads| {
+        let load = threads.spawn(|| race(&[&fourmi], 16, 200));
+        redis.kill_9();
+        load.join().unwrap()
+    });
+    assert_eq!(answers.values().sum::<usize>(), 3_200, "{answers:?}");
+    assert!(answers[&500] > 0 && answers.keys().all(|status| [200, 500].contains(status)), "{answers:?}");
+    // What was refused never reached the worker.
+    assert!(worker.requests().len() <= 3_201 - answers[&500]);
+    assert_eq!(fourmi.get("/").status(), 500);
+    let _again = Redis::start_on(port, &[]);
+    until("Redis counts again", || is_counted(&fourmi.get("/")));
+}
+
+#[test]
+fn redis_is_spoken_to_over_tls() {
+    let worker = Worker::answering(OK);
+    let certificates = Certificates::new();
+    let port = free_port();
+    let folder = tempfile::TempDir::with_prefix("redis-tls-").unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (pair, ca) = (certificates.good(), certificates.ca_file());
+    let (certificate, key) = (file("cert.pem", &pair.certificate), file("key.pem", &pair.key));
+    let on = port.to_string();
+    let more = ["--tls-port", &on, "--tls-cert-file", &certificate, "--tls-key-file", &key]
+        .into_iter()
+        .chain(["--tls-ca-cert-file", ca.to_str().unwrap(), "--tls-auth-clients", "no", "--requirepass", "secret"])
+        .collect::<Vec<_>>();
+    let _redis = Redis::start_tls(port, &more);
+    let config = |keys: &str| {
+        format!(
+            "{{year: 9, limit_by: ip, policy: redis, redis: {{host: 127.0.0.1, port: {port}, password: secret, ssl: true{keys}}}}}"
+        )
+    };
+    // Whoever answers is believed, as in Kong; or only whom the system's authorities know.
+    for (keys, trusted) in
+        [("", false), (", ssl_verify: true", true), (", ssl_verify: true, server_name: localhost", true)]
+    {
+        let mut setup = setup(&worker, "rate-limiting", &config(keys));
+        if trusted {
+            setup = setup.env("SSL_CERT_FILE", ca.to_str().unwrap());
+        }
+        let fourmi = setup.start();
+        until("Redis counts", || is_counted(&fourmi.get("/")));
+    }
+    let fourmi = limited(&worker, &config(", ssl_verify: true"));
+    fourmi.get("/");
+    fourmi.says("Redis does not answer");
+    assert!(!is_counted(&fourmi.get("/")));
+}
+
+#[test]
 fn what_is_known_of_redis_holds_when_it_goes() {
     let (worker, mut redis) = (Worker::answering(OK), Redis::start());
     let config =
@@ -191,6 +256,8 @@ fn a_slow_redis_costs_three_commands_their_deadline_and_no_more() {
     until("all are told", || fallbacks(&fourmi, None) >= before + 100.0);
     let (late, away) = (fallbacks(&fourmi, Some("redis-late")), fallbacks(&fourmi, Some("redis-away")));
     assert!(late <= before + 3.0 && away >= 97.0, "late {late}, away {away}, before {before}");
+    redis.says(&["CLIENT", "UNPAUSE"]);
+    until("Redis counts again", || is_counted(&fourmi.get("/")));
 }
 
 #[test]
@@ -208,6 +275,33 @@ fn a_replica_is_no_place_to_count() {
     assert!(!is_counted(&fourmi.get("/")));
     redis.says(&["REPLICAOF", "NO", "ONE"]);
     until("Redis counts again", || is_counted(&fourmi.get("/")));
+}
+
+#[test]
+fn a_window_that_slides_does_so_in_redis() {
+    let (worker, redis) = (Worker::answering(OK), Redis::start());
+    let config = format!(
+        "{{day: 100, limit_by: ip, window_type: sliding, policy: redis, redis: {{host: 127.0.0.1, port: {}}}}}",
+        redis.port()
+    );
+    let fourmi = limited(&worker, &config);
+    let left = |answer: &Message| answer.header("x-ratelimit-remaining-day").and_then(|n| n.parse::<f64>().ok());
+    let (day, key) = eventually("Redis counts", || {
+        left(&fourmi.get("/"))?;
+        let keys = redis.says(&["--raw", "KEYS", "ratelimit:*:day"]);
+        let start: u64 = keys.lines().next()?.rsplit(':').nth(1)?.parse().ok()?;
+        Some((start, keys.lines().next()?.to_owned()))
+    });
+    let before = key.replace(&day.to_string(), &(day - 86_400_000).to_string());
+    redis.says(&["SET", &before, "100"]);
+    redis.says(&["SET", &key, "0"]);
+    let gone = |now: SystemTime| {
+        let now = now.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        100.0 * (now - day) as f64 / 86_400_000.0
+    };
+    let (least, answer) = (gone(SystemTime::now()), eventually("Redis counts", || left(&fourmi.get("/"))));
+    // As much is left as of the day before is gone, but for what was asked meanwhile, and rounding.
+    assert!(answer <= gone(SystemTime::now()) && answer >= least - 12.0, "{least} {answer}");
 }
 
 #[test]

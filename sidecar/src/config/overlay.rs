@@ -90,7 +90,7 @@ pub(crate) fn overlay(root: &mut Node, env: &Env, problems: &mut Problems) {
         }
         let path: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
         let source = problems.sources.add(format!("${name}"), text.clone(), Origin::Env);
-        let span = Span { source, start: 0, end: text.len() };
+        let span = Span::new(source, 0, text.len());
         if !known(&path, ROOT) {
             let names = names();
             let (hint, fix) = match nearest(name, names.iter().map(|(n, _)| n.as_str())) {

@@ -9,11 +9,17 @@ pub(crate) const BUILT_IN: u16 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) source: u16,
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
 }
 
 impl Span {
+    /// From one byte to another; texts are far shorter than what 32 bits count.
+    pub(crate) fn new(source: u16, start: usize, end: usize) -> Span {
+        let short = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Span { source, start: short(start), end: short(end) }
+    }
+
     /// The place of things nobody wrote.
     pub(crate) const BUILT_IN: Span = Span { source: BUILT_IN, start: 0, end: 0 };
 }
@@ -124,7 +130,7 @@ impl Sources {
             BUILT_IN => return None,
             other => &*self.get(other)?.text,
         };
-        let mut start = span.start.min(text.len());
+        let mut start = (span.start as usize).min(text.len());
         while !text.is_char_boundary(start) {
             start -= 1;
         }
@@ -132,7 +138,7 @@ impl Sources {
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
         let line_end = text.get(start..)?.find('\n').map_or(text.len(), |i| start + i);
         let line_text = text.get(line_start..line_end)?.trim_end();
-        let mut end = span.end.clamp(start, line_end);
+        let mut end = (span.end as usize).clamp(start, line_end);
         while !text.is_char_boundary(end) {
             end -= 1;
         }

@@ -163,7 +163,7 @@ pub(crate) fn parse_within(source: u16, limits: &Limits, problems: &mut Problems
 }
 
 fn syntax_fix(text: &str, span: Span) -> &'static str {
-    let line_start = text.get(..span.start).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
+    let line_start = text.get(..span.start as usize).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
     let line = text.get(line_start..).and_then(|t| t.lines().next()).unwrap_or("");
     match line.trim_start_matches(' ').starts_with('\t') {
         true => "indent with spaces; YAML takes no tabs there",
@@ -191,13 +191,13 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn span(&self, span: granit_parser::Span) -> Span {
         let range = span.byte_range().unwrap_or(0..0);
-        Span { source: self.source, start: range.start, end: range.end }
+        Span::new(self.source, range.start, range.end)
     }
 
     /// From a byte to the end of the word there; at the end of the text, its last line that says something.
     fn pointed(&self, text: &str, at: usize) -> Span {
         let at = at.min(text.trim_end().len());
-        Span { source: self.source, start: at, end: at + 1 }
+        Span::new(self.source, at, at + 1)
     }
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Option<()> {

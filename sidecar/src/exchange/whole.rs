@@ -17,8 +17,10 @@ pub enum Wants {
 /// What the rest of an exchange does not hold to its end. Kept only when there is a sink that tells it.
 #[derive(Debug, Clone, Default)]
 pub struct Whole {
-    /// Path and query as they came, before a route changed them.
+    /// Path and query as they came, before a route changed them; only for who wants all, as the next.
     pub target: String,
+    /// For which host, as the caller said.
+    pub authority: String,
     /// Bytes of the request's head: its first line, header lines and the empty line.
     pub head_in: u64,
     /// Whether the connection was encrypted.
@@ -27,6 +29,8 @@ pub struct Whole {
     pub session: Option<[&'static str; 2]>,
     /// The listener's port; 0 when it has none.
     pub port: u16,
+    /// Whether the answer is ours: no instance gave it.
+    pub own: bool,
     /// Bytes of the answer's head.
     pub head_out: u64,
     /// The answer's header lines, as they leave; only for who wants all.
@@ -52,12 +56,14 @@ impl Whole {
             return None;
         }
         let bytes = head.method.as_str().len() + head.raw_target().len() + REQUEST_LINE + lines(&head.headers);
-        let target = if wants == Wants::All { head.raw_target().to_owned() } else { String::new() };
-        Some(Box::new(Whole { target, head_in: bytes as u64, wants, ..Whole::default() }))
+        let text = |text: &str| if wants == Wants::All { text.to_owned() } else { String::new() };
+        let (target, authority) = (text(head.raw_target()), text(&head.authority));
+        Some(Box::new(Whole { target, authority, head_in: bytes as u64, wants, ..Whole::default() }))
     }
 
-    /// The answer's head is made.
-    pub fn answered(&mut self, headers: &Headers) {
+    /// The answer's head is made, by us or out of an instance's.
+    pub fn answered(&mut self, headers: &Headers, own: bool) {
+        self.own = own;
         self.head_out = (STATUS_LINE + lines(headers)) as u64;
         if self.wants == Wants::All {
             self.answer = headers.clone();

@@ -45,7 +45,7 @@ pub(super) fn begin(told: &mut Told, sent: Sent) -> Begun {
 
 /// The answer as it leaves.
 pub(super) fn end(mut told: Told, head: AnswerHead, body: Out, in_flight: Option<InFlight>) -> Answer {
-    let AnswerHead { status, mut headers, .. } = head;
+    let AnswerHead { status, mut headers, own } = head;
     told.ex.status = status;
     if !told.ex.added.is_empty() {
         headers.extend(&std::mem::take(&mut told.ex.added));
@@ -65,7 +65,7 @@ pub(super) fn end(mut told: Told, head: AnswerHead, body: Out, in_flight: Option
     let bodiless = told.ex.request.method == http::Method::HEAD || matches!(status, 204 | 304);
     let complete = bodiless || body.is_end_stream();
     told.ending = Ending { body: Some(body), in_flight, deadline, stalled: None, complete };
-    told.answered(&headers);
+    told.answered(&headers, own);
     Answer { status, headers, body: told.into_body() }
 }
 

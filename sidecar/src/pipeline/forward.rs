@@ -76,9 +76,11 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
         forwarded::extend(headers, ex.trusted, peer.ip(), scheme, &ex.request.authority, port);
     }
     command::give(ex);
-    // What the worker sends leaves as it is.
-    if let Some(routed) = routed.as_ref().filter(|_| ex.direction == Direction::Inbound) {
-        gated::rewrite(ex, &routed.gate, matched);
+    match &routed {
+        Some(routed) if ex.direction == Direction::Inbound => gated::rewrite(ex, &routed.gate, matched),
+        // What the worker sends leaves as it is, but for what a middleware wants.
+        Some(_) => gated::instead(ex),
+        None => {}
     }
     ex.request.headers.append("via", "1.1 fourmi");
     // Only HTTP/2 has trailers behind a body of known length.

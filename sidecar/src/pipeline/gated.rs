@@ -248,10 +248,25 @@ pub(super) fn rewrite(ex: &mut Exchange, gate: &Gate, matched: Option<usize>) {
         ex.request.set_path(&path);
     }
     if let Some(host) = ex.host_instead.take().as_deref().or(gate.host.as_deref()) {
-        ex.request.headers.set("host", host);
-        ex.request.authority.clear();
-        ex.request.authority.push_str(host);
+        called(&mut ex.request, host);
     }
+}
+
+/// The path and host that middlewares want in place of those that came.
+pub(super) fn instead(ex: &mut Exchange) {
+    if let Some(path) = ex.path_instead.take() {
+        ex.request.set_path(&path);
+    }
+    if let Some(host) = ex.host_instead.take() {
+        called(&mut ex.request, &host);
+    }
+}
+
+/// Names the host that is asked.
+fn called(request: &mut Head, host: &str) {
+    request.headers.set("host", host);
+    request.authority.clear();
+    request.authority.push_str(host);
 }
 
 /// Sets a line, or removes what somebody else says there.

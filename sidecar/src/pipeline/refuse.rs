@@ -85,7 +85,7 @@ fn leave(mut told: Told, mut answer: Answer, body: Body, from: usize) -> Answer 
         tokio::task::spawn_local(until(Instant::now() + LINGER, drain(body)));
     }
     date::add(&mut answer.headers, SystemTime::now());
-    told.answered(&answer.headers);
+    told.answered(&answer.headers, true);
     answer.body = told.with_body(answer.body);
     answer
 }

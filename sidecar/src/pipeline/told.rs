@@ -161,10 +161,10 @@ impl Course {
         told
     }
 
-    /// The answer's head is made.
-    pub(super) fn answered(&mut self, headers: &Headers) {
+    /// The answer's head is made, by us or out of an instance's.
+    pub(super) fn answered(&mut self, headers: &Headers, own: bool) {
         if let Some(whole) = &mut self.ex.whole {
-            whole.answered(headers);
+            whole.answered(headers, own);
         }
     }
 

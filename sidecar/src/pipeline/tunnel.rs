@@ -35,7 +35,7 @@ pub(super) fn switch(mut told: Told, sent: Sent, upgrade: Option<Upgrade>) -> An
     told.ex.status = 101;
     command::from_answer(&mut told.ex, &mut headers);
     hop::hop_by_hop(&mut headers, true);
-    told.answered(&headers);
+    told.answered(&headers, false);
     tokio::task::spawn_local(carry(told, near, far, (in_flight, Some(counted))));
     Answer { status: 101, headers, body: Body::Empty }
 }

@@ -184,6 +184,8 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
     // Why the last instance was left, and its answer, which is better than none.
     let mut last: Option<Box<Fault>> = None;
     let mut answer: Option<Box<Sent>> = None;
+    // Why an instance that had it went away: where there is no other, that is the cause.
+    let mut broken: Option<Box<Fault>> = None;
     loop {
         let now = Instant::now();
         let found = match cluster.pick(now, &choice, &tried) {
@@ -203,7 +205,10 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                 };
                 match Box::pin(find::find(cluster, &mut tried, search)).await {
                     Ok((endpoint, in_flight)) => (endpoint, in_flight, Instant::now()),
-                    Err(failure) => return answer.map_or(Err(failure), |sent| Ok(*sent)),
+                    Err(failure) => {
+                        let cause = broken.filter(|_| !cluster.holds && last.is_none()).map(Failure::Fault);
+                        return answer.map_or(Err(cause.unwrap_or(failure)), |sent| Ok(*sent));
+                    }
                 }
             }
         };
@@ -339,7 +344,8 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                     tell.retry_skipped(skipped);
                     return answer.map_or(Err(Failure::Fault(fault)), |sent| Ok(*sent));
                 }
-                ex.attempt_failed(&endpoint.label, now, fault.kind, fault.detail.into_owned());
+                ex.attempt_failed(&endpoint.label, now, fault.kind, fault.detail.clone().into_owned());
+                broken = Some(fault);
                 was_sent = true;
                 tell.retried("broken");
                 tried.push(endpoint);

@@ -20,9 +20,20 @@ impl Redis {
     /// On this port, with more of its configuration, e.g. `["--requirepass", "x"]`.
     #[track_caller]
     pub fn start_on(port: u16, more: &[&str]) -> Self {
+        Self::run(port, &[&["--port", &port.to_string()], more].concat())
+    }
+
+    /// The same with nothing but TLS on this port, which is among the rest of its configuration.
+    #[track_caller]
+    pub fn start_tls(port: u16, more: &[&str]) -> Self {
+        Self::run(port, &[&["--port", "0"], more].concat())
+    }
+
+    #[track_caller]
+    fn run(port: u16, more: &[&str]) -> Self {
         let folder = TempDir::with_prefix("redis-").unwrap();
         let mut command = Command::new(program("redis-server"));
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()]);
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.arg("--dir").arg(folder.path()).args(more);
         Redis { peer: Peer::start("redis-server", port, folder, &mut command).listens(port) }
     }

@@ -18,7 +18,8 @@ use serde_json::{Map, Value as Json};
 const TIMEOUT: u32 = 60_000;
 const TARGET_PORT: u16 = 8000;
 
-pub(super) fn entities(reader: &Reader<'_>) -> Entities {
+/// The nodes of consumers and credentials are gone afterwards: there may be many, and all is known of them.
+pub(super) fn entities(reader: &mut Reader<'_>) -> Entities {
     // Where each record stands among those of its kind.
     let mut counts = std::collections::HashMap::new();
     let place: Vec<usize> = reader
@@ -30,10 +31,15 @@ pub(super) fn entities(reader: &Reader<'_>) -> Entities {
             *n - 1
         })
         .collect();
-    let of = Of { place: &place, transform: reader.transform, records: &reader.records };
     let mut all = Entities::default();
-    for record in &reader.records {
-        let r = View { node: &record.node, record, of: &of };
+    for index in 0..reader.records.len() {
+        let node = reader.records.get_mut(index).map(|record| {
+            let span = record.node.span;
+            std::mem::replace(&mut record.node, Node { value: Value::Null, span })
+        });
+        let of = Of { place: &place, transform: reader.transform, records: &reader.records };
+        let (Some(node), Some(record)) = (node, reader.records.get(index)) else { continue };
+        let r = View { node: &node, record, of: &of };
         match record.kind {
             Kind::Service => all.services.push(service(&r)),
             Kind::Route => all.routes.push(route(&r, all.routes.len())),
@@ -105,6 +111,12 @@ pub(super) fn entities(reader: &Reader<'_>) -> Entities {
                 tags: r.texts("tags"),
             }),
         }
+        if let Some(record) = reader.records.get_mut(index) {
+            match record.kind.is_many() {
+                true => record.path = Box::default(),
+                false => record.node = node,
+            }
+        }
     }
     memberships(reader, &place, &mut all);
     all
@@ -142,7 +154,7 @@ impl<'a> View<'a> {
     }
 
     fn other(&self, field: &str) -> Option<usize> {
-        self.of.place.get(*self.record.refs.get(field)?).copied()
+        self.of.place.get(self.record.other(field)?).copied()
     }
 
     fn consumer(&self) -> usize {
@@ -394,7 +406,7 @@ fn target(r: &View<'_>) -> Target {
 
 fn basic(r: &View<'_>) -> BasicAuth {
     let password = r.must("password");
-    let consumer = r.record.refs.get("consumer").and_then(|i| r.of.records.get(*i)).and_then(|c| c.id);
+    let consumer = r.record.other("consumer").and_then(|i| r.of.records.get(i)).and_then(|c| c.id);
     let hash = match r.of.transform {
         true => hashed(&password, consumer.unwrap_or_default()),
         false => password.to_ascii_lowercase(),

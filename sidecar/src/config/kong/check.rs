@@ -40,7 +40,7 @@ impl Reader<'_> {
         let mut records = std::mem::take(&mut self.records);
         for record in &mut records {
             let spec = record.kind.spec();
-            let given: Vec<&str> = record.parents.iter().map(|(field, _)| *field).collect();
+            let given: Vec<&str> = record.parent.iter().map(|(field, _)| *field).collect();
             self.fields(&mut record.node, spec.fields, &record.path, &given, Some(record.kind));
         }
         self.records = records;

@@ -185,8 +185,8 @@ impl Reader<'_> {
         self.records.push(Record {
             kind,
             node,
-            path: path.clone(),
-            parents: parents.to_vec(),
+            path: path.as_str().into(),
+            parent: parents.first().copied(),
             refs: Few::default(),
             lists: Few::default(),
             id: None,
@@ -197,9 +197,7 @@ impl Reader<'_> {
     }
 
     fn in_top_service(&self, parents: &[(&'static str, usize)]) -> bool {
-        parents
-            .iter()
-            .any(|(_, p)| self.records.get(*p).is_some_and(|r| r.kind == Kind::Service && r.parents.is_empty()))
+        parents.iter().any(|(_, p)| self.records.get(*p).is_some_and(|r| r.kind == Kind::Service && r.parent.is_none()))
     }
 
     /// `url` stands for four fields.

@@ -92,35 +92,42 @@ struct Record {
     kind: Kind,
     node: Node,
     /// `services[0].routes[1]`.
-    path: String,
+    path: Box<str>,
     /// In what it is nested: field and record.
-    parents: Vec<(&'static str, usize)>,
+    parent: Option<(&'static str, usize)>,
     refs: Few<usize>,
     lists: Few<Vec<usize>>,
     id: Option<Id>,
 }
 
-/// What is known by field: one or two of them, so that a list is both smaller and faster than a map.
-struct Few<T>(Vec<(&'static str, T)>);
+impl Record {
+    /// Who is meant by a field: the one in which it is nested, or the one that it names.
+    fn other(&self, field: &str) -> Option<usize> {
+        let parent = || self.parent.filter(|(name, _)| *name == field).map(|(_, at)| at);
+        self.refs.get(field).copied().or_else(parent)
+    }
+}
+
+/// What is known by field: mostly nothing, else one or two.
+#[expect(clippy::box_collection, reason = "most hold none, and there may be very many")]
+struct Few<T>(Option<Box<Vec<(&'static str, T)>>>);
 
 impl<T> Default for Few<T> {
     fn default() -> Self {
-        Few(Vec::new())
+        Few(None)
     }
 }
 
 impl<T> Few<T> {
     fn get(&self, field: &str) -> Option<&T> {
-        self.0.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
+        self.0.as_ref()?.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
     }
 
     fn insert(&mut self, field: &'static str, value: T) {
-        match self.0.iter_mut().find(|(name, _)| *name == field) {
+        let all = self.0.get_or_insert_default();
+        match all.iter_mut().find(|(name, _)| *name == field) {
             Some((_, known)) => *known = value,
-            None => {
-                self.0.reserve_exact(1);
-                self.0.push((field, value));
-            }
+            None => all.push((field, value)),
         }
     }
 }
@@ -136,7 +143,7 @@ struct Reader<'a> {
     transform: bool,
     places: Vec<vault::Place>,
     /// Where scalars begin whose value came from the environment.
-    referenced: HashSet<usize>,
+    referenced: HashSet<u32>,
     /// Keys whose warning has been given.
     warned: HashSet<String>,
     /// Of those that others may refer to.
@@ -200,7 +207,9 @@ fn entities_of<'a>(mut root: Node, env: &'a Env, problems: &'a mut Problems) -> 
     reader.rules();
     reader.names();
     plugins::anonymous(&mut reader);
-    (build::entities(&reader), reader)
+    // Nobody is looked for any more.
+    (reader.names, reader.ids, reader.seen) = Default::default();
+    (build::entities(&mut reader), reader)
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ pub(super) fn check(reader: &mut Reader<'_>, record: &Record) {
     }
     if NO_CONSUMER.contains(&name) {
         for key in ["consumer", "consumer_group"] {
-            let nested = record.parents.iter().any(|(field, _)| *field == key);
+            let nested = record.parent.iter().any(|(field, _)| *field == key);
             if let Some(entry) = record.node.entry(key).filter(|e| e.value.value != Value::Null) {
                 let at = format!("{}.{key}", record.path);
                 reader.wrong(

@@ -74,7 +74,7 @@ impl Reader<'_> {
     }
 
     fn references_of(&mut self, record: &Record, records: &[Record]) -> super::References {
-        let mut refs = Few(record.parents.clone());
+        let mut refs = Few::default();
         let mut lists = Few::default();
         for field in record.kind.spec().fields {
             let Some(node) = record.node.get(field.name) else { continue };
@@ -85,14 +85,14 @@ impl Reader<'_> {
             match &field.of {
                 Type::Foreign(kind) => {
                     let Some(name) = node.text() else { continue };
-                    let parent = refs.get(field.name).copied();
+                    let parent = record.other(field.name);
                     match (self.find(*kind, name, records), parent) {
                         (Some(found), Some(parent)) if found != parent => self.not_null(record, field.name, node),
                         (None, Some(_)) => self.not_null(record, field.name, node),
                         (Some(found), _) => {
                             refs.insert(field.name, found);
                         }
-                        (None, None) if !record.parents.is_empty() => self.not_null(record, field.name, node),
+                        (None, None) if record.parent.is_some() => self.not_null(record, field.name, node),
                         (None, None) => self.nobody(record, field.name, *kind, node),
                     }
                 }
@@ -119,12 +119,12 @@ impl Reader<'_> {
         let id = || name.parse::<Id>().ok().and_then(|id| self.ids.get(&(kind, id)).copied());
         found(kind, name).or_else(id).or_else(|| {
             let sni = found(Kind::Sni, name).filter(|_| kind == Kind::Certificate)?;
-            records.get(sni)?.parents.first().map(|(_, certificate)| *certificate)
+            records.get(sni)?.parent.map(|(_, certificate)| certificate)
         })
     }
 
     fn not_null(&mut self, record: &Record, field: &str, node: &Node) {
-        let fix = match record.parents.iter().any(|(parent, _)| *parent == field) {
+        let fix = match record.parent.iter().any(|(parent, _)| *parent == field) {
             true => "remove it; it stands inside the one that it belongs to".to_owned(),
             false => format!("correct it; no {field} of this file has that name"),
         };
@@ -171,7 +171,7 @@ impl Reader<'_> {
         for index in 0..self.records.len() {
             let Some(record) = self.records.get(index) else { continue };
             let of = |field: &str| {
-                record.refs.get(field).and_then(|i| self.records.get(*i)).and_then(|r| r.id).map(|i| i.to_string())
+                record.other(field).and_then(|i| self.records.get(i)).and_then(|r| r.id).map(|i| i.to_string())
             };
             let of = |field: &str| of(field).unwrap_or_default();
             let text = |field: &str| record.node.get(field).and_then(Node::text).unwrap_or_default();
@@ -189,7 +189,7 @@ impl Reader<'_> {
                 Kind::Vault => format!("{list}:*:{}", text("prefix")),
                 // Kong's are random. These stay the same, and tell nothing of the key.
                 Kind::KeyAuth | Kind::Jwt => {
-                    let consumer = record.refs.get("consumer").copied().unwrap_or(usize::MAX);
+                    let consumer = record.other("consumer").unwrap_or(usize::MAX);
                     let n = nth.entry((record.kind, consumer)).or_default();
                     *n += 1;
                     format!("{list}:*:{}:{n}", of("consumer"))
@@ -210,10 +210,9 @@ impl Reader<'_> {
     fn whole(&self, record: &Record) -> bool {
         !record.kind.spec().fields.iter().any(|f| {
             let bad = record.node.get(f.name).is_some_and(|n| n.value == Value::Bad);
-            let lost = matches!(f.of, Type::Foreign(_))
-                && record.node.get(f.name).is_some()
-                && record.refs.get(f.name).is_none();
-            let missing = f.required && record.node.get(f.name).is_none() && record.refs.get(f.name).is_none();
+            let lost =
+                matches!(f.of, Type::Foreign(_)) && record.node.get(f.name).is_some() && record.other(f.name).is_none();
+            let missing = f.required && record.node.get(f.name).is_none() && record.other(f.name).is_none();
             (bad && f.required) || lost || missing
         })
     }

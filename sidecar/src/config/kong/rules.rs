@@ -90,7 +90,7 @@ impl Reader<'_> {
             self.of_key(record, "path", conditional, &format!("remove it; {protocol} has no path here"));
         }
         if !["https", "tls"].contains(&protocol) {
-            let certificate = record.parents.iter().any(|(field, _)| *field == "client_certificate");
+            let certificate = record.parent.iter().any(|(field, _)| *field == "client_certificate");
             if certificate {
                 let words = format!("client_certificate: {conditional}");
                 self.entity(record, &words, "write protocol: https");

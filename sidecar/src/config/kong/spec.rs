@@ -24,6 +24,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Whether a file may hold a hundred thousand of them.
+    pub(super) fn is_many(self) -> bool {
+        matches!(self, Kind::Consumer | Kind::KeyAuth | Kind::BasicAuth | Kind::HmacAuth | Kind::Jwt | Kind::Acl)
+    }
+
     /// Whether others may name it.
     pub(super) fn is_referred_to(self) -> bool {
         match self {

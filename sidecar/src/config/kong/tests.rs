@@ -39,6 +39,11 @@ fn good_with(text: &str, env: &[(&str, &str)]) -> Said {
     read_alone(text, env).unwrap_or_else(|report| panic!("{report}"))
 }
 
+/// The same with what runs of it.
+fn whole(text: &str) -> KongFile {
+    check("kong.yaml", text, &[]).unwrap_or_else(|report| panic!("{report}"))
+}
+
 fn good(text: &str) -> Said {
     good_with(&format!("_format_version: \"3.0\"\n{text}"), &[])
 }
@@ -367,7 +372,7 @@ fn certificates_belong_to_their_keys() {
         })
         .to_string()
     };
-    let file = good_with(&json(&cert, &key, serde_json::json!({"cert_alt": other, "key_alt": other_key})), &[]);
+    let file = whole(&json(&cert, &key, serde_json::json!({"cert_alt": other, "key_alt": other_key})));
     let (e, plan) = (file.entities, file.plan);
     assert_eq!((e.services[0].client_certificate, e.services[1].client_certificate), (Some(0), Some(0)));
     assert_eq!(e.services[0].ca_certificates, Some(vec![0]));
@@ -395,6 +400,10 @@ fn certificates_belong_to_their_keys() {
         let said = said(&text);
         assert!(said.len() == 1 && said[0].contains(words), "{words}: {said:?}");
     }
+    // The line that is shown with a mistake has a key in it, and does not show that.
+    let report = check("kong.yaml", &json(&cert, &other_key, serde_json::json!({})), &[]).expect_err("another's key");
+    let inside = other_key.lines().nth(1).expect("a key");
+    assert!(report.to_string().contains("*****") && !report.to_string().contains(inside), "{report}");
     let no_ca = json(&cert, &key, serde_json::json!({}))
         .replace(&serde_json::json!(ca).to_string(), &serde_json::json!(cert).to_string());
     let twice = json(&cert, &key, serde_json::json!({}))
@@ -406,7 +415,7 @@ fn certificates_belong_to_their_keys() {
         "services": [{"name": "a", "protocol": "https", "host": "pool", "tls_verify": false, "tls_verify_depth": 3, "ca_certificates": []}],
         "upstreams": [{"name": "pool", "host_header": "shop.test:8443", "client_certificate": "22222222-2222-2222-2222-222222222222"}],
     });
-    let plan = good_with(&text.to_string(), &[]).plan;
+    let plan = whole(&text.to_string()).plan;
     let tls = plan.services[0].as_ref().map(|s| s.tls.clone()).expect("a service");
     let id = "gateway:certificates/22222222-2222-2222-2222-222222222222";
     assert_eq!((called(&tls.certificate).as_deref(), tls.server_name.as_deref()), (Some(id), Some("shop.test")));

@@ -234,3 +234,6 @@ impl Kind {
         if self == Kind::Header { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub(crate) struct Whole<'a> {
     /// Path and query, as they came and as they were sent.
     pub(crate) target: &'a str,
     pub(crate) sent: &'a str,
-    /// For which host.
+    /// For which host, as the caller said.
     pub(crate) authority: &'a str,
     /// Ids of what the gateway chose and found; empty for none.
     pub(crate) route: &'a str,
@@ -53,10 +53,10 @@ impl<'a> Whole<'a> {
             head_out: kept.map_or(0, |k| k.head_out),
             port: kept.map_or(0, |k| k.port),
             secure: kept.is_some_and(|k| k.secure),
-            answered: x.timings.answered.is_some() && x.status != 0,
+            answered: x.timings.answered.is_some() && !kept.is_some_and(|k| k.own),
             target: text(kept.map_or_else(|| x.request.target(), |k| &k.target)),
             sent: text(if x.timings.sent.is_some() { x.request.target() } else { "" }),
-            authority: text(&x.request.authority),
+            authority: text(kept.map_or(x.request.authority.as_str(), |k| &k.authority)),
             route: named(|via| via.route.as_ref()),
             service: named(|via| via.service.as_ref()),
             consumer: x.caller.consumer.as_ref().map_or("", |c| &c.id),

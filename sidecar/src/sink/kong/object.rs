@@ -166,7 +166,7 @@ impl Object {
         to.out.push(b'"');
         to.open("response");
         to.int("status", status(entry).into());
-        self.headers(to, &whole.answer, lines);
+        self.headers(to, &whole.answer, None, lines);
         to.int("size", sizes(entry, whole).1);
         to.close();
         let Latencies { request, proxy, kong, receive } = Latencies::of(entry);
@@ -234,7 +234,7 @@ impl Object {
         to.out.push(b'"');
         let query = target.split_once('?').map_or("", |(_, query)| query).to_owned();
         to.pairs("querystring", parameters(if lines { &query } else { "" }));
-        self.headers(to, &whole.headers, lines);
+        self.headers(to, &whole.headers, Some(whole.authority), lines);
         to.int("size", sizes(entry, whole).0);
         if whole.secure {
             let [version, cipher] = whole.tls;
@@ -247,9 +247,13 @@ impl Object {
         to.close();
     }
 
-    fn headers(&self, to: &mut Writing<'_>, pairs: &Pairs<'_>, lines: bool) {
+    /// `host`: what the caller said, which a route may have changed since.
+    fn headers(&self, to: &mut Writing<'_>, pairs: &Pairs<'_>, host: Option<&str>, lines: bool) {
         let redactor = &self.known.redactor;
-        let shown = pairs.iter().map(|(name, value)| (Cow::Borrowed(name), Some(redactor.header(name, value))));
+        let shown = pairs.iter().map(|(name, value)| {
+            let value = host.filter(|_| name == "host").unwrap_or(value);
+            (Cow::Borrowed(name), Some(redactor.header(name, value)))
+        });
         to.pairs("headers", shown.take(if lines { usize::MAX } else { 0 }));
     }
 

@@ -42,6 +42,7 @@ pub(super) fn exchange() -> Exchange {
     x.request.set_target("/v1/orders", Some("a=1&k=secret&a=2&flag&b=x%20y+z&token=secret"));
     x.request.authority = "shop.test:8000".into();
     for (name, value) in [
+        ("host", "orders.test"),
         ("authorization", "Bearer secret"),
         ("x-key", "secret"),
         ("accept", "a"),
@@ -52,13 +53,14 @@ pub(super) fn exchange() -> Exchange {
         x.request.headers.append(name, value);
     }
     let mut whole = Whole::begin(Wants::All, &x.request).unwrap();
+    x.request.authority = "orders.test".into();
     whole.port = 8000;
     whole.target = "/orders?a=1&k=secret&a=2&flag&b=x%20y+z&token=secret".into();
     whole.head_in = 300;
     let mut answer = Headers::default();
     answer.append("content-type", "text/plain");
     answer.append("set-cookie", "session=secret");
-    whole.answered(&answer);
+    whole.answered(&answer, false);
     whole.head_out = 100;
     x.whole = Some(whole);
     x.via = Some(Arc::new(Via { route: named(ROUTE), service: named(SERVICE) }));
@@ -122,7 +124,7 @@ fn what_is_packed_is_read_and_torn_bytes_are_refused() {
     let whole = read.whole.as_ref().unwrap();
     assert_eq!((whole.route, whole.service, whole.consumer, whole.credential), (ROUTE, SERVICE, CONSUMER, CREDENTIAL));
     assert_eq!((whole.head_in, whole.head_out, whole.port, whole.answered), (300, 100, 8000, true));
-    assert_eq!((whole.headers.len(), whole.answer.len()), (6, 2));
+    assert_eq!((whole.headers.len(), whole.answer.len()), (7, 2));
     let mut again = Vec::new();
     read.write(&mut again);
     assert_eq!(again, bytes);

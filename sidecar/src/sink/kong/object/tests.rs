@@ -24,6 +24,7 @@ fn the_object_has_every_member_that_kongs_has() {
             "querystring":
                 {"a": ["1", "2"], "k": "[redacted]", "flag": true, "b": "x y z", "token": "[redacted]"},
             "headers": {
+                "host": "shop.test:8000",
                 "authorization": "[redacted]",
                 "x-key": "[redacted]",
                 "accept": ["a", "b"],
@@ -92,6 +93,12 @@ fn what_the_gateway_answers_itself_has_no_upstream() {
     for gone in ["consumer", "authenticated_entity"] {
         assert!(object.get(gone).is_none(), "{gone}");
     }
+    // An instance answered, and something else went out in its place.
+    let mut replaced = exchange();
+    if let Some(whole) = &mut replaced.whole {
+        whole.own = true;
+    }
+    assert_eq!(object_of(&replaced, 1 << 20).0["source"], "kong");
     // Nothing took it: there is no entity to show.
     x.via = None;
     let (object, _) = object_of(&x, 1 << 20);
@@ -105,7 +112,7 @@ fn an_object_that_is_too_long_loses_its_lines_and_says_so() {
         x.request.headers.append("x-filler", "y".repeat(200));
     }
     let (object, text) = object_of(&x, 1 << 20);
-    assert_eq!(object["request"]["headers"]["x-filler"].as_array().unwrap().len(), LINES_MAX - 6, "as many as Kong");
+    assert_eq!(object["request"]["headers"]["x-filler"].as_array().unwrap().len(), LINES_MAX - 7, "as many as Kong");
     assert!(text.len() > 4000 && object.get("truncated").is_none());
     let (object, text) = object_of(&x, 4000);
     assert!(text.len() <= 4000, "{}", text.len());
