@@ -5,7 +5,7 @@
 
 use fourmi::codec::Socket;
 use fourmi::codec::server::{self, Life};
-use fourmi::exchange::{ConnectionSide, Direction, Exchange, Tell, deadline};
+use fourmi::exchange::{ConnectionSide, Direction, Exchange, Tell, Wants, deadline};
 use fourmi::pipeline::{self, Blueprint, Door, Lane, Served};
 use fourmi::sink::{Hub, Teller};
 use fourmi::upstream::{Member, Policy, Pool, Standing};
@@ -76,12 +76,15 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
             pool: Pool::new(w.addresses.iter().map(|a| Member::new(a.target.clone(), Standing::new(false))).collect()),
             // The usual choice of services: by latency.
             policy: std::sync::Arc::new(Policy::default()),
+            gate: None,
         }),
         services: Vec::new(),
+        gateway: None,
         own: Vec::new(),
         outbound: false,
         logs: true,
         show: plan.show.clone(),
+        whole: Wants::default(),
         sampling: plan.sampling,
     };
     let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -120,6 +123,7 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
             peer: "10.1.2.3:999".parse().ok(),
             trusted: true,
             secure: false,
+            session: None,
             sni: None,
             identity: None,
             names: None,
