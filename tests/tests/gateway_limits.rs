@@ -184,6 +184,32 @@ fn a_strict_limit_under_load_says_500_until_redis_is_back() {
 }
 
 #[test]
+fn a_connection_that_redis_closes_is_replaced_before_anybody_asks() {
+    let (worker, redis) = (Worker::answering(OK), Redis::start());
+    let config = format!(
+        "{{year: 100, limit_by: ip, policy: redis, fault_tolerant: false, redis: {{host: 127.0.0.1, port: {}}}}}",
+        redis.port()
+    );
+    let fourmi = limited(&worker, &config);
+    until("Redis counts", || is_counted(&fourmi.get("/")));
+    // Only a connection that has lived for a while is taken for one that was idle.
+    let clients = || redis.says(&["CLIENT", "LIST", "TYPE", "NORMAL"]);
+    let field = |line: &str, name: &str| line.split(' ').find_map(|f| f.strip_prefix(name)?.parse::<u64>().ok());
+    let ours = || {
+        clients()
+            .lines()
+            .filter(|l| !l.contains("cmd=client"))
+            .find_map(|l| Some((field(l, "id=")?, field(l, "age=")?)))
+    };
+    let (id, _) = eventually("it is connected for a while", || ours().filter(|(_, age)| *age >= 2));
+    let before = fallbacks(&fourmi, None);
+    redis.says(&["CLIENT", "KILL", "ID", &id.to_string()]);
+    until("it is connected anew", || ours().is_some_and(|(new, _)| new != id));
+    assert!(is_counted(&fourmi.get("/")) && fallbacks(&fourmi, None) == before);
+    assert!(!fourmi.stderr().contains("the connection broke"), "{}", fourmi.stderr());
+}
+
+#[test]
 fn redis_is_spoken_to_over_tls() {
     let worker = Worker::answering(OK);
     let certificates = Certificates::new();
@@ -249,13 +275,14 @@ fn a_slow_redis_costs_three_commands_their_deadline_and_no_more() {
     let fourmi = limited(&worker, &config);
     until("Redis counts", || is_counted(&fourmi.get("/")));
     let before = fallbacks(&fourmi, None);
-    redis.says(&["CLIENT", "PAUSE", "600000", "ALL"]);
+    redis.says(&["CLIENT", "PAUSE", "600000", "WRITE"]);
     let mut client = fourmi.client();
     (0..100).for_each(|_| assert_eq!(client.get("/").status(), 200));
     // The numbers are told with the next command at the latest.
     until("all are told", || fallbacks(&fourmi, None) >= before + 100.0);
     let (late, away) = (fallbacks(&fourmi, Some("redis-late")), fallbacks(&fourmi, Some("redis-away")));
-    assert!(late <= before + 3.0 && away >= 97.0, "late {late}, away {away}, before {before}");
+    // One may be asked while the third is given up.
+    assert!(late <= before + 3.0 && away >= 95.0, "late {late}, away {away}, before {before}");
     redis.says(&["CLIENT", "UNPAUSE"]);
     until("Redis counts again", || is_counted(&fourmi.get("/")));
 }

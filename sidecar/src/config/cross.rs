@@ -243,7 +243,7 @@ fn misfit(entry: &Entry, at: &str, wrong: Wrong, problems: &mut Problems) {
     let find = |key: &str| key.split('.').try_fold(&entry.value, |node, k| node.get(k));
     let written = |n: &&Node| problems.sources.place(n.span).is_some();
     let place = wrong.key.and_then(find).filter(written).map_or(entry.key_span, |n| n.span);
-    let at = if at.is_empty() { entry.key.clone() } else { format!("{at}.{}", entry.key) };
+    let at = if at.is_empty() { entry.key.to_string() } else { format!("{at}.{}", entry.key) };
     let path = match wrong.key {
         Some(key) => format!("{at}.{key}"),
         None => at,

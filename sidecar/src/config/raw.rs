@@ -56,7 +56,9 @@ fn one(node: &Node, kind: &Kind) -> Json {
             Value::Map(_) => section(node, keys),
             _ => Json::Null,
         },
-        Kind::Named(_, of) => Json::Object(node.entries().iter().map(|e| (e.key.clone(), one(&e.value, of))).collect()),
+        Kind::Named(_, of) => {
+            Json::Object(node.entries().iter().map(|e| (e.key.to_string(), one(&e.value, of))).collect())
+        }
         Kind::Choice(keys) => section(node, keys),
     }
 }

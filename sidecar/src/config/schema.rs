@@ -145,7 +145,7 @@ fn literal(yaml: &str) -> Json {
     fn plain(node: &Node) -> Json {
         match &node.value {
             Value::List(items) => items.iter().map(plain).collect(),
-            Value::Map(entries) => Json::Object(entries.iter().map(|e| (e.key.clone(), plain(&e.value))).collect()),
+            Value::Map(entries) => Json::Object(entries.iter().map(|e| (e.key.to_string(), plain(&e.value))).collect()),
             Value::Scalar { text, plain: true } if text == "true" || text == "false" => Json::Bool(text == "true"),
             Value::Scalar { text, plain: true } => {
                 text.parse::<u64>().map_or_else(|_| Json::from(text.as_str()), Json::from)

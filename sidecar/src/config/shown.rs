@@ -153,7 +153,7 @@ fn value(node: &Node) -> Json {
     match &node.value {
         Value::Null | Value::Bad => Json::Null,
         Value::List(items) => items.iter().map(value).collect(),
-        Value::Map(entries) => Json::Object(entries.iter().map(|e| (e.key.clone(), value(&e.value))).collect()),
+        Value::Map(entries) => Json::Object(entries.iter().map(|e| (e.key.to_string(), value(&e.value))).collect()),
         Value::Scalar { text, plain: true } => match text.as_str() {
             "true" => Json::Bool(true),
             "false" => Json::Bool(false),

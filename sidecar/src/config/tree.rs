@@ -6,7 +6,8 @@
 use super::problem::Problems;
 use super::source::Span;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Nesting beyond this is no configuration.
 const DEPTH_MAX: usize = 48;
@@ -36,9 +37,56 @@ pub(crate) enum Value {
     Bad,
 }
 
+/// A key. The same few words stand in a text again and again, so they share their memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Word(Arc<str>);
+
+impl Word {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Word {
+    fn from(text: &str) -> Word {
+        Word(text.into())
+    }
+}
+
+impl std::ops::Deref for Word {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl PartialEq<Word> for &str {
+    fn eq(&self, other: &Word) -> bool {
+        **self == *other.0
+    }
+}
+
+impl PartialEq<str> for Word {
+    fn eq(&self, other: &str) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl PartialEq<&str> for Word {
+    fn eq(&self, other: &&str) -> bool {
+        *self.0 == **other
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
-    pub(crate) key: String,
+    pub(crate) key: Word,
     pub(crate) key_span: Span,
     pub(crate) value: Node,
 }
@@ -89,8 +137,8 @@ impl Node {
         }
         if let Value::Map(entries) = &mut self.value {
             match entries.iter_mut().find(|e| e.key == key) {
-                Some(entry) => *entry = Entry { key: key.to_owned(), key_span, value },
-                None => entries.push(Entry { key: key.to_owned(), key_span, value }),
+                Some(entry) => *entry = Entry { key: key.into(), key_span, value },
+                None => entries.push(Entry { key: key.into(), key_span, value }),
             }
         }
     }
@@ -127,8 +175,16 @@ pub(crate) fn parse(source: u16, problems: &mut Problems) -> Option<Node> {
 /// The same with other limits.
 pub(crate) fn parse_within(source: u16, limits: &Limits, problems: &mut Problems) -> Option<Node> {
     let text = problems.sources.shared(source)?;
-    let mut builder =
-        Builder { source, limits, problems, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
+    let mut builder = Builder {
+        source,
+        limits,
+        problems,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        words: HashSet::new(),
+        nodes: 0,
+        root: None,
+    };
     let mut parser = Parser::new_from_str(&text);
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
@@ -175,7 +231,7 @@ fn syntax_fix(text: &str, span: Span) -> &'static str {
 
 enum Open {
     List(Vec<Node>),
-    Map(Vec<Entry>, Option<(String, Span)>),
+    Map(Vec<Entry>, Option<(Word, Span)>),
 }
 
 struct Builder<'a> {
@@ -184,8 +240,24 @@ struct Builder<'a> {
     problems: &'a mut Problems,
     open: Vec<(Open, Span, usize)>,
     anchors: HashMap<usize, Node>,
+    /// Keys that were there before.
+    words: HashSet<Arc<str>>,
     nodes: usize,
     root: Option<Node>,
+}
+
+/// As many words are kept to be shared; what a text has beside them are names of somebody's own.
+const WORDS_MAX: usize = 512;
+
+fn word(known: &mut HashSet<Arc<str>>, text: &str) -> Word {
+    if let Some(word) = known.get(text) {
+        return Word(word.clone());
+    }
+    let new: Arc<str> = text.into();
+    if known.len() < WORDS_MAX {
+        known.insert(new.clone());
+    }
+    Word(new)
 }
 
 impl Builder<'_> {
@@ -301,7 +373,7 @@ impl Builder<'_> {
             Some((Open::Map(entries, key), ..)) => match key.take() {
                 None => {
                     match node.value {
-                        Value::Scalar { text, .. } => *key = Some((text, span)),
+                        Value::Scalar { text, .. } => *key = Some((word(&mut self.words, &text), span)),
                         Value::Null => *key = Some(("null".into(), span)),
                         _ => {
                             self.problems.error(

@@ -13,11 +13,14 @@ pub struct Plugin {
     /// The higher goes first. Kong's numbers, so that ours stand where theirs do.
     pub priority: i32,
     /// Makes one of its configuration.
-    pub build: fn(&Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>>,
+    pub build: fn(&Setup<'_>) -> Built,
 }
 
 /// What building one comes to.
 pub type Made = Result<Arc<dyn Middleware>, Vec<Wrong>>;
+
+/// A middleware, or everything that is wrong with its configuration.
+pub type Built = Result<Arc<dyn Middleware>, Vec<Wrong>>;
 
 /// What a middleware is built from.
 pub struct Setup<'a> {

@@ -44,7 +44,7 @@ fn dns(entry: &Entry, problems: &mut Problems) {
 }
 
 fn policy(entry: &Entry, at: &str, keys: &[Key], problems: &mut Problems) {
-    let path = if at.is_empty() { entry.key.clone() } else { format!("{at}.{}", entry.key) };
+    let path = if at.is_empty() { entry.key.to_string() } else { format!("{at}.{}", entry.key) };
     // What is bad in it has been reported.
     if problems.mentions(&path) {
         return;

@@ -199,7 +199,7 @@ impl<'a> View<'a> {
     fn map(&self, key: &str) -> Vec<(String, Vec<String>)> {
         let entries = self.node.get(key).map(Node::entries).unwrap_or_default();
         let values = |n: &Node| n.items().iter().filter_map(Node::text).map(str::to_owned).collect();
-        entries.iter().map(|e| (e.key.clone(), values(&e.value))).collect()
+        entries.iter().map(|e| (e.key.to_string(), values(&e.value))).collect()
     }
 
     fn protocols(&self, key: &str) -> Option<Vec<Protocol>> {
@@ -294,7 +294,7 @@ fn json(node: &Node) -> Json {
     match &node.value {
         Value::Null | Value::Bad => Json::Null,
         Value::List(items) => items.iter().map(json).collect(),
-        Value::Map(entries) => Json::Object(entries.iter().map(|e| (e.key.clone(), json(&e.value))).collect()),
+        Value::Map(entries) => Json::Object(entries.iter().map(|e| (e.key.to_string(), json(&e.value))).collect()),
         Value::Scalar { text, plain: false } => text.as_str().into(),
         Value::Scalar { text, plain: true } => match (truth(text), text.parse::<i64>(), text.parse::<f64>()) {
             (Some(flag), ..) => flag.into(),

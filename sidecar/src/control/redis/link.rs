@@ -116,7 +116,7 @@ async fn run(target: Target, state: Arc<State>, mut jobs: mpsc::Receiver<Job>) {
     let mut told = String::new();
     while !jobs.is_closed() {
         match first(&target, &state).await {
-            Ok((connection, driver)) => {
+            Ok((connection, mut driver)) => {
                 // Whatever broke the last one is over.
                 let _ = timeout(Duration::ZERO, state.broken.notified()).await;
                 state.late.store(0, Relaxed);
@@ -125,13 +125,18 @@ async fn run(target: Target, state: Arc<State>, mut jobs: mpsc::Receiver<Job>) {
                     told.clear();
                 }
                 let began = Instant::now();
-                let over = serve(connection, &state, &mut jobs).await;
+                let ended = serve(connection, &mut driver, &state, &mut jobs).await;
                 drop(driver);
-                if over {
-                    return;
-                }
-                if began.elapsed() > PAUSE_MAX {
+                let lived = began.elapsed() > PAUSE_MAX;
+                if lived {
                     pause = PAUSE_MIN;
+                }
+                match ended {
+                    Ended::Over => return,
+                    // Servers and firewalls end what is idle: whoever asks next can wait for another connection.
+                    Ended::Closed if lived => continue,
+                    Ended::Closed => state.failed("the connection broke".to_owned()),
+                    Ended::Broken => {}
                 }
             }
             Err(why) => state.failed(why),
@@ -210,14 +215,30 @@ async fn connect(target: &Target) -> Result<(MultiplexedConnection, Driver), Str
     Ok((connection, Driver(driver)))
 }
 
-/// Sends questions until nobody asks any more (true) or the connection is not to be used (false).
-async fn serve(connection: MultiplexedConnection, state: &Arc<State>, jobs: &mut mpsc::Receiver<Job>) -> bool {
+/// Why a connection is not used any more.
+enum Ended {
+    /// Nobody asks.
+    Over,
+    /// Redis has closed it.
+    Closed,
+    /// Something went wrong with a question.
+    Broken,
+}
+
+/// Sends questions for as long as that can be.
+async fn serve(
+    connection: MultiplexedConnection,
+    driver: &mut Driver,
+    state: &Arc<State>,
+    jobs: &mut mpsc::Receiver<Job>,
+) -> Ended {
     loop {
         tokio::select! {
             biased;
-            () = state.broken.notified() => return false,
+            () = state.broken.notified() => return Ended::Broken,
+            _ = &mut driver.0 => return Ended::Closed,
             job = jobs.recv() => match job {
-                None => return true,
+                None => return Ended::Over,
                 // Whoever asked has left.
                 Some(job) if job.answer.is_closed() => {}
                 Some(job) => drop(tokio::spawn(answer(connection.clone(), state.clone(), job))),
