@@ -5,7 +5,7 @@
 
 use fourmi::codec::Socket;
 use fourmi::codec::server::{self, Life};
-use fourmi::exchange::{ConnectionSide, Direction, Exchange, Tell, deadline};
+use fourmi::exchange::{ConnectionSide, Direction, Exchange, Tell, Wants, deadline};
 use fourmi::pipeline::{self, Blueprint, Door, Lane, Served};
 use fourmi::sink::{Hub, Teller};
 use fourmi::upstream::{Member, Policy, Pool, Standing};
@@ -42,7 +42,7 @@ impl Tell for Telling {
 
 /// Serves one connection as a data thread does, and calls `measure` with what it costs to serve the requests that
 /// `caller` sends between its two marks.
-fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
+fn counted(request: &'static str, warm: usize, measured: usize, whole: Wants) -> u64 {
     let worker = || {
         Worker::answering(
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"ok\": true}\n",
@@ -50,8 +50,12 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
     };
     let (worker, other) = (worker(), worker());
     let gelf = GelfServer::start();
+    let gateway = match whole {
+        Wants::Nothing => "",
+        _ => "gateway: {plugins: [{name: file-log, config: {path: /dev/null}}, {name: prometheus}]}\n",
+    };
     let text = format!(
-        "service: payment\nworker: {{address: ['{}', '{}']}}\nlogs: [{{graylog: {{to: 'udp://127.0.0.1:{}'}}}}]\nmetrics: {{sinks: [{{prometheus: {{}}}}]}}\n",
+        "service: payment\nworker: {{address: ['{}', '{}']}}\nlogs: [{{graylog: {{to: 'udp://127.0.0.1:{}'}}}}]\nmetrics: {{sinks: [{{prometheus: {{}}}}]}}\n{gateway}",
         worker.address(),
         other.address(),
         gelf.port()
@@ -76,12 +80,15 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
             pool: Pool::new(w.addresses.iter().map(|a| Member::new(a.target.clone(), Standing::new(false))).collect()),
             // The usual choice of services: by latency.
             policy: std::sync::Arc::new(Policy::default()),
+            gate: None,
         }),
         services: Vec::new(),
+        gateway: None,
         own: Vec::new(),
         outbound: false,
         logs: true,
         show: plan.show.clone(),
+        whole,
         sampling: plan.sampling,
     };
     let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -120,6 +127,7 @@ fn counted(request: &'static str, warm: usize, measured: usize) -> u64 {
             peer: "10.1.2.3:999".parse().ok(),
             trusted: true,
             secure: false,
+            session: None,
             sni: None,
             identity: None,
             names: None,
@@ -154,9 +162,9 @@ fn a_command_on_the_steady_path_allocates_nothing() {
                      00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nAccept: */*\r\n\
                      Content-Length: 13\r\n\r\n{\"order\": 42}";
     let without = "GET /v1/orders HTTP/1.1\r\nHost: payment\r\nUser-Agent: test\r\n\r\n";
-    for request in [without, with_body] {
-        let count = counted(request, 300, 4000);
-        println!("{count} allocations for 4000 commands: {}", request.lines().next().unwrap());
+    for (request, whole) in [without, with_body].into_iter().flat_map(|r| [(r, Wants::Nothing), (r, Wants::All)]) {
+        let count = counted(request, 300, 4000, whole);
+        println!("{count} allocations for 4000 commands, {whole:?}: {}", request.lines().next().unwrap());
         // The mark that lets the caller go on, the runtime's beginning, and a connection to the instance that was not
         // chosen before are not a command's.
         assert!(count <= 40, "{count} allocations for 4000 commands of {request:?}");

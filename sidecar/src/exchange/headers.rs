@@ -109,6 +109,16 @@ impl Headers {
         KEPT.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
 
+    /// The same lines, in the room of lines that were dropped on this thread.
+    pub(super) fn copied(&self) -> Self {
+        let mut copy = Headers::recycled();
+        copy.bytes.extend_from_slice(&self.bytes);
+        copy.names.push_str(&self.names);
+        copy.lines.extend_from_slice(&self.lines);
+        copy.present = self.present;
+        copy
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.names.clear();

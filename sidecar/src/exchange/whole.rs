@@ -1,6 +1,17 @@
 //! What is kept of a command for sinks that tell all of it.
 
 use super::{Head, Headers};
+use std::cell::RefCell;
+
+/// Emptied ones that a thread keeps for the next command.
+const KEPT_MAX: usize = 128;
+/// One that grew beyond this is not kept.
+const KEPT_BYTES: usize = 1 << 10;
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    static KEPT: RefCell<Vec<Box<Whole>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// How much of a command the sinks of a configuration want beside what every record has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,9 +67,31 @@ impl Whole {
             return None;
         }
         let bytes = head.method.as_str().len() + head.raw_target().len() + REQUEST_LINE + lines(&head.headers);
-        let text = |text: &str| if wants == Wants::All { text.to_owned() } else { String::new() };
-        let (target, authority) = (text(head.raw_target()), text(&head.authority));
-        Some(Box::new(Whole { target, authority, head_in: bytes as u64, wants, ..Whole::default() }))
+        let mut whole = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
+        (whole.head_in, whole.wants) = (bytes as u64, wants);
+        if wants == Wants::All {
+            whole.target.push_str(head.raw_target());
+            whole.authority.push_str(&head.authority);
+        }
+        Some(whole)
+    }
+
+    /// Gives its room back.
+    pub(crate) fn recycle(mut self: Box<Self>) {
+        if self.target.capacity() + self.authority.capacity() > KEPT_BYTES {
+            return;
+        }
+        let (mut target, mut authority) = (std::mem::take(&mut self.target), std::mem::take(&mut self.authority));
+        target.clear();
+        authority.clear();
+        *self = Whole { target, authority, ..Whole::default() };
+        let _ = KEPT.try_with(|kept| {
+            if let Ok(mut kept) = kept.try_borrow_mut()
+                && kept.len() < KEPT_MAX
+            {
+                kept.push(self);
+            }
+        });
     }
 
     /// The answer's head is made, by us or out of an instance's.
@@ -66,7 +99,7 @@ impl Whole {
         self.own = own;
         self.head_out = (STATUS_LINE + lines(headers)) as u64;
         if self.wants == Wants::All {
-            self.answer = headers.clone();
+            self.answer = headers.copied();
         }
     }
 }

@@ -243,6 +243,9 @@ impl Drop for Course {
             self.finish();
         }
         std::mem::take(&mut self.ex.request).recycle();
+        if let Some(whole) = self.ex.whole.take() {
+            whole.recycle();
+        }
         command::keep(std::mem::take(&mut self.ex.command));
     }
 }
