@@ -49,18 +49,23 @@ fn a_bad_file_tells_everything_at_once() {
     assert_eq!((ended.code, keys), (78, vec!["services[0].host", "services[0].port", "routes[0].service"]));
 }
 
+/// The file beside the configuration, and the file alone.
 #[test]
-fn it_is_not_run_yet() {
+fn it_is_part_of_a_configuration() {
     let folder = folder("kong.yaml", &example());
     std::fs::write(folder.path().join("fourmi.yaml"), "gateway: kong.yaml\n").unwrap();
-    for line in
-        [&["run", "-c", "kong.yaml"][..], &["run", "-c", "fourmi.yaml"][..], &["config", "show", "-c", "kong.yaml"][..]]
-    {
+    for line in [&["validate", "fourmi.yaml"][..], &["config", "show", "-c", "fourmi.yaml"][..]] {
+        let ended = run_fourmi_in(folder.path(), line);
+        assert_eq!(ended.code, 0, "{line:?}: {ended:?}");
+    }
+    let alone = run_fourmi_in(folder.path(), &["config", "show", "-c", "kong.yaml"]);
+    assert!(alone.code == 0 && alone.stdout.contains("http://0.0.0.0:25001"), "{alone:?}");
+    assert!(!alone.stdout.contains("shop-app-key"), "{alone:?}");
+    let broken = example().replace("retries: 2", "retries: many");
+    std::fs::write(folder.path().join("kong.yaml"), broken).unwrap();
+    for line in [&["run", "-c", "kong.yaml"][..], &["run", "-c", "fourmi.yaml"][..], &["validate", "fourmi.yaml"][..]] {
         let ended = run_fourmi_in(folder.path(), line);
         let said = ended.stdout.clone() + &ended.stderr;
-        assert!(
-            ended.code == 78 && said.contains("not supported yet") && said.contains("fourmi validate"),
-            "{line:?}: {ended:?}"
-        );
+        assert!(ended.code == 78 && said.contains("kong.yaml:") && said.contains("retries"), "{line:?}: {ended:?}");
     }
 }
