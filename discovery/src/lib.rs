@@ -1,12 +1,20 @@
 //! Who is where: services, instances and their state. Knows nothing of the sidecar.
 //!
 //! A [`Registry`] is changed from anywhere and read through [`Snapshot`]s: immutable, cheap to hold, and numbered
-//! so that a reader can tell whether it has seen the newest one.
+//! so that a reader can tell whether it has seen the newest one. [`dns`] answers from snapshots, [`checks`] finds out
+//! how instances are, a [`Store`] keeps what was registered over a restart.
 
-mod instance;
+pub mod checks;
+pub mod dns;
+mod model;
 mod registry;
 mod snapshot;
+mod store;
 
-pub use instance::{Address, Instance, Invalid, State};
+pub use model::{
+    Address, Alias, Check, Definition, Instance, Invalid, Node, Probe, Record, SCRIPTS_REFUSED, State, TaggedAddress,
+    Timing, Tls, Weights,
+};
 pub use registry::{Limits, Refused, Registry};
-pub use snapshot::Snapshot;
+pub use snapshot::{Member, NodeEntry, Service, Snapshot};
+pub use store::{Store, Unusable};

@@ -1,39 +1,140 @@
 //! What the registry held at one moment.
 
-use crate::instance::{Instance, key};
+use crate::model::{Address, Check, Instance, Node, Record, State, lower};
+use foldhash::HashMap;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-/// One service at one moment.
+/// One member of a service with all that decides about it.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    /// Sorted by id, so that two readers see the same order.
-    pub(crate) instances: Arc<[Instance]>,
+pub struct Member {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// Its node.
+    pub node: Arc<Node>,
+    /// Its own checks, sorted by id.
+    pub checks: Arc<[Arc<Check>]>,
+    /// Its node's checks, sorted by id.
+    pub node_checks: Arc<[Arc<Check>]>,
+    /// The worst of its checks and its node's.
+    pub state: State,
+    /// It would be usable were it not held back for changing too often.
+    pub(crate) held: bool,
+}
+
+impl Member {
+    /// Whether commands may go there.
+    pub fn usable(&self) -> bool {
+        self.state.usable() && !self.instance.draining
+    }
+
+    /// Where it is: its own address, or else its node's.
+    pub fn address(&self) -> &Address {
+        self.instance.address.as_ref().unwrap_or(&self.node.address)
+    }
+
+    /// How much of the commands it takes now.
+    pub fn weight(&self) -> u16 {
+        self.instance.weight(self.state)
+    }
+}
+
+/// One service at one moment.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name as the first member wrote it.
+    pub name: String,
+    /// Sorted by node and id, so that two readers see the same order.
+    pub members: Box<[Arc<Member>]>,
     /// The change that touched it last.
-    pub(crate) changed: u64,
+    pub changed: u64,
+}
+
+impl Service {
+    /// The members that may get commands.
+    pub fn usable(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.members.iter().filter(|member| member.usable())
+    }
+}
+
+/// One node at one moment.
+#[derive(Debug)]
+pub struct NodeEntry {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The checks that speak of the node itself.
+    pub checks: Arc<[Arc<Check>]>,
+    /// The instances that live on it, sorted by id.
+    pub instances: Box<[Arc<Member>]>,
+    /// The change that touched it last.
+    pub changed: u64,
+}
+
+/// Who has an address.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Owner {
+    pub(crate) node: Option<Arc<Node>>,
+    pub(crate) instance: Option<Arc<Instance>>,
 }
 
 /// What the registry held at one moment. Never changes; ask the registry for a newer one.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    pub(crate) services: BTreeMap<Arc<str>, Entry>,
+    pub(crate) services: Arc<BTreeMap<Arc<str>, Arc<Service>>>,
+    pub(crate) nodes: Arc<BTreeMap<Arc<str>, Arc<NodeEntry>>>,
+    pub(crate) records: Arc<BTreeMap<Arc<str>, Arc<Record>>>,
+    pub(crate) owners: Arc<HashMap<IpAddr, Owner>>,
+    pub(crate) gone: Arc<Gone>,
     pub(crate) changes: u64,
 }
 
+/// When services that are no more were touched last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gone {
+    pub(crate) services: BTreeMap<Arc<str>, u64>,
+    /// That of all which are not in the table any more.
+    pub(crate) others: u64,
+}
+
 impl Snapshot {
-    /// Every instance of a service, whatever its state, sorted by id. The name compares without case.
-    pub fn service(&self, name: &str) -> Option<&[Instance]> {
-        self.entry(name).map(|entry| &*entry.instances)
+    /// A service, whatever the state of its members. The name compares without case.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.get(&*lower(name)).map(|service| &**service)
     }
 
     /// The instances of a service that may get commands.
-    pub fn usable<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Instance> + use<'a> {
-        self.service(name).unwrap_or_default().iter().filter(|instance| instance.state.usable())
+    pub fn usable(&self, name: &str) -> impl Iterator<Item = &Arc<Member>> {
+        self.service(name).into_iter().flat_map(Service::usable)
     }
 
-    /// The names of all services, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.services.keys().map(|name| &**name)
+    /// All services, sorted by name.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values().map(|service| &**service)
+    }
+
+    /// A node. The name compares without case.
+    pub fn node(&self, name: &str) -> Option<&NodeEntry> {
+        self.nodes.get(&*lower(name)).map(|node| &**node)
+    }
+
+    /// All nodes, sorted by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeEntry> {
+        self.nodes.values().map(|node| &**node)
+    }
+
+    /// All checks.
+    pub fn checks(&self) -> impl Iterator<Item = &Arc<Check>> {
+        self.nodes().flat_map(|node| {
+            let own = node.instances.iter().flat_map(|member| member.checks.iter());
+            node.checks.iter().chain(own)
+        })
+    }
+
+    /// All SkyDNS records by name.
+    pub fn records(&self) -> impl Iterator<Item = (String, &Record)> {
+        let name = |path: &str| path.split('/').rev().collect::<Vec<_>>().join(".");
+        self.records.iter().map(move |(path, record)| (name(path), &**record))
     }
 
     /// Counts the changes until this snapshot; a later snapshot never has a smaller one.
@@ -41,25 +142,21 @@ impl Snapshot {
         self.changes
     }
 
-    /// The value of [`Self::changes`] when this service last changed. None when it is not there.
-    pub fn changed(&self, name: &str) -> Option<u64> {
-        self.entry(name).map(|entry| entry.changed)
+    /// The value of [`Self::changes`] when this service last changed. One that is not there changed last when it
+    /// went, and one that never was there never changes when others do.
+    pub fn changed(&self, name: &str) -> u64 {
+        let name = lower(name);
+        let there = self.services.get(&*name).map(|service| service.changed);
+        there.or_else(|| self.gone.services.get(&*name).copied()).unwrap_or(self.gone.others)
     }
 
     /// How many instances there are over all services.
     pub fn len(&self) -> usize {
-        self.services.values().map(|entry| entry.instances.len()).sum()
+        self.services.values().map(|service| service.members.len()).sum()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty()
-    }
-
-    fn entry(&self, name: &str) -> Option<&Entry> {
-        match self.services.get(name) {
-            Some(entry) => Some(entry),
-            None => self.services.get(key(name)?.as_str()),
-        }
     }
 }

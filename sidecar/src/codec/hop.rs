@@ -3,11 +3,12 @@
 use crate::exchange::Headers;
 
 /// Every name that [`kind`] knows.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "connection",
     "te",
     "upgrade",
     "keep-alive",
+    "proxy",
     "proxy-connection",
     "proxy-authorization",
     "transfer-encoding",
@@ -20,8 +21,8 @@ const TE: u8 = 2;
 const UPGRADE: u8 = 4;
 const OTHER: u8 = 8;
 
-/// Removes what belongs to one connection only: `Connection` and what it names, `Keep-Alive`, `Proxy-Connection`,
-/// `Proxy-Authorization`, `Transfer-Encoding`, `Expect`, `HTTP2-Settings`, `TE` (kept as `te: trailers` if it named
+/// Removes what belongs to one connection only: `Connection` and what it names, `Keep-Alive`, `Proxy`,
+/// `Proxy-Connection`, `Proxy-Authorization`, `Transfer-Encoding`, `Expect`, `HTTP2-Settings`, `TE` (kept as `te: trailers` if it named
 /// them) and `Upgrade`. With `keep_upgrade` the upgrade goes on, as `connection: upgrade` and its own line; an
 /// upgrade to `h2c` never does, because it would open a way past every rule.
 pub fn hop_by_hop(headers: &mut Headers, keep_upgrade: bool) {
@@ -73,7 +74,9 @@ fn kind(name: &str) -> u8 {
         "connection" => CONNECTION,
         "te" => TE,
         "upgrade" => UPGRADE,
+        // Nobody has defined `Proxy`; a worker that speaks CGI takes it for its own HTTP_PROXY.
         "keep-alive"
+        | "proxy"
         | "proxy-connection"
         | "proxy-authorization"
         | "transfer-encoding"

@@ -16,6 +16,9 @@ pub struct Plugin {
     pub build: fn(&Setup<'_>) -> Built,
 }
 
+/// A middleware, or what is wrong with its configuration.
+pub type Built = Result<Arc<dyn Middleware>, Vec<Wrong>>;
+
 /// What building one comes to.
 pub type Made = Result<Arc<dyn Middleware>, Vec<Wrong>>;
 

@@ -72,8 +72,10 @@ fn build(setup: &Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>> {
     let shared = limits::policy(&mut fields);
     fields.finish()?;
     let count = |n: i64| u32::try_from(n).unwrap_or(1).max(1);
-    let step = (per + (per / 50).clamp(MARGIN_MIN, MARGIN_MAX)) / count(limit);
-    let pace = Pace { step, ahead: step * (count(burst) - 1) };
+    let margin = (per / 50).clamp(MARGIN_MIN, MARGIN_MAX);
+    let step = (per + margin) / count(limit);
+    // Half of the margin is for turns that are taken late, half for the way.
+    let pace = Pace { step, ahead: step * (count(burst) - 1), slack: margin / 2 };
     let place = Place::new(limits::RATE_SHAPING, &setup.scope, "", &by, &[]);
     let explained = format!("waits for its turn: {limit} in {per:?} by {}, at most {longest:?}", by.word());
     let (lines, waiting) = (Lines::of(&place), usize::try_from(waiting).unwrap_or(1));

@@ -15,6 +15,9 @@ pub(in crate::middleware) fn people() -> Arc<People> {
     Arc::new(People::new(&kong("people.yaml", text, &[]).unwrap_or_else(|wrong| panic!("{wrong}")).entities))
 }
 
+/// Header lines of a request.
+pub(in crate::middleware) type Lines<'a> = &'a [(&'static str, &'a str)];
+
 /// A request: `GET /path?query`, its lines.
 pub(in crate::middleware) fn request(line: &str, lines: &[(&'static str, &str)]) -> Exchange {
     let (method, target) = line.split_once(' ').unwrap();
@@ -103,7 +106,8 @@ fn several_stand_together() {
     let both = [("key-auth", json!({})), ("basic-auth", json!({}))];
     let either = [("key-auth", json!({"anonymous": "anon"})), ("basic-auth", json!({"anonymous": "anon"}))];
     let mixed = [("key-auth", json!({"anonymous": "anon"})), ("basic-auth", json!({}))];
-    let rows: &[(&[(&str, Json)], &[(&'static str, &str)], &str)] = &[
+    type Row<'a> = (&'a [(&'a str, Json)], Lines<'a>, &'a str);
+    let rows: &[Row<'_>] = &[
         (&both, &[("apikey", "k2")], "401 Unauthorized | Basic realm=\"service\""),
         (&both, &[("authorization", BOB)], "401 No API key found in request | Key"),
         // The later one tells who calls.

@@ -1,5 +1,5 @@
 use super::super::auth::encoded::to_base64;
-use super::super::auth::tests::{asked, people, request};
+use super::super::auth::tests::{Lines, asked, people, request};
 use super::super::testing::built;
 use aws_lc_rs::hmac;
 use serde_json::{Value as Json, json};
@@ -120,7 +120,7 @@ fn tokens_are_looked_for_where_the_configuration_says() {
     let line = format!("Bearer {NODE}");
     let (cookie, query) = (format!("a=1; crumble={NODE}; b"), format!("GET /?a=1&jwt={NODE}"));
     let named = json!({"header_names": ["X-Token", "CustomAuthorization"], "uri_param_names": ["t"]});
-    let rows: &[(&Json, &str, &[(&'static str, &str)], &str)] = &[
+    let rows: &[(&Json, &str, Lines<'_>, &str)] = &[
         (&json!({}), "GET /", &[], plain),
         (&json!({}), "GET /?jwt=", &[("authorization", "Bearer")], plain),
         (&json!({}), "GET /", &[("authorization", "Basic eDp5")], plain),

@@ -1,4 +1,4 @@
-use super::super::auth::tests::{asked, people, request};
+use super::super::auth::tests::{Lines, asked, people, request};
 use super::super::testing::built;
 use crate::exchange::{Headers, Seen, Silent};
 use crate::middleware::Verdict;
@@ -27,7 +27,7 @@ fn keys_are_looked_for_where_the_configuration_says() {
     let two = json!({"key_names": ["X-Key", "apikey"]});
     let parts = ("content-type", "multipart/form-data; boundary=b");
     let in_parts = b"--b\r\nContent-Disposition: form-data; name=\"apikey\"\r\n\r\nk1\r\n--b--\r\n";
-    let rows: &[(&Json, &str, &[(&'static str, &str)], &'static [u8], &str)] = &[
+    let rows: &[(&Json, &str, Lines<'_>, &'static [u8], &str)] = &[
         (&json!({}), "GET /", &[], b"", NONE),
         (
             &json!({"realm": "test-realm"}),

@@ -1,8 +1,8 @@
 //! Turns in order: who comes when there is no turn now waits for its own, in a line that is bounded.
 //!
-//! A turn is given at the moment when its command leaves, not when it came: what wakes up late moves those behind it,
-//! so the receiver never sees two that are closer together than they should be. That, and the order, need more than
-//! one number to change at once, hence a lock; whoever takes it only compares some numbers.
+//! A turn is given at the moment when its command leaves, not when it came: what wakes up later than the pace's slack
+//! moves those behind it, so that however late they wake, the receiver never sees many at once. That, and the order,
+//! need more than one number to change at once, hence a lock; whoever takes it only compares some numbers.
 
 use super::place::Place;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -21,6 +21,9 @@ pub(crate) struct Pace {
     pub(crate) step: Duration,
     /// So far may turns go ahead of that, after a pause.
     pub(crate) ahead: Duration,
+    /// So much later than its time a turn may be taken without moving the next: clocks wake nobody to the microsecond,
+    /// and without it every turn would add its lateness to all that follow.
+    pub(crate) slack: Duration,
 }
 
 /// The lines of one middleware.
@@ -138,7 +141,7 @@ impl State {
     }
 
     fn go(&mut self, now: Duration, pace: &Pace) {
-        self.next = self.next.max(now) + pace.step;
+        self.next = self.next.max(now.saturating_sub(pace.slack)) + pace.step;
     }
 }
 
@@ -224,8 +227,9 @@ mod tests {
             comes in prop::collection::vec(0u32..40, 1..60),
             late in prop::collection::vec(0u32..90, 1..60),
             burst in 1u32..4,
+            slack in 0u32..15,
         ) {
-            let pace = Pace { step: MS * 20, ahead: MS * 20 * (burst - 1) };
+            let pace = Pace { step: MS * 20, ahead: MS * 20 * (burst - 1), slack: MS * slack };
             let line = Arc::new(Line::default());
             // Behind the real start, so that the clock of this test never stands before it.
             let mut now = start() + Duration::from_secs(3_600);
@@ -256,16 +260,19 @@ mod tests {
             }
             prop_assert!(went.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
             let n = burst as usize;
-            for pair in went.windows(n + 1) {
-                // Of one more than a burst, the last is a step behind the first.
-                prop_assert!(pair[n].1 - pair[0].1 >= pace.step, "{:?}", went);
+            for more in [1, 2, 5, 20] {
+                for some in went.windows(n + more) {
+                    // Of so many more than a burst, the last is as many steps behind the first, but for the slack.
+                    let apart = some[n + more - 1].1 - some[0].1;
+                    prop_assert!(apart + pace.slack >= pace.step * more as u32, "{} more: {:?}", more, went);
+                }
             }
         }
     }
 
     #[test]
     fn lines_are_bounded_and_can_be_left() {
-        let pace = Pace { step: MS * 100, ahead: Duration::ZERO };
+        let pace = Pace { step: MS * 100, ahead: Duration::ZERO, slack: Duration::ZERO };
         let line = Arc::new(Line::default());
         let now = start() + Duration::from_secs(60);
         let come = |most| line.come(now, pace, most, MS * 250);
@@ -292,7 +299,7 @@ mod tests {
         for n in 0..LINES_MAX - 1 {
             second.line(&n.to_string()).unwrap();
         }
-        line.come(Instant::now(), Pace { step: MS * 60_000, ahead: MS }, 1, MS);
+        line.come(Instant::now(), Pace { step: MS * 60_000, ahead: MS, slack: MS }, 1, MS);
         // The others are over and make room.
         assert!(second.line("one more").is_some());
         assert_eq!(second.inside.lock().unwrap().lines.len(), 2);
