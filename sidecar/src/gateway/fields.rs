@@ -4,9 +4,6 @@
 use super::Wrong;
 use serde_json::{Map, Value as Json};
 
-/// Names that are compared to find the one that was meant.
-const NEAR_MAX: usize = 3;
-
 /// One record of a configuration, while it is read.
 pub struct Fields<'a> {
     map: Option<&'a Map<String, Json>>,
@@ -207,7 +204,10 @@ impl<'a> Fields<'a> {
         for key in map.keys().filter(|key| !self.known.contains(&key.as_str())) {
             let near = self.known.iter().map(|known| (distance(key, known), known)).min();
             let fix = match near {
-                Some((distance, known)) if distance <= NEAR_MAX => format!("did you mean {known}?"),
+                // A slip in every third letter.
+                Some((distance, known)) if distance <= (key.chars().count() / 3).clamp(1, 3) => {
+                    format!("did you mean {known}?")
+                }
                 _ => format!("remove it; known are: {}", self.known.join(", ")),
             };
             self.wrong.push(Wrong::new(format!("{}{key}", self.at), "unknown field", fix));

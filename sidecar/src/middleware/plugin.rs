@@ -19,12 +19,6 @@ pub struct Plugin {
 /// A middleware, or what is wrong with its configuration.
 pub type Built = Result<Arc<dyn Middleware>, Vec<Wrong>>;
 
-/// What building one comes to.
-pub type Made = Result<Arc<dyn Middleware>, Vec<Wrong>>;
-
-/// A middleware, or everything that is wrong with its configuration.
-pub type Built = Result<Arc<dyn Middleware>, Vec<Wrong>>;
-
 /// What a middleware is built from.
 pub struct Setup<'a> {
     /// The plugin's own id.

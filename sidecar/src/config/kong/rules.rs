@@ -7,6 +7,7 @@ use super::spec::Kind;
 use super::{Reader, Record};
 use crate::config::source::Span;
 use crate::config::tree::{Node, Value};
+use crate::gateway::people::{Algorithm, public_key};
 use crate::tls::{Age, Pem, Role, about};
 
 /// Protocols that can't stand in one route with those of another set.
@@ -291,10 +292,15 @@ impl Reader<'_> {
             let span = node.entry("algorithm").map_or(node.span, |e| e.key_span);
             self.problems.error(span, "missing-key", &at, message, "add the public key in PEM");
         }
-        if let Some(key) = text(node, "rsa_public_key")
-            && !pem::public(key)
-        {
-            self.of_value(record, "rsa_public_key", "invalid key", "give a public key in PEM (BEGIN PUBLIC KEY)");
+        if let Some(key) = text(node, "rsa_public_key") {
+            let fits = match Algorithm::parse(algorithm).filter(|a| a.is_asymmetric()) {
+                Some(algorithm) => public_key(algorithm, key).is_some(),
+                None => pem::public(key),
+            };
+            if !fits {
+                let fix = "give a public key in PEM (BEGIN PUBLIC KEY) of its `algorithm`; RSA from 2048 bits on";
+                self.of_value(record, "rsa_public_key", "invalid key", fix);
+            }
         }
     }
 

@@ -446,7 +446,7 @@ fn such_a_file_runs_alone_and_inside() {
         ("gateway: {services: [{url: 'http://worker', routes: [{name: r, paths: [/]}]}]}\n", (1, 1), "the route r"),
         (
             "gateway: {plugins: [{name: request-termination, config: {nope: 1}}]}\nworker: http://a:1\n",
-            (1, 61),
+            (1, 64),
             "unknown field",
         ),
         ("gateway: {}\n", (1, 1), "there is none"),
