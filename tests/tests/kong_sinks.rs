@@ -24,8 +24,9 @@ fn gateway(worker: &Worker, plugins: &[String]) -> String {
     routes: [{{name: all, paths: [/orders]}}]
     plugins: [{{name: key-auth, config: {{key_names: [x-my-key]}}}}]
   - name: open
-    url: http://127.0.0.1:{port}
-    routes: [{{name: open, paths: [/open]}}]
+    url: http://pool/
+    routes: [{{name: open, paths: [/open], strip_path: false}}]
+  upstreams: [{{name: pool, targets: [{{target: '127.0.0.1:{port}'}}]}}]
   consumers: [{{username: ann, custom_id: c-7, keyauth_credentials: [{{key: {KEY}}}]}}]
   plugins: [
     {plugins}
@@ -268,6 +269,12 @@ fn numbers_have_kongs_names_for_their_receivers() {
     assert!(metrics.sum("kong_bandwidth_bytes", &[("direction", "egress")]) > 300.0);
     assert_eq!(metrics.sum("kong_nginx_requests_total", &[("node_id", "box")]), 7.0);
     assert_eq!(metrics.values("kong_http_requests_total", "service"), ["orders.v1"], "nothing of what no route took");
+    let target = format!("127.0.0.1:{}", worker.port());
+    for (state, expected) in [("healthchecks_off", 1.0), ("healthy", 0.0), ("unhealthy", 0.0), ("dns_error", 0.0)] {
+        let labels = [("upstream", "pool"), ("target", &target), ("address", &target), ("state", state)];
+        assert_eq!(metrics.sum("kong_upstream_target_health", &labels), expected, "{state}\n{}", metrics.text());
+        assert_eq!(metrics.find("kong_upstream_target_health", &labels).count(), 1);
+    }
     // The series go on over a reload; without the plugin they are not shown.
     let yaml = fourmi.yaml();
     fourmi.rewrite(&yaml.replace("per_consumer: true", "per_consumer: false"));

@@ -254,9 +254,10 @@ fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Lo
         walk::walk(&mut root, &Kind::Section(ROOT), "", &mut problems);
         let given = kong.map(|(_, file)| file);
         let gateway = gateway::read(&mut root, inline, given, of.path.as_deref(), env, &mut problems);
+        // Before the share that holds by default is filled in.
+        let traces = root.get("traces").is_some_and(|t| t.get("sample").is_some());
         fill::fill(&mut root, &hostname, &mut problems);
         cross::cross(&root, gateway.as_ref(), &mut problems);
-        let traces = root.get("traces").is_some();
         let mut sinks = gateway.as_ref().map(|g| g.sinks.clone()).unwrap_or_default();
         let mut read = read::read(&root, of.path, gateway);
         sinks.join(gateway::outbound(&root, &mut read.outbound, env, &mut problems));

@@ -61,7 +61,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Adds the sinks of a gateway's file. When `traces` has been said by itself, its share holds.
+    /// Adds the sinks of a gateway's file. When the share of `traces` has been said by itself, it holds.
     pub(super) fn tell(&mut self, sinks: Sinks, traces: bool) {
         self.logs.extend(sinks.logs);
         self.metrics.prometheus |= sinks.prometheus;

@@ -90,7 +90,8 @@ impl Lines {
             }
         }
         self.shared.format.set(settings.format);
-        self.shared.told.set(!logs.is_empty());
+        let told = logs.iter().any(LogSettings::takes_lines);
+        self.shared.told.set(told);
         self.shared.passed.set(logs.iter().all(|l| l.name() != "stdout"));
         *self.shared.redactor.borrow_mut() = redactor.clone();
         let mut listening = self.listening.borrow_mut();
@@ -106,7 +107,7 @@ impl Lines {
             listening.push((place, tokio::task::spawn_local(listen::run(self.shared.clone(), socket))));
         }
         let wanted = self.capturing.get() || !listening.is_empty();
-        self.shared.hub.watch().want(wanted && !logs.is_empty());
+        self.shared.hub.watch().want(wanted && told);
         Ok(new)
     }
 

@@ -108,6 +108,11 @@ impl LogSettings {
         matches!(self.of, Of::Plugin(_))
     }
 
+    /// Whether it is told the worker's lines, too.
+    pub fn takes_lines(&self) -> bool {
+        !self.is_plugin()
+    }
+
     /// How much of a command it wants.
     pub fn wants(&self) -> Wants {
         match &self.of {
