@@ -140,8 +140,9 @@ impl State {
         self.next.saturating_sub(pace.ahead) + pace.step.saturating_mul(before)
     }
 
-    fn go(&mut self, now: Duration, pace: &Pace) {
-        self.next = self.next.max(now.saturating_sub(pace.slack)) + pace.step;
+    /// Takes a turn. Only who has waited for it can be late.
+    fn go(&mut self, now: Duration, step: Duration, slack: Duration) {
+        self.next = self.next.max(now.saturating_sub(slack)) + step;
     }
 }
 
@@ -163,7 +164,7 @@ impl Line {
         let due = state.due(state.waiting.len(), &pace);
         let wait = due.saturating_sub(now);
         if wait.is_zero() && state.waiting.is_empty() {
-            state.go(now, &pace);
+            state.go(now, pace.step, Duration::ZERO);
             return Turn::Now;
         }
         if wait > longest {
@@ -188,7 +189,7 @@ impl Ticket {
         let due = state.due(before, &self.pace);
         if before == 0 && due <= at {
             state.waiting.pop_front();
-            state.go(at, &self.pace);
+            state.go(at, self.pace.step, self.pace.slack);
             return Ok(());
         }
         // Whoever stands in front may have been woken late; it needs a moment.
