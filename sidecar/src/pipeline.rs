@@ -20,7 +20,7 @@ mod tunnel;
 
 pub use crate::command::trace::Sampling;
 pub use crate::exchange::{Limits, Timeouts};
-pub use dry::{Dry, Spoken, dry};
+pub use dry::{Dry, Spoken, dry, dry_outbound};
 pub use lane::{Door, Lane};
 pub use road::{Behind, Blueprint, Road, Served};
 

@@ -268,3 +268,39 @@ fn what_is_wrong_is_told_with_its_place() {
         assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
     }
 }
+
+/// Whoever is refused only after a body was read or a turn waited for is told under its name, as any other.
+#[test]
+fn what_is_refused_late_has_its_name() {
+    let worker = Worker::echo();
+    let routes = "[{name: keyed, paths: [/keyed], plugins: [{name: key-auth, config: {key_in_body: true}}]},\n\
+                  {name: shaped, paths: [/shaped], plugins: [{name: rate-shaping, config: {limit: 20, per: 1s}},\n\
+                  {name: request-termination, config: {status_code: 403, message: no}}]},\n\
+                  {name: valid, paths: [/valid], plugins: [{name: request-validator, config: {version: draft4,\n\
+                  body_schema: '{\"type\":\"object\"}'}}]}]";
+    let routes = routes.replace("message: no}", "message: 'no'}");
+    let fourmi = gateway(&worker, &routes, "");
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    for command in ["First", "Second"] {
+        let named = format!("Fourmi-Command: {command}\r\n");
+        assert_eq!(fourmi.post("/keyed", &format!("{named}{form}"), "a=1").status(), 401);
+        // The second of them waits for its turn.
+        assert_eq!(fourmi.post("/shaped", &named, "").status(), 403);
+        let json = format!("{named}Content-Type: application/json\r\n");
+        assert_eq!(fourmi.post("/valid", &json, "[]").status(), 400);
+    }
+    assert!(worker.requests().is_empty());
+    let metrics = fourmi.admin("GET", "/metrics").text();
+    let of = |command: &str, route: &str| {
+        let has = |line: &&str| {
+            line.starts_with("fourmi_commands_total{")
+                && line.contains(&format!("command=\"{command}\""))
+                && line.contains(&format!("route=\"{route}\""))
+        };
+        metrics.lines().find(has).and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+    };
+    for route in ["keyed", "shaped", "valid"] {
+        assert_eq!((of("First", route), of("Second", route)), (Some(1.0), Some(1.0)), "{route}: {metrics}");
+        assert_eq!(of("", route), None, "{route}");
+    }
+}

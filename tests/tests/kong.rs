@@ -34,7 +34,7 @@ fn explain_says_which_route_takes_a_request() {
     };
     let key = ["-H", "apikey: shop-app-key"];
     let rows: &[(&[&str], &str, &str, &str)] = &[
-        (&["http://shop.example.com/orders/7?x=1"], "orders-all", "/api/7", "http://10.0.0.1:8080"),
+        (&["http://shop.example.com/orders/7?x=1"], "orders-all", "/api/7?x=1", "http://10.0.0.1:8080"),
         (&["http://eu.shop.example.com/v2/orders"], "orders-all", "/api", "http://10.0.0.1:8080"),
         (&["POST", "http://shop.example.com/orders"], "orders-all", "/api", "http://10.0.0.1:8080"),
         (

@@ -2,8 +2,9 @@
 
 use crate::codec::normalize;
 use crate::config::{Bind, Listener, Plan, Ready, duration_text};
-use crate::exchange::Direction;
+use crate::exchange::{Direction, Head};
 use crate::names::header;
+use crate::pipeline::{Dry, Spoken, dry_outbound};
 use crate::upstream::Target;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -22,6 +23,8 @@ pub(crate) struct Explained {
     instances: Vec<Target>,
     command: (String, &'static str),
     notes: Vec<String>,
+    /// What the middlewares of an outbound service say.
+    dry: Option<Dry>,
 }
 
 /// `[METHOD] URL` and header lines against a plan. The error is a usage error.
@@ -70,15 +73,36 @@ pub(crate) fn explain(plan: &Plan, request: &[String], lines: &[String]) -> Resu
         listener: None,
         instances: Vec::new(),
         notes: Vec::new(),
+        dry: None,
         authority,
     };
     match refused {
-        None => place(plan, &mut out),
+        None => {
+            place(plan, &mut out);
+            let service =
+                plan.outbound.iter().find(|s| out.direction == Direction::Outbound && *s.name == *out.service);
+            if let Some(gate) = service.and_then(|s| s.gate.as_ref()) {
+                let spoken = spoken(&out, uri.query(), &headers);
+                out.dry = Some(dry_outbound(gate, &plan.identity, spoken));
+            }
+        }
         Some(fault) => {
             out.notes.push(format!("{} {}: {}", fault.kind.status(), fault.kind.code(), fault.detail));
         }
     }
     Ok(out)
+}
+
+/// The request as the middlewares see it.
+fn spoken(out: &Explained, query: Option<&str>, headers: &[(String, String)]) -> Spoken {
+    let mut head = Head::default();
+    head.method = out.method.parse().unwrap_or(http::Method::GET);
+    head.authority.clone_from(&out.authority);
+    head.set_target(&out.path, query);
+    for (name, value) in headers {
+        head.headers.add(name, value);
+    }
+    Spoken { head, tls: false, client: std::net::Ipv4Addr::LOCALHOST.into() }
 }
 
 /// Whether the worker sends it, to one of its services.
@@ -183,7 +207,8 @@ impl Explained {
 
     /// Whether something would answer it.
     pub(crate) fn served(&self) -> bool {
-        !self.instances.is_empty() && self.listener.is_some()
+        let refused = self.dry.as_ref().is_some_and(|dry| dry.answer.is_some());
+        !self.instances.is_empty() && self.listener.is_some() && !refused
     }
 
     fn listener(&self) -> String {
@@ -202,8 +227,12 @@ impl Explained {
         line("request", format!("{} {}{}", self.method, self.authority, self.path));
         line("listener", format!("{} ({})", self.listener(), self.direction.as_str()));
         line("service", self.service.clone());
-        for target in &self.instances {
-            line("instance", target.to_string());
+        for (name, said) in self.dry.iter().flat_map(|dry| &dry.steps) {
+            line("middleware", format!("{name}: {said}"));
+        }
+        match self.dry.as_ref().and_then(|dry| dry.answer.as_ref()) {
+            Some((status, why)) => line("answer", format!("{status} {why}")),
+            None => self.instances.iter().for_each(|target| line("instance", target.to_string())),
         }
         line("command", format!("{}, from {}", self.command.0, self.command.1));
         if let (Direction::Inbound, Some(worker)) = (self.direction, &plan.worker) {
@@ -253,6 +282,10 @@ impl Explained {
                 "connect": ms(t.connect), "answer": ms(t.answer), "whole": t.whole.map(ms), "hold": ms(t.hold),
             },
             "limits": { "head": plan.limits.head, "headers": plan.limits.headers, "body": plan.limits.body },
+            "middlewares": self.dry.iter().flat_map(|dry| &dry.steps).map(|(n, s)| json!({"name": n, "says": s}))
+                .collect::<Vec<_>>(),
+            "answer": self.dry.as_ref().and_then(|d| d.answer.as_ref())
+                .map(|(status, why)| json!({"status": status, "why": why})),
             "served": self.served(),
             "notes": self.notes,
         })

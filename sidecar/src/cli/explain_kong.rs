@@ -63,7 +63,9 @@ pub(crate) fn explain(
     let instances = match dry.leads {
         Some(Leads::Service(place)) => {
             let service = plan.services.get(place).and_then(Option::as_ref);
-            service.map(|s| s.addresses.iter().map(|a| a.target.to_string()).collect()).unwrap_or_default()
+            // Those of weight 0 are given nothing.
+            let some = service.map(|s| s.addresses.iter().filter(|a| a.weight > 0)).into_iter().flatten();
+            some.map(|a| a.target.to_string()).collect()
         }
         Some(Leads::Worker) => vec!["the local worker".to_owned()],
         Some(Leads::Nowhere) | None => Vec::new(),

@@ -182,14 +182,20 @@ impl Line {
         self.slots.iter().flat_map(Slot::all).any(|held| held.middleware.wants_captures())
     }
 
-    /// The names of all, in the order in which they are asked.
-    pub fn all_names(&self) -> Vec<&'static str> {
-        self.slots.iter().filter_map(|slot| slot.all().next()).map(|held| held.middleware.name()).collect()
+    /// The names of all, in the order in which they are asked, and whether each holds for everybody.
+    pub fn all_names(&self) -> Vec<(&'static str, bool)> {
+        let name = |slot: &Slot| Some((slot.all().next()?.middleware.name(), slot.usual.is_some()));
+        self.slots.iter().filter_map(name).collect()
     }
 
-    /// The middleware of a slot, in the configuration that holds for this exchange, or else in any.
+    /// How many slots there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The middleware of a slot, in the configuration that holds for this exchange; none when it holds for others.
     pub fn at(&self, at: usize, exchange: &Exchange) -> Option<&dyn Middleware> {
-        self.slots.get(at).and_then(|slot| slot.of(exchange).or(slot.all().next().map(|held| &*held.middleware)))
+        self.slots.get(at).and_then(|slot| slot.of(exchange))
     }
 
     /// Asks the slot `at` alone.

@@ -1,7 +1,7 @@
 //! What a gateway would do with a command, for people who ask: its middlewares are asked in this very process, with
 //! counters of its own, and nothing is sent.
 
-use super::gateway::{Gateway, Leads};
+use super::gateway::{Gate, Gateway, Leads};
 use crate::codec::plain;
 use crate::exchange::{Direction, Exchange, Head, Identity, Protocol, Silent};
 use crate::gateway::Id;
@@ -103,6 +103,17 @@ pub fn dry(gateway: &Gateway, identity: &Arc<Identity>, spoken: Spoken) -> Dry {
     if out.answer.is_none() {
         steps(gate, &mut ex, &mut out);
     }
+    // What middlewares have made of it.
+    if let Some(path) = ex.path_instead.take() {
+        out.upstream.0 = path;
+    }
+    if let Some(host) = ex.host_instead.take() {
+        out.upstream.1 = Some(host);
+    }
+    if let Some(query) = ex.request.query() {
+        out.upstream.0.push('?');
+        out.upstream.0.push_str(query);
+    }
     if out.answer.is_none() && gate.leads == Leads::Nowhere {
         out.answer = Some((503, "no Service found with those values".to_owned()));
     }
@@ -110,10 +121,24 @@ pub fn dry(gateway: &Gateway, identity: &Arc<Identity>, spoken: Spoken) -> Dry {
     out
 }
 
+/// Asks the middlewares of a service that the worker sends to.
+pub fn dry_outbound(gate: &Gate, identity: &Arc<Identity>, spoken: Spoken) -> Dry {
+    let mut ex = Exchange::begin(identity, Direction::Outbound, Protocol::Http11, spoken.head, &"".into());
+    ex.client = Some(spoken.client);
+    ex.via = Some(gate.via.clone());
+    let mut out = Dry::default();
+    steps(gate, &mut ex, &mut out);
+    out
+}
+
 /// Asks one middleware after the other.
-fn steps(gate: &super::gateway::Gate, ex: &mut Exchange, out: &mut Dry) {
-    let mut at = 0;
-    while let Some((name, explained)) = gate.line.at(at, ex).map(|m| (m.name(), m.explain(ex))) {
+fn steps(gate: &Gate, ex: &mut Exchange, out: &mut Dry) {
+    for at in 0..gate.line.len() {
+        let Some((name, explained)) = gate.line.at(at, ex).map(|m| (m.name(), m.explain(ex))) else { continue };
+        if out.answer.is_some() {
+            out.unreached.push(name);
+            continue;
+        }
         let said = match gate.line.only(at, ex, &Silent) {
             None => "passes".to_owned(),
             Some(Stop { wants, .. }) => match wants {
@@ -131,15 +156,6 @@ fn steps(gate: &super::gateway::Gate, ex: &mut Exchange, out: &mut Dry) {
                 Verdict::Wait(_) => "asks outside, or waits".to_owned(),
             },
         };
-        let said = if explained.is_empty() { said } else { format!("{said} ({explained})") };
-        out.steps.push((name, said));
-        at += 1;
-        if out.answer.is_some() {
-            break;
-        }
-    }
-    while let Some(middleware) = gate.line.at(at, ex) {
-        out.unreached.push(middleware.name());
-        at += 1;
+        out.steps.push((name, if explained.is_empty() { said } else { format!("{said} ({explained})") }));
     }
 }

@@ -7,6 +7,7 @@ use super::lane::Door;
 use super::refuse;
 use super::told::Told;
 use crate::codec::forwarded;
+use crate::command;
 use crate::exchange::{
     Answer, AnswerHead, Body, Exchange, Fault, FaultKind, Head, Headers, Protocol, Reply, Seen, Timeouts,
 };
@@ -176,8 +177,14 @@ pub(super) async fn access(
     loop {
         let next = match stop.wants {
             Verdict::Next => stop.at + 1,
-            Verdict::Refuse(fault) => return Err(refuse::refuse(told, fault, body)),
-            Verdict::Reply(reply) => return Err(refuse::reply(told, *reply, body)),
+            Verdict::Refuse(fault) => {
+                command::settle(&mut told.ex, routed.way.name());
+                return Err(refuse::refuse(told, fault, body));
+            }
+            Verdict::Reply(reply) => {
+                command::settle(&mut told.ex, routed.way.name());
+                return Err(refuse::reply(told, *reply, body));
+            }
             Verdict::Body(most) => {
                 // Asked twice, it gets the same.
                 if matches!(told.ex.seen, Seen::Not) {
@@ -187,7 +194,10 @@ pub(super) async fn access(
                             told.ex.seen = Seen::TooLong;
                             body = whole;
                         }
-                        Err(fault) => return Err(refuse::refuse(told, fault, body)),
+                        Err(fault) => {
+                            command::settle(&mut told.ex, routed.way.name());
+                            return Err(refuse::refuse(told, fault, body));
+                        }
                     }
                     stop.at
                 } else {

@@ -38,7 +38,10 @@ fn route(plan: &GatewayPlan, gate: &Gate) -> Value {
         "path": gate.path,
         "host": gate.host,
         "strip_path": gate.strip,
-        "middlewares": gate.line.all_names(),
+        "middlewares": gate.line.all_names().iter().map(|(name, everybody)| match everybody {
+            true => json!({"name": name}),
+            false => json!({"name": name, "for": "some consumers"}),
+        }).collect::<Vec<_>>(),
     })
 }
 
