@@ -24,6 +24,7 @@ pub use dry::{Dry, Spoken, dry, dry_outbound};
 pub use lane::{Door, Lane};
 pub use road::{Behind, Blueprint, Road, Served};
 
+use crate::codec::hop;
 use crate::codec::server::{Incoming, Upgrade};
 use crate::command::{self, Batch, Step};
 use crate::exchange::{Answer, Body};
@@ -62,8 +63,11 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
             }
         };
         let road = told.road.clone();
-        if let Batch::Many(elements) = command::from_body(&road.rules, &mut told.ex, &bytes) {
-            return Box::pin(batch::each(lane, told, way, elements)).await;
+        // What middlewares have let in once is one command: its parts would pass uncounted.
+        let is_one = told.routed.as_ref().is_some_and(|routed| !routed.gate.line.is_empty());
+        match command::from_body(&road.rules, &mut told.ex, &bytes) {
+            Batch::Many(elements) if !is_one => return Box::pin(batch::each(lane, told, way, elements)).await,
+            _ => {}
         }
         body = Body::from(bytes);
     }
@@ -126,6 +130,8 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered
         command::settle(&mut told.ex, way.name());
         return Err(Box::new(refuse::reply(told, *reply, body)));
     }
+    // Whom a middleware says the caller is, the caller cannot take away by naming it in `Connection`.
+    hop::named_by_connection(&mut told.ex.request.headers);
     match routed.gate.line.on_request(0, &mut told.ex, &*lane.tell) {
         None => Ok(Entered { told, way, body, upgrade, step, stop: None }),
         Some(Stop { wants: Verdict::Reply(reply), .. }) => {

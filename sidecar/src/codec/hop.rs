@@ -86,17 +86,36 @@ fn kind(name: &str) -> u8 {
     }
 }
 
+/// Removes the lines that `Connection` names, and what names them: lines of the same names that are written afterwards
+/// are none of this connection's.
+pub fn named_by_connection(headers: &mut Headers) {
+    let usual = |line: &[u8]| line.split(|b| *b == b',').all(|token| is_usual(token.trim_ascii()));
+    if !headers.contains("connection") || headers.get_all("connection").all(usual) {
+        return;
+    }
+    remove_named(headers);
+    let lines = headers.get_all("connection").flat_map(|line| line.split(|b| *b == b',')).map(<[u8]>::trim_ascii);
+    let kept = lines.filter(|token| !token.is_empty() && is_usual(token)).collect::<Vec<_>>().join(&b", "[..]);
+    if kept.is_empty() {
+        headers.remove("connection");
+    } else {
+        headers.set("connection", kept);
+    }
+}
+
+/// Whether what `Connection` says names nothing that is not handled by its own rule.
+fn is_usual(token: &[u8]) -> bool {
+    [&b"keep-alive"[..], b"close", b"upgrade", b"te", b""].iter().any(|usual| token.eq_ignore_ascii_case(usual))
+}
+
 /// Removes the lines that `Connection` names, but for those that a caller must not be able to take away from the
 /// next hop: framing, who calls, and what we say about the caller.
 fn remove_named(headers: &mut Headers) {
-    // The usual values name nothing that is not handled by its own rule.
-    let usual =
-        |t: &[u8]| [&b"keep-alive"[..], b"close", b"upgrade", b"te", b""].iter().any(|u| t.eq_ignore_ascii_case(u));
     let named: Vec<String> = headers
         .get_all("connection")
         .flat_map(|v| v.split(|b| *b == b','))
         .map(<[u8]>::trim_ascii)
-        .filter(|t| !usual(t))
+        .filter(|t| !is_usual(t))
         .filter_map(|t| std::str::from_utf8(t).ok())
         .map(str::to_ascii_lowercase)
         .filter(|n| !end_to_end(n))
@@ -129,15 +148,20 @@ fn end_to_end(name: &str) -> bool {
 
 /// Names that say who calls, from where and which command it is: ours to write.
 fn ours(name: &str) -> bool {
-    ["fourmi-", "x-forwarded-", "ce-", "x-b3-"].iter().any(|p| name.starts_with(p))
+    ["fourmi-", "x-forwarded-", "ce-", "x-b3-", "x-consumer-"].iter().any(|p| name.starts_with(p))
         || matches!(name, "forwarded" | "traceparent" | "tracestate" | "x-real-ip")
+        || matches!(name, "x-anonymous-consumer" | "x-authenticated-groups" | "x-credential-identifier")
 }
 
 /// Removes lines that CGI, WSGI and their kin cannot tell from ours: there `Fourmi_Id` and `Fourmi-Id` are one
 /// variable.
 pub fn look_alikes(headers: &mut Headers) {
-    if headers.iter().any(|(n, _)| n.contains('_') && ours(&n.replace('_', "-"))) {
-        headers.retain(|n| !(n.contains('_') && ours(&n.replace('_', "-"))));
+    let alike = |name: &str| {
+        let plain = || name.replace('_', "-");
+        name.contains('_') && (ours(&plain()) || kind(&plain()) != 0 || plain() == "content-length")
+    };
+    if headers.iter().any(|(name, _)| alike(name)) {
+        headers.retain(|name| !alike(name));
     }
 }
 
@@ -200,6 +224,27 @@ mod tests {
             ),
             ["authorization: s", "content-length: 0", "fourmi-id: 7", "host: a", "x-forwarded-for: 1.1.1.1"]
         );
+    }
+
+    #[test]
+    fn what_is_written_later_stays() {
+        let mut headers = Headers::default();
+        for (name, value) in
+            [("connection", "X-Consumer-Username, Upgrade"), ("x-consumer-username", "root"), ("upgrade", "x")]
+        {
+            headers.append(name, value);
+        }
+        named_by_connection(&mut headers);
+        assert_eq!((headers.get("connection"), headers.contains("x-consumer-username")), (Some("Upgrade"), false));
+        headers.set("x-consumer-username", "shop");
+        hop_by_hop(&mut headers, false);
+        assert_eq!(headers.get("x-consumer-username"), Some("shop"));
+        for name in ["X_Consumer_Username", "content_length", "Transfer_Encoding", "x_anonymous-consumer", "x_other"] {
+            let mut headers = Headers::default();
+            headers.add(&name.to_ascii_lowercase(), "1");
+            look_alikes(&mut headers);
+            assert_eq!(headers.is_empty(), name != "x_other", "{name}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub fn path(raw: &str) -> Result<Cow<'_, str>, Fault> {
     }
     let mut after_slash = false;
     for &b in bytes {
-        if CLASSES[usize::from(b)] != Class::Plain || (after_slash && (b == b'/' || b == b'.')) {
+        if CLASSES[usize::from(b)] != Class::Plain || (after_slash && matches!(b, b'/' | b'.' | b';')) {
             return rewrite(&raw[1..]).map(Cow::Owned);
         }
         after_slash = b == b'/';
@@ -136,6 +136,10 @@ fn push_escape(byte: u8, out: &mut String) {
 /// Servlet containers cut `;x` off a segment, and some servers decode `%2F` or `%5C` before they resolve dots:
 /// for them these are dot segments, for others they are names.
 fn refuse_hidden_dots(segment: &str) -> Result<(), Fault> {
+    // For the same servers these are no segments at all, and what follows stands at another place.
+    if segment.starts_with(';') || segment.starts_with("%2F") || segment.starts_with("%5C") {
+        return Err(bad_path("the path holds a segment that is empty for some servers and a name for others"));
+    }
     if segment.starts_with('.') {
         let rest = segment.trim_start_matches('.');
         if segment.len() - rest.len() <= 2 && (rest.starts_with(';') || rest.starts_with("%3B")) {

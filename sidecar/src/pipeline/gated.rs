@@ -21,6 +21,7 @@ use bytes::Bytes;
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The gateway as one thread has it.
 pub(super) struct Inside {
@@ -105,6 +106,8 @@ impl Inside {
         };
         let listener = door.local.map_or(0, |local| local.port());
         let (host, port) = host_and_port(&head.authority, listener);
+        // A name with the root's dot is the same name.
+        let host = host.strip_suffix('.').unwrap_or(host);
         let path = form::matching(head.path());
         let asked = Asked {
             scheme,
@@ -120,6 +123,9 @@ impl Inside {
         let Some((routed, rule, found)) = taken else {
             return Err(Fault::new(FaultKind::NoRoute, "no route of the gateway takes it"));
         };
+        if routed.gate.strip && found.matched.and_then(|cut| path.get(cut..)).is_some_and(climbs) {
+            return Err(Fault::new(FaultKind::BadPath, "what follows the route's path climbs for some servers"));
+        }
         let two = matches!(protocol, Protocol::Http2 | Protocol::Grpc);
         let wanted = found.captures.as_ref().filter(|_| routed.gate.captures);
         let through = Through {
@@ -130,6 +136,12 @@ impl Inside {
         };
         Ok(Taken { way: routed.way.clone(), through: Some(through) })
     }
+}
+
+/// Whether what a cut leaves are dots that some servers walk by: those before a parameter, or before an escaped slash.
+fn climbs(rest: &[u8]) -> bool {
+    let dots = rest.iter().take_while(|b| **b == b'.').count();
+    (1..=2).contains(&dots) && matches!(rest.get(dots), Some(b';' | b'%' | b'\\'))
 }
 
 /// What the groups matched, the whole first.
@@ -166,6 +178,35 @@ pub(super) fn mismatched(mismatch: Mismatch, gate: &Gate, head: &Head) -> Box<Re
     }
 }
 
+/// Bytes of bodies that middlewares read, of the whole process at once.
+const HELD_MAX: usize = 256 << 20;
+
+/// As much of it is taken for a body that does not say how long it is.
+const UNANNOUNCED: usize = 1 << 20;
+
+/// What is held of [`HELD_MAX`] now.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// A part of [`HELD_MAX`], given back when it is dropped.
+#[derive(Default)]
+struct Held(usize);
+
+impl Held {
+    /// Takes more, up to `all` in sum; false when there is no room.
+    fn take(&mut self, all: usize) -> bool {
+        let more = all.saturating_sub(self.0);
+        let before = HELD.fetch_add(more, Ordering::Relaxed);
+        self.0 += more;
+        before.saturating_add(more) <= HELD_MAX
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
 /// Goes on with access after a middleware wanted more than the head says.
 pub(super) async fn access(
     mut told: Told,
@@ -174,6 +215,8 @@ pub(super) async fn access(
     mut stop: Stop,
 ) -> Result<(Told, Body), Answer> {
     let length = told.ex.request.headers.get("content-length").and_then(|v| v.parse::<usize>().ok());
+    let mut held = Held::default();
+    let mut read = 0;
     loop {
         let next = match stop.wants {
             Verdict::Next => stop.at + 1,
@@ -186,8 +229,14 @@ pub(super) async fn access(
                 return Err(refuse::reply(told, *reply, body));
             }
             Verdict::Body(most) => {
-                // Asked twice, it gets the same.
-                if matches!(told.ex.seen, Seen::Not) {
+                // Asked twice for as much, it gets the same.
+                if matches!(told.ex.seen, Seen::Not) || (matches!(told.ex.seen, Seen::TooLong) && most > read) {
+                    read = most;
+                    if !held.take(length.unwrap_or(UNANNOUNCED).min(most)) {
+                        command::settle(&mut told.ex, routed.way.name());
+                        let why = "too many bodies are being read at once";
+                        return Err(refuse::refuse(told, Fault::new(FaultKind::Overloaded, why).retry_after(1), body));
+                    }
                     match forward::read_within(std::mem::replace(&mut body, Body::Empty), &told, most).await {
                         Ok(Collected::All(bytes)) => told.ex.seen = Seen::Whole(bytes),
                         Ok(Collected::More(whole)) => {
