@@ -137,8 +137,8 @@ mod tests {
         assert_eq!(
             limit_table(&all),
             "LIMIT                        ROUTE  SERVICE                               BY        IDENTIFIER  PERIOD           USED  OF  RESET\n\
-             rate-limiting                all    orders                                consumer  small       hour             4     50  1830s\n\
              rate-limiting                all    orders                                consumer  small       minute           4     5   30s\n\
+             rate-limiting                all    orders                                consumer  small       hour             4     50  1830s\n\
              response-ratelimiting video  -      0c61e227-e52a-5d6a-9c15-2f1d0b4a1a35  ip        10.0.0.1    minute, sliding  2     9   30s\n\
              and 3 more identifiers, further from their limits\n\
              \n\
