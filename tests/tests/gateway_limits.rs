@@ -444,7 +444,9 @@ plugins:
     }
     fourmi.get("/slides");
     let mut waits = [fourmi.client(), fourmi.client()];
-    waits.iter_mut().for_each(|client| drop(client.send("GET /mail HTTP/1.1\r\nHost: a\r\n\r\n")));
+    for client in &mut waits {
+        client.send("GET /mail HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
     let api = eventually("one waits", || {
         Some(fourmi.admin("GET", "/api/v1/limits").json()).filter(|all| all["waiting"][0]["waiting"] == 1)
     });
