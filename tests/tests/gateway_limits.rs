@@ -4,10 +4,11 @@ use fourmi_tests::net::free_port;
 use fourmi_tests::patience::{eventually, until};
 use fourmi_tests::peers::Certificates;
 use fourmi_tests::peers::redis::Redis;
-use fourmi_tests::sidecar::{Fourmi, Setup};
+use fourmi_tests::sidecar::{Fourmi, Setup, run_fourmi};
 use fourmi_tests::wire::Message;
 use fourmi_tests::worker::Worker;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -404,4 +405,77 @@ fn two_processes_share_a_pace_in_redis() {
     assert_eq!(passed + answers.get(&500).copied().unwrap_or(0), 12, "{answers:?}");
     assert!(passed > 2 && began.elapsed() >= Duration::from_millis(100) * (passed as u32 - 1), "{answers:?}");
     assert!(redis.says(&["--raw", "KEYS", "shape:*"]).starts_with("shape:00000000-0000-0000-0000-000000000000:"));
+}
+
+#[test]
+fn people_see_whose_limit_it_is_under_its_name() {
+    const FILE: &str = "
+_format_version: '3.0'
+consumers:
+- {username: big, keyauth_credentials: [{key: of-big}]}
+- {username: small, keyauth_credentials: [{key: of-small}]}
+services:
+- name: orders
+  url: http://worker
+  routes: [{name: all, paths: [/orders]}]
+  plugins:
+  - {name: key-auth}
+  - {name: rate-limiting, config: {year: 1000}}
+- name: mail
+  url: http://worker
+  routes: [{name: post, paths: [/mail], plugins: [{name: rate-shaping, config: {limit: 1, per: 50m, wait: 1h}}]}]
+- name: slides
+  url: http://worker
+  routes: [{paths: [/slides]}]
+  plugins: [{name: rate-limiting, config: {year: 10, limit_by: ip, window_type: sliding}}]
+plugins:
+- {name: rate-limiting, service: orders, consumer: small, config: {year: 5}}
+";
+    let worker = Worker::answering(OK);
+    let setup = Setup::beside(worker.address()).more("gateway: kong.yaml").more("threads: 2");
+    std::fs::write(setup.folder().join("kong.yaml"), FILE).unwrap();
+    let fourmi = setup.start();
+    let run = |line: &[&str]| {
+        let admin = format!("http://127.0.0.1:{}", fourmi.admin_port());
+        run_fourmi(&[line, &["--admin", &admin]].concat())
+    };
+    for (key, times) in [("of-big", 7), ("of-small", 6)] {
+        (0..times).for_each(|_| drop(fourmi.get_with("/orders", &format!("apikey: {key}\r\n"))));
+    }
+    fourmi.get("/slides");
+    let mut waits = [fourmi.client(), fourmi.client()];
+    for client in &mut waits {
+        client.send("GET /mail HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let api = eventually("one waits", || {
+        Some(fourmi.admin("GET", "/api/v1/limits").json()).filter(|all| all["waiting"][0]["waiting"] == 1)
+    });
+    let shown = run(&["limits"]).stdout;
+    let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row = |parts: &[&str]| {
+        let is = |row: &&Vec<&str>| row.iter().take(parts.len()).eq(parts);
+        assert!(rows.iter().any(|row| is(&row)), "{parts:?}\n{shown}");
+    };
+    row(&["LIMIT", "ROUTE", "SERVICE", "BY", "IDENTIFIER", "PERIOD", "USED", "OF", "RESET"]);
+    row(&["rate-limiting", "-", "orders", "consumer", "small", "year", "5", "5"]);
+    row(&["rate-limiting", "-", "orders", "consumer", "big", "year", "7", "1000"]);
+    row(&["rate-limiting", "-", "slides", "ip", "127.0.0.1", "year,", "sliding", "1", "10"]);
+    row(&["LINE", "ROUTE", "SERVICE", "BY", "IDENTIFIER", "WAITING"]);
+    row(&["rate-shaping", "post", "-", "service", "mail", "1"]);
+    // What the table is tested with has the same form.
+    let sample: Value = serde_json::from_str(include_str!("../../sidecar/src/cli/limits.json")).unwrap();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(keys(&api), keys(&sample));
+    for part in ["counters", "waiting"] {
+        assert_eq!(keys(&api[part][0]), keys(&sample[part][0]), "{part}");
+    }
+    assert_eq!(keys(&api["counters"][0]["periods"]["year"]), keys(&sample["counters"][0]["periods"]["hour"]));
+    assert!(api["counters"][0]["service"].as_str().is_some_and(|id| id.len() == 36), "{api}");
+
+    assert!(run(&["consumers", "mal"]).stdout.contains("small"));
+    for line in [&["consumers", "nosuch"][..], &["consumers", "nosuch", "--output", "json"]] {
+        let nobody = run(line);
+        assert!(nobody.code == 1 && nobody.stderr.contains("holds \"nosuch\""), "{nobody:?}");
+        assert_eq!(nobody.stdout.is_empty(), line.len() == 2, "{nobody:?}");
+    }
 }

@@ -71,8 +71,8 @@ fn build(setup: &Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>> {
     let shared = limits::policy(&mut fields);
     fields.finish()?;
     let place = match sliding {
-        true => Place::sliding(limits::RATE_LIMITING, &setup.scope, &by, &limits),
-        false => Place::new(limits::RATE_LIMITING, &setup.scope, "", &by, &limits),
+        true => Place::sliding(limits::RATE_LIMITING, setup, &by, &limits),
+        false => Place::new(limits::RATE_LIMITING, setup, "", &by, &limits),
     };
     let message = message.into();
     Ok(Arc::new(RateLimiting(Arc::new(Inner { place, limits: limits.into(), by, hide, status, message, shared }))))

@@ -76,7 +76,7 @@ fn build(setup: &Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>> {
     let step = (per + margin) / count(limit);
     // Half of the margin is for turns that are taken late, half for the way.
     let pace = Pace { step, ahead: step * (count(burst) - 1), slack: margin / 2 };
-    let place = Place::new(limits::RATE_SHAPING, &setup.scope, "", &by, &[]);
+    let place = Place::new(limits::RATE_SHAPING, setup, "", &by, &[]);
     let explained = format!("waits for its turn: {limit} in {per:?} by {}, at most {longest:?}", by.word());
     let (lines, waiting) = (Lines::of(&place), usize::try_from(waiting).unwrap_or(1));
     Ok(Arc::new(RateShaping(Arc::new(Inner { place, lines, by, pace, longest, waiting, shared, explained }))))
@@ -121,7 +121,7 @@ impl Middleware for RateShaping {
         // Who has less time than its turn needs is told so at once, and takes no turn.
         let left = exchange.deadline.map(|at| at.saturating_duration_since(now));
         let longest = left.map_or(inner.longest, |left| left.min(inner.longest));
-        let Some(line) = inner.by.of(exchange, |who| inner.lines.line(who)) else {
+        let Some(line) = inner.by.of(exchange, |who| inner.lines.line(&inner.place, who)) else {
             return Verdict::Reply(refused(Duration::ZERO, "too many are told apart"));
         };
         let verdict = match &inner.shared {

@@ -97,7 +97,7 @@ impl Named {
         };
         Named {
             name: name.into(),
-            place: Place::new(limits::RESPONSE_RATELIMITING, &setup.scope, name, by, &limits),
+            place: Place::new(limits::RESPONSE_RATELIMITING, setup, name, by, &limits),
             lines: limits.iter().map(line).collect(),
             limits: limits.into(),
             upstream: format!("x-ratelimit-remaining-{lower}"),

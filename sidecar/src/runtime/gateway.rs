@@ -2,8 +2,10 @@
 
 use crate::config::{GatewayPlan, Plan};
 use crate::exchange::Consumer;
+use crate::middleware::show_limits;
 use crate::pipeline::gateway::{Gate, Leads};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
 /// Routes, and consumers, that one answer shows.
 const SHOWN_MAX: usize = 1_000;
@@ -59,4 +61,51 @@ pub(super) fn consumers(plan: &Plan, like: Option<&str>) -> Option<Value> {
     };
     let consumers: Vec<Value> = all.iter().take(SHOWN_MAX).map(|c| shown(c)).collect();
     Some(json!({"consumers": consumers, "more": all.len().saturating_sub(SHOWN_MAX)}))
+}
+
+/// The counters of limits that are nearest to them and who waits, with the names that the file has for their ids.
+pub(super) fn limits(plan: &Plan, most: usize) -> Value {
+    let mut shown = show_limits(most);
+    let names = Names::of(plan);
+    for part in ["counters", "waiting"] {
+        shown.get_mut(part).and_then(Value::as_array_mut).into_iter().flatten().for_each(|one| names.add(one));
+    }
+    shown
+}
+
+/// What entities are called, by their ids.
+#[derive(Default)]
+struct Names<'a> {
+    routes: HashMap<&'a str, &'a str>,
+    services: HashMap<&'a str, &'a str>,
+    consumers: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let mut names = Names::default();
+        let ours = plan.gateway.iter().flat_map(|plan| plan.gateway.gates().iter().chain(plan.gateway.implicit()));
+        for gate in ours.chain(plan.outbound.iter().filter_map(|service| service.gate.as_ref())) {
+            names.routes.extend(gate.via.route.iter().map(|route| (&*route.id, &*route.label)));
+            names.services.extend(gate.via.service.iter().map(|service| (&*service.id, &*service.label)));
+        }
+        let consumers = plan.gateway.iter().flat_map(|plan| &plan.gateway.people.consumers);
+        names.consumers.extend(consumers.map(|consumer| (&*consumer.id, &**consumer.label())));
+        names
+    }
+
+    /// Puts names beside the ids of a counter.
+    fn add(&self, counter: &mut Value) {
+        // Any other identifier that looks like an id is none.
+        let told_apart = match counter["by"].as_str() {
+            Some("consumer") => Some(&self.consumers),
+            Some("service") => Some(&self.services),
+            _ => None,
+        };
+        let parts = [("route", Some(&self.routes)), ("service", Some(&self.services)), ("identifier", told_apart)];
+        for (part, known) in parts {
+            let name = counter[part].as_str().and_then(|id| known?.get(id)).copied();
+            counter[format!("{part}_name")] = json!(name);
+        }
+    }
 }

@@ -419,7 +419,7 @@ impl Control for Rc<Keeper> {
     }
 
     fn limits(&self) -> Value {
-        crate::middleware::show_limits(LIMITS_SHOWN)
+        gateway::limits(&self.plan(), LIMITS_SHOWN)
     }
 
     fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String> {

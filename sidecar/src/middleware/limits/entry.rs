@@ -4,6 +4,7 @@ use super::cell::{Added, Cell};
 use super::place::Place;
 use super::window::{PERIODS, Period, Window};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A limit on one period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,14 +27,38 @@ pub(crate) struct Taken {
 /// The counters of one identifier in one place.
 pub(crate) struct Entry {
     pub(super) hash: u64,
-    pub(super) place: Arc<Place>,
+    /// That of its place, which itself lives only as long as the plans that have it.
+    pub(super) text: Arc<str>,
+    sliding: bool,
     pub(super) who: Box<str>,
+    /// The mark of the place that counted last: plugins with other limits may share these counters.
+    mark: AtomicU64,
     cells: [Cell; PERIODS],
 }
 
 impl Entry {
-    pub(super) fn new(hash: u64, place: Arc<Place>, who: &str) -> Entry {
-        Entry { hash, place, who: who.into(), cells: Default::default() }
+    pub(super) fn new(hash: u64, place: &Place, who: &str) -> Entry {
+        let mark = AtomicU64::new(place.mark);
+        Entry {
+            hash,
+            text: place.text().clone(),
+            sliding: place.sliding,
+            who: who.into(),
+            mark,
+            cells: Default::default(),
+        }
+    }
+
+    /// The mark of the place that counted last.
+    pub(super) fn mark(&self) -> u64 {
+        self.mark.load(Relaxed)
+    }
+
+    /// This place counts now. Mostly it did before, and then nothing is written that other threads read.
+    pub(super) fn count_for(&self, place: &Place) {
+        if self.mark() != place.mark {
+            self.mark.store(place.mark, Relaxed);
+        }
     }
 
     fn cell(&self, period: Period) -> &Cell {
@@ -48,7 +73,7 @@ impl Entry {
         let mut taken = Taken { used: [0; PERIODS], refused: false };
         let mut counted = [0; PERIODS];
         for (i, limit) in limits.iter().enumerate().take(PERIODS) {
-            match self.cell(limit.period).add(&windows[limit.period as usize], self.place.sliding, limit.most, n) {
+            match self.cell(limit.period).add(&windows[limit.period as usize], self.sliding, limit.most, n) {
                 Added::Counted(window, used) => {
                     counted[i] = window;
                     taken.used[i] = used;
@@ -56,7 +81,7 @@ impl Entry {
                 stopped => {
                     for (limit, its) in limits.iter().zip(counted).take(i) {
                         let window = &windows[limit.period as usize];
-                        self.cell(limit.period).take_back(its, window, self.place.sliding, n);
+                        self.cell(limit.period).take_back(its, window, self.sliding, n);
                     }
                     return match stopped {
                         Added::Dead => None,
@@ -80,7 +105,7 @@ impl Entry {
     pub(crate) fn used(&self, limits: &[Limit], windows: &[Window; PERIODS]) -> Option<[u64; PERIODS]> {
         let mut used = [0; PERIODS];
         for (used, limit) in used.iter_mut().zip(limits) {
-            *used = self.cell(limit.period).used(&windows[limit.period as usize], self.place.sliding)?;
+            *used = self.cell(limit.period).used(&windows[limit.period as usize], self.sliding)?;
         }
         Some(used)
     }
@@ -92,7 +117,7 @@ impl Entry {
         windows: &[Window; PERIODS],
         used: impl Iterator<Item = u64>,
     ) -> Option<()> {
-        let sliding = self.place.sliding;
+        let sliding = self.sliding;
         let lives = |(limit, used): (&Limit, u64)| {
             self.cell(limit.period).raise(&windows[limit.period as usize], sliding, used)
         };
@@ -102,7 +127,7 @@ impl Entry {
     /// Takes back `n` from every window, in which it was counted just before.
     pub(crate) fn give_back(&self, limits: &[Limit], windows: &[Window; PERIODS], n: u64) -> Option<()> {
         for limit in limits {
-            self.cell(limit.period).give_back(&windows[limit.period as usize], self.place.sliding, n);
+            self.cell(limit.period).give_back(&windows[limit.period as usize], self.sliding, n);
         }
         // Counters that were given up have nothing to take back.
         Some(())
@@ -110,7 +135,7 @@ impl Entry {
 
     /// The most that is used of any window that is not over.
     pub(super) fn most_used(&self, windows: &[Window; PERIODS]) -> u64 {
-        self.cells.iter().zip(windows).filter_map(|(cell, w)| cell.used(w, self.place.sliding)).max().unwrap_or(0)
+        self.cells.iter().zip(windows).filter_map(|(cell, w)| cell.used(w, self.sliding)).max().unwrap_or(0)
     }
 
     /// Gives the counters up: whoever still holds them asks for others. Without `force` only when every window is
@@ -120,7 +145,7 @@ impl Entry {
         for (i, (cell, window)) in self.cells.iter().zip(windows).enumerate() {
             loop {
                 let standing = cell.standing();
-                if !force && cell.used(window, self.place.sliding).is_none_or(|used| used > 0) {
+                if !force && cell.used(window, self.sliding).is_none_or(|used| used > 0) {
                     self.revive(&killed);
                     return false;
                 }

@@ -2,7 +2,8 @@
 
 use super::entry::Limit;
 use super::who::By;
-use crate::middleware::plugin::Scope;
+use crate::middleware::plugin::{Scope, Setup};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What Kong begins the names of `rate-limiting`'s counters with.
@@ -29,26 +30,46 @@ pub(crate) struct Place {
     pub(crate) limits: Box<[Limit]>,
     /// Whether the window before counts, as far as it is not past.
     pub(crate) sliding: bool,
+    /// By what commands are told apart.
+    pub(super) by: &'static str,
     /// Whether identifiers are values of a header, which nobody is shown: they may be secrets.
     pub(super) secret: bool,
-    text: Box<str>,
+    /// Which plugin it is, and by what it tells apart; a reload does not change it.
+    pub(super) mark: u64,
+    text: Arc<str>,
 }
 
 impl Place {
     /// The place of a middleware's counters. People who ask find its limits by it.
-    pub(crate) fn new(kind: &'static str, scope: &Scope<'_>, name: &str, by: &By, limits: &[Limit]) -> Arc<Place> {
-        Place::of(kind, scope, name, by, limits, false)
+    pub(crate) fn new(kind: &'static str, setup: &Setup<'_>, name: &str, by: &By, limits: &[Limit]) -> Arc<Place> {
+        Place::of(kind, (setup.id, &setup.scope), name, by, limits, false)
     }
 
     /// The same for windows that slide.
-    pub(crate) fn sliding(kind: &'static str, scope: &Scope<'_>, by: &By, limits: &[Limit]) -> Arc<Place> {
-        Place::of(kind, scope, "", by, limits, true)
+    pub(crate) fn sliding(kind: &'static str, setup: &Setup<'_>, by: &By, limits: &[Limit]) -> Arc<Place> {
+        Place::of(kind, (setup.id, &setup.scope), "", by, limits, true)
     }
 
-    fn of(kind: &'static str, scope: &Scope<'_>, name: &str, by: &By, limits: &[Limit], sliding: bool) -> Arc<Place> {
+    /// The place of a plugin that nobody has configured.
+    #[cfg(test)]
+    pub(crate) fn anywhere(kind: &'static str, name: &str, limits: &[Limit]) -> Arc<Place> {
+        Place::of(kind, ("", &Scope::default()), name, &By::Ip, limits, false)
+    }
+
+    fn of(
+        kind: &'static str,
+        (plugin, scope): (&str, &Scope<'_>),
+        name: &str,
+        by: &By,
+        limits: &[Limit],
+        sliding: bool,
+    ) -> Arc<Place> {
         let (route, service) = (scope.route.unwrap_or(NOBODY), scope.service.unwrap_or(NOBODY));
         // The counters of the two kinds of windows are not each other's.
         let slides = if sliding { ":sliding" } else { "" };
+        let text = format!("{kind}:{route}:{service}:{name}{slides}");
+        let mut mark = DefaultHasher::new();
+        (&text, plugin, by.word()).hash(&mut mark);
         let place = Arc::new(Place {
             kind,
             route: route.into(),
@@ -56,8 +77,10 @@ impl Place {
             name: name.into(),
             limits: limits.into(),
             sliding,
+            by: by.word(),
             secret: matches!(by, By::Header(_)),
-            text: format!("{kind}:{route}:{service}:{name}{slides}").into(),
+            mark: mark.finish(),
+            text: text.into(),
         });
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         // Those of plans that are gone, whenever there may be as many as there are others.
@@ -85,7 +108,7 @@ impl Place {
     }
 
     /// The middleware's name.
-    pub(super) fn by(&self) -> &'static str {
+    pub(super) fn middleware(&self) -> &'static str {
         match self.kind {
             RATE_LIMITING => "rate-limiting",
             RATE_SHAPING => "rate-shaping",
@@ -93,8 +116,9 @@ impl Place {
         }
     }
 
-    /// What tells it from others.
-    pub(super) fn text(&self) -> &str {
+    /// What its counters are found by. As in Kong, plugins of the same scope that hold for different consumers share
+    /// the counters of an identifier that they have in common.
+    pub(super) fn text(&self) -> &Arc<str> {
         &self.text
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct Pace {
 }
 
 /// The lines of one middleware.
+#[derive(Default)]
 pub(crate) struct Lines {
-    place: Arc<Place>,
     inside: Mutex<Inside>,
 }
 
@@ -45,6 +45,8 @@ pub(crate) struct Line(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// Of who came last: plugins of the same scope may share a line.
+    place: Option<Arc<Place>>,
     /// GCRA's theoretical arrival time, counted from the start of the process.
     next: Duration,
     waiting: VecDeque<u64>,
@@ -84,8 +86,11 @@ pub(super) fn waiting() -> Vec<(Arc<Place>, Box<str>, usize)> {
     let mut all = Vec::new();
     for lines in known {
         let inside = lines.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = inside.lines.iter().map(|(who, line)| (who, line.lock().waiting.len())).filter(|(_, n)| *n > 0);
-        all.extend(waiting.map(|(who, n)| (lines.place.clone(), who.clone(), n)));
+        all.extend(inside.lines.iter().filter_map(|(who, line)| {
+            let state = line.lock();
+            let n = state.waiting.len();
+            state.place.clone().filter(|_| n > 0).map(|place| (place, who.clone(), n))
+        }));
     }
     all
 }
@@ -104,19 +109,20 @@ impl Lines {
             known.retain(|_, lines| lines.strong_count() > 0);
             *tidy_at = (2 * known.len()).max(KNOWN_MIN);
         }
-        if let Some(same) = known.get(place.text()).and_then(Weak::upgrade) {
+        if let Some(same) = known.get(&**place.text()).and_then(Weak::upgrade) {
             return same;
         }
-        let lines = Arc::new(Lines { place: place.clone(), inside: Mutex::default() });
-        known.insert(place.text().to_owned(), Arc::downgrade(&lines));
+        let lines = Arc::<Lines>::default();
+        known.insert(place.text().to_string(), Arc::downgrade(&lines));
         lines
     }
 
-    /// The line of an identifier; none when there are too many.
-    pub(crate) fn line(&self, who: &str) -> Option<Arc<Line>> {
+    /// The line of an identifier in a place of these lines; none when there are too many.
+    pub(crate) fn line(&self, place: &Arc<Place>, who: &str) -> Option<Arc<Line>> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let Inside { lines: known, tidied } = &mut *inside;
         if let Some(line) = known.get(who) {
+            line.serve(place);
             return Some(line.clone());
         }
         let now = Instant::now();
@@ -128,6 +134,7 @@ impl Lines {
             return None;
         }
         let line = Arc::<Line>::default();
+        line.serve(place);
         known.insert(who.into(), line.clone());
         Some(line)
     }
@@ -149,6 +156,13 @@ impl State {
 impl Line {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, place: &Arc<Place>) {
+        let mut state = self.lock();
+        if !state.place.as_ref().is_some_and(|served| Arc::ptr_eq(served, place)) {
+            state.place = Some(place.clone());
+        }
     }
 
     /// Nobody waits, and whoever comes may go.
@@ -291,18 +305,18 @@ mod tests {
 
     #[test]
     fn lines_of_a_place_survive_whoever_made_them() {
-        use crate::middleware::limits::By;
-        let place = || Place::new("shape", &Default::default(), "survives", &By::Ip, &[]);
-        let (first, place) = (Lines::of(&place()), place());
-        let line = first.line("x").unwrap();
+        let place = || Place::anywhere("shape", "survives", &[]);
+        let (before, place) = (place(), place());
+        let first = Lines::of(&before);
+        let line = first.line(&before, "x").unwrap();
         let second = Lines::of(&place);
-        assert!(Arc::ptr_eq(&line, &second.line("x").unwrap()));
+        assert!(Arc::ptr_eq(&line, &second.line(&place, "x").unwrap()));
         for n in 0..LINES_MAX - 1 {
-            second.line(&n.to_string()).unwrap();
+            second.line(&place, &n.to_string()).unwrap();
         }
         line.come(Instant::now(), Pace { step: MS * 60_000, ahead: MS, slack: MS }, 1, MS);
         // The others are over and make room.
-        assert!(second.line("one more").is_some());
+        assert!(second.line(&place, "one more").is_some());
         assert_eq!(second.inside.lock().unwrap().lines.len(), 2);
     }
 }

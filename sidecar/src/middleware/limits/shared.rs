@@ -5,7 +5,6 @@ use super::{Limit, Place};
 use crate::control::redis::{Away, Question, Redis, Script, Target};
 use crate::gateway::fields::Fields;
 use crate::tls::ClientTls;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// For each window a limit, a lifetime, what to count, and 0, or 1 more than the thousandths of the window before that
@@ -109,7 +108,7 @@ pub(crate) fn without(away: Away) {
 
 /// Remembers here what Redis knows, so that counting goes on from there when it does not answer any more.
 pub(crate) fn remember(
-    place: &Arc<Place>,
+    place: &Place,
     who: &str,
     (limits, windows): (&[Limit], &[Window; PERIODS]),
     used: impl Iterator<Item = u64> + Clone,

@@ -19,11 +19,12 @@ pub fn show(most: usize) -> Json {
     let windows = now.windows();
     let (entries, forgotten) = table::all();
     let known = place::known();
-    let places: HashMap<&str, &Arc<Place>> = known.iter().map(|place| (place.text(), place)).collect();
+    // Limits that a reload has changed are those of now.
+    let places: HashMap<u64, &Place> = known.iter().map(|place| (place.mark, &**place)).collect();
     let mut ranked: Vec<(f64, &Entry, &Place)> = Vec::with_capacity(entries.len());
     for entry in &entries {
-        // Limits that a reload has changed are those of now.
-        let place = places.get(entry.place.text()).copied().unwrap_or(&entry.place);
+        // A limit that the file has no more holds for nobody.
+        let Some(place) = places.get(&entry.mark()).copied() else { continue };
         let share = share(entry, place, &windows);
         if share > 0.0 {
             ranked.push((share, entry, place));
@@ -37,7 +38,7 @@ pub fn show(most: usize) -> Json {
     lines.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.1.cmp(&b.1)));
     lines.truncate(most.min(SHOWN_MAX));
     let line = |(place, who, n): &(Arc<Place>, Box<str>, usize)| {
-        let mut shown = of(place, who);
+        let mut shown = of(places.get(&place.mark).unwrap_or(&&**place), who);
         shown.insert("waiting".to_owned(), json!(n));
         Json::Object(shown)
     };
@@ -85,7 +86,8 @@ fn of(place: &Place, who: &str) -> Map<String, Json> {
     let bound = |id: &str| (id != place::NOBODY).then(|| id.to_owned());
     let name = Some(&place.name).filter(|name| !name.is_empty());
     let mut shown = Map::new();
-    shown.insert("by".to_owned(), json!(place.by()));
+    shown.insert("middleware".to_owned(), json!(place.middleware()));
+    shown.insert("by".to_owned(), json!(place.by));
     shown.insert("route".to_owned(), json!(bound(&place.route)));
     shown.insert("service".to_owned(), json!(bound(&place.service)));
     shown.insert("name".to_owned(), json!(name));

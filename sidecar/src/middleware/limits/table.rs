@@ -54,14 +54,14 @@ fn table() -> &'static Table {
 }
 
 impl Entry {
-    fn is_of(&self, hash: u64, place: &Arc<Place>, who: &str) -> bool {
-        self.hash == hash && *self.who == *who && (Arc::ptr_eq(&self.place, place) || self.place.text() == place.text())
+    fn is_of(&self, hash: u64, place: &Place, who: &str) -> bool {
+        self.hash == hash && *self.who == *who && (Arc::ptr_eq(&self.text, place.text()) || self.text == *place.text())
     }
 }
 
 /// Does something with the counters of an identifier. `f` says none when they were given up meanwhile, and is then
 /// asked again with others.
-pub(crate) fn with<R>(place: &Arc<Place>, who: &str, mut f: impl FnMut(&Entry) -> Option<R>) -> R {
+pub(crate) fn with<R>(place: &Place, who: &str, mut f: impl FnMut(&Entry) -> Option<R>) -> R {
     let table = table();
     let mut hasher = table.hasher.build_hasher();
     hasher.write(place.text().as_bytes());
@@ -75,11 +75,13 @@ pub(crate) fn with<R>(place: &Arc<Place>, who: &str, mut f: impl FnMut(&Entry) -
         if let Some(entry) = slot.as_ref().filter(|entry| entry.is_of(hash, place, who))
             && let Some(done) = f(entry)
         {
+            entry.count_for(place);
             return done;
         }
         loop {
             let entry = table.entry(hash, place, who);
             let done = f(&entry);
+            entry.count_for(place);
             *slot = Some(entry);
             if let Some(done) = done {
                 return done;
@@ -89,7 +91,7 @@ pub(crate) fn with<R>(place: &Arc<Place>, who: &str, mut f: impl FnMut(&Entry) -
 }
 
 impl Table {
-    fn entry(&self, hash: u64, place: &Arc<Place>, who: &str) -> Arc<Entry> {
+    fn entry(&self, hash: u64, place: &Place, who: &str) -> Arc<Entry> {
         // The low bits choose the place in a thread's memory.
         let shard = &self.shards[(hash >> 32) as usize & (SHARDS - 1)];
         shard.lock().unwrap_or_else(PoisonError::into_inner).entry(hash, place, who, TIDIED, IDENTIFIERS_MAX / SHARDS)
@@ -97,10 +99,10 @@ impl Table {
 }
 
 impl Shard {
-    fn entry(&mut self, hash: u64, place: &Arc<Place>, who: &str, tidied: usize, most: usize) -> Arc<Entry> {
+    fn entry(&mut self, hash: u64, place: &Place, who: &str, tidied: usize, most: usize) -> Arc<Entry> {
         let mut key = hash;
         while let Some(entry) = self.index.get(&key).and_then(|at| self.entries.get(*at)) {
-            if *entry.who == *who && entry.place.text() == place.text() {
+            if *entry.who == *who && entry.text == *place.text() {
                 return entry.clone();
             }
             key = key.wrapping_add(1);
@@ -115,7 +117,7 @@ impl Shard {
         if self.entries.len() >= most {
             self.make_room(&windows);
         }
-        let entry = Arc::new(Entry::new(hash, place.clone(), who));
+        let entry = Arc::new(Entry::new(hash, place, who));
         self.index.insert(key, self.entries.len());
         self.entries.push(entry.clone());
         entry
@@ -173,7 +175,6 @@ pub(super) fn all() -> (Vec<Arc<Entry>>, u64) {
 #[cfg(test)]
 mod tests {
     use super::super::entry::{Limit, Taken};
-    use super::super::who::By;
     use super::super::window::{NOW, Period};
     use super::*;
     use std::sync::Barrier;
@@ -181,7 +182,7 @@ mod tests {
     const LIMITS: [Limit; 2] = [Limit { period: Period::Minute, most: 5 }, Limit { period: Period::Day, most: 9 }];
 
     fn place(name: &str) -> Arc<Place> {
-        Place::new("ratelimit", &Default::default(), name, &By::Ip, &LIMITS)
+        Place::anywhere("ratelimit", name, &LIMITS)
     }
 
     fn take(entry: &Entry, n: u64) -> Option<Taken> {
@@ -218,7 +219,7 @@ mod tests {
         NOW.set(Some(1_769_860_800));
         let place = place("race");
         for round in 0..3_000 {
-            let (entry, both) = (Entry::new(0, place.clone(), "x"), Barrier::new(2));
+            let (entry, both) = (Entry::new(0, &place, "x"), Barrier::new(2));
             let windows = Moment::now().windows();
             let (killed, counted) = std::thread::scope(|threads| {
                 let killing = threads.spawn(|| {
@@ -243,7 +244,7 @@ mod tests {
         // As another thread does that needs the room.
         for shard in &table().shards {
             let mut shard = shard.lock().unwrap();
-            if let Some(at) = shard.entries.iter().position(|e| e.place.text() == place.text()) {
+            if let Some(at) = shard.entries.iter().position(|e| e.text == *place.text()) {
                 assert!(shard.entries[at].kill(&Moment::now().windows(), true));
                 shard.remove(at);
             }

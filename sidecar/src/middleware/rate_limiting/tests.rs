@@ -244,6 +244,55 @@ fn many_threads_pass_exactly_the_limit() {
     assert_eq!((&counter["periods"]["hour"]["used"], &counter["identifier"]), (&json!(3), &json!("10.0.0.1")));
 }
 
+/// Of one plugin among several in the same scope.
+fn of_plugin(id: &str, config: &Json, service: &str, consumer: Option<&str>) -> Arc<dyn Middleware> {
+    let scope = Scope { route: None, service: Some(service), consumer };
+    (find(NAME).unwrap().build)(&Setup { id, config, scope, people: &Arc::default() }).unwrap()
+}
+
+/// How often which limit of a year is shown, and to whom, in the counters of a service.
+fn shown(service: &str) -> Vec<(u64, u64, String, String)> {
+    let number = |c: &Json, what: &str| c["periods"]["year"][what].as_u64().unwrap();
+    let text = |c: &Json, what: &str| c[what].as_str().unwrap().to_owned();
+    let all = limits::show(1_000);
+    let mine = all["counters"].as_array().unwrap().iter().filter(|c| c["service"] == service);
+    let mut mine: Vec<_> =
+        mine.map(|c| (number(c, "used"), number(c, "limit"), text(c, "by"), text(c, "identifier"))).collect();
+    mine.sort();
+    mine
+}
+
+#[test]
+fn plugins_in_one_scope_show_their_own_limits() {
+    NOW.set(Some(NOON));
+    let with = |limiter: &dyn Middleware, ip: &str, id: Option<&str>| {
+        let mut x = exchange(ip);
+        id.map(|id| x.request.headers.append("x-id", id.as_bytes()));
+        passes(limiter, &mut x)
+    };
+    let all = |most: u64| of_plugin("all", &json!({"year": most, "limit_by": "ip"}), "own", None);
+    let everybody = all(1_000);
+    let small = of_plugin("small", &json!({"year": 5, "limit_by": "ip"}), "own", Some("small"));
+    let by_header = json!({"year": 9, "limit_by": "header", "header_name": "x-id"});
+    let secret = of_plugin("secret", &by_header, "own", Some("secret"));
+    (0..7).for_each(|_| assert!(with(&*everybody, "10.0.0.1", None)));
+    (0..6).for_each(|n| assert_eq!(with(&*small, "10.0.0.2", None), n < 5));
+    assert!(with(&*secret, "10.0.0.3", Some("a-secret")));
+    let ip = |used, most, ip: &str| (used, most, "ip".to_owned(), ip.to_owned());
+    let now = shown("own");
+    assert!(now.contains(&ip(7, 1_000, "10.0.0.1")) && now.contains(&ip(5, 5, "10.0.0.2")), "{now:?}");
+    assert!(now.iter().any(|c| (c.1, &*c.2) == (9, "header") && c.3.starts_with("sha256:")), "{now:?}");
+    // Counters that they have in common: the limit of who counted last, as it is after a reload.
+    assert!(with(&*everybody, "10.0.0.2", None));
+    let again = all(2_000);
+    let now = shown("own");
+    assert!(now.contains(&ip(6, 2_000, "10.0.0.2")) && now.contains(&ip(7, 2_000, "10.0.0.1")), "{now:?}");
+    // What nobody limits any more is not shown.
+    drop((everybody, again));
+    let now = shown("own");
+    assert_eq!((now.len(), now[0].1), (1, 9), "{now:?}");
+}
+
 #[test]
 fn a_window_that_slides_lets_no_second_limit_through_at_the_turn() {
     NOW.set(Some(NOON + 59));
