@@ -177,12 +177,14 @@ pub(super) fn read(name: &str, mut text: String, env: &Env) -> Result<KongFile, 
 
 /// Reads a tree that stands for a file; none when something was wrong, which has been told.
 pub(super) fn read_tree(root: Node, env: &Env, problems: &mut Problems) -> Option<(Entities, GatewayPlan)> {
-    let (entities, mut reader) = entities_of(root, env, problems);
-    if reader.problems.failed() {
-        return None;
-    }
-    let plan = compile::compiled(&mut reader, &entities)?;
-    Some((entities, plan))
+    // What is wrong elsewhere is no mistake of this file.
+    let (read, said) = problems.later(|problems| {
+        let (entities, mut reader) = entities_of(root, env, problems);
+        let plan = compile::compiled(&mut reader, &entities)?;
+        Some((entities, plan))
+    });
+    problems.take(said);
+    read
 }
 
 /// What a tree holds, as far as it could be read.

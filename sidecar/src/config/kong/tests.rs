@@ -424,6 +424,60 @@ fn certificates_belong_to_their_keys() {
     assert!(said(&twice)[0].contains("please submit only one certificate at a time"));
 }
 
+/// `key: message` of all that is wrong with a file, its plugins' configurations too.
+fn all_of(text: &str) -> Vec<String> {
+    let report = check("kong.yaml", &format!("_format_version: '3.0'\n{text}\n"), &[]).expect_err(text);
+    report.problems.iter().map(|p| p.message.clone()).collect()
+}
+
+#[test]
+fn all_is_told_at_once() {
+    // Of no edition, of the other, not yet, with Lua: every plugin is told, and once.
+    let names =
+        "oauth2, openid-connect, acme, ldap-auth, aws-lambda, session, jq, rate-limiting-advanced, pre-function";
+    let list: Vec<String> = names.split(", ").map(|name| format!("{{name: {name}}}")).collect();
+    let said = all_of(&format!("plugins: [{}]", list.join(", ")));
+    assert_eq!(said.len(), 9, "{said:#?}");
+    for name in names.split(", ") {
+        assert!(said.iter().any(|s| s.contains(name)), "{name}: {said:#?}");
+    }
+    // What is wrong elsewhere hides no configuration, no unsupported plugin and no unsupported service.
+    let said = all_of(
+        "
+services:
+- {name: s, host: h, routes: [{name: r, paths: [x], plugins: [{name: session}]}]}
+- {name: t, host: h, protocol: tcp}
+plugins:
+- {name: http-log, config: {http_endpoint: 'http://h', custom_fields_by_lua: {a: return 1}, tmeout: 1}}
+- {name: tcp-log, config: {host: h}}
+- {name: request-termination, protocols: [htp], config: {status_code: 1}}
+- {name: statsd, config: 5}
+- {name: acl, _config: nope}
+- {name: loggly, config: {key: '{vault://env/nobody-set-this}'}}",
+    );
+    let begins = [
+        "`services[0].routes[0].paths[0]`: should start",
+        "`services[0].routes[0].plugins[0].name`: session is not supported yet",
+        "`services[1].protocol`: services over tcp are not supported yet",
+        "`plugins[0].config.custom_fields_by_lua`: Fourmi runs no Lua",
+        "`plugins[0].config.tmeout`: unknown field",
+        "`plugins[1].config.port`: required field missing",
+        "`plugins[2].protocols[0]`: expected one of",
+        "`plugins[2].config.status_code`: value should be between",
+        "`plugins[3].config`: expected a record",
+        "`plugins[4]._config`: invalid reference",
+        "`plugins[5].config.key`: unable to resolve reference",
+    ];
+    assert_eq!(said.len(), begins.len(), "{said:#?}");
+    for (said, begins) in said.iter().zip(begins) {
+        assert!(said.starts_with(begins), "{said} is not {begins}");
+    }
+    // Inline: what else is wrong hides nothing either.
+    let text = "worker: http://a:1\nnope: 1\ngateway: {plugins: [{name: session}]}\n";
+    let report = parse("f", text, &[]).expect_err(text);
+    assert_eq!(report.problems.len(), 2, "{report}");
+}
+
 #[test]
 fn such_a_file_runs_alone_and_inside() {
     let text =
