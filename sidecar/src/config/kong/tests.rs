@@ -479,6 +479,55 @@ plugins:
 }
 
 #[test]
+fn what_to_write_instead_helps() {
+    let text = "_format_version: '3.0'
+services: [{host: h, read_timeout: 30s, prot: http}]
+upstreams: [{name: u, healthchecks: {active: {healthy: {interval: 5s}}}}]
+plugins:
+- {name: http-log, config: {http_endpoint: 'http://h', timeout: 10s, flush_timeout: 2s, nonsense: 1}}
+- {name: request-termination, config: {message: no}}
+- {name: session}
+";
+    let report = check("kong.yaml", text, &[]).expect_err(text);
+    let fix = |key: &str| report.problems.iter().find(|p| p.key == key).map_or("", |p| &*p.fix);
+    assert_eq!(fix("services[0].read_timeout"), "write 30000 (milliseconds)");
+    assert_eq!(fix("services[0].prot"), "rename it to protocol");
+    assert_eq!(fix("upstreams[0].healthchecks.active.healthy.interval"), "write 5 (seconds)");
+    assert_eq!(fix("plugins[0].config.timeout"), "write 10000 (milliseconds)");
+    assert_eq!(fix("plugins[0].config.flush_timeout"), "write 2 (seconds)");
+    let known = fix("plugins[0].config.nonsense");
+    assert!(known.matches("http_endpoint").count() == 1 && !known.contains("lua"), "{known}");
+    assert_eq!(fix("plugins[1].config.message"), "put it in quotes");
+    let there = fix("plugins[2].name");
+    for name in crate::pipeline::gateway::TELLING.iter().chain(&["acl"]) {
+        assert!(there.contains(name), "{name}: {there}");
+    }
+    // What is missed may be what is misspelt, which is told first.
+    let text = "_format_version: '3.0'\nplugins: [{name: rate-limiting, config: {minuet: 5}}]\n";
+    let report = check("kong.yaml", text, &[]).expect_err(text);
+    assert!(report.problems[0].message.contains("unknown field"), "{report}");
+    // Without its version it is none of Kong's.
+    let text = "services: [{host: h}]\n";
+    let report = check("kong.yaml", text, &[]).expect_err(text);
+    assert!(report.problems[0].line == 1 && report.problems[0].fix.contains("_format_version: \"3.0\""), "{report}");
+    let report = parse("fourmi.yaml", text, &[]).expect_err(text);
+    assert!(report.problems[0].fix.contains("_format_version"), "{report}");
+}
+
+/// What a bare file leaves open.
+#[test]
+fn a_bare_file_names_what_it_lacks() {
+    let text = "_format_version: '3.0'\nservices: [{url: 'http://worker', routes: [{name: r, paths: [/]}]}]\n";
+    let report = parse("kong.yaml", text, &[]).expect_err(text);
+    let first = &report.problems[0];
+    assert!(first.file == "kong.yaml" && first.code == "missing-worker", "{report}");
+    assert!(first.fix.contains("`gateway: kong.yaml`") && first.fix.contains("FOURMI_WORKER"), "{report}");
+    assert_eq!(whole(text).alone.len(), 1);
+    let env = [("FOURMI_WORKER".to_owned(), "http://127.0.0.1:1".to_owned())];
+    parse("kong.yaml", text, &env).unwrap_or_else(|report| panic!("{report}"));
+}
+
+#[test]
 fn such_a_file_runs_alone_and_inside() {
     let text =
         "_format_version: \"3.0\"\nservices: [{name: s, url: 'http://a.test/b', routes: [{name: r, paths: [/]}]}]\n";
