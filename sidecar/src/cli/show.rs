@@ -3,7 +3,7 @@
 use super::args::{Cli, Global, Output};
 use super::client::Target;
 use super::{explain, explain_kong, out, upstreams};
-use crate::config::{self, Checked, GatewayPlan, LoadOptions, Loaded, Report};
+use crate::config::{self, Checked, GatewayPlan, LoadOptions, Loaded, Report, Severity};
 use crate::exchange::Identity;
 use clap::CommandFactory as _;
 use serde_json::json;
@@ -40,7 +40,11 @@ pub(crate) fn validate(global: &Global, file: Option<PathBuf>, deny_warnings: bo
                 "" => format!("{name} is valid and holds nothing\n"),
                 summary => format!("{name}: {summary} is valid\n"),
             };
-            (file.warnings, words)
+            let all = [file.warnings, file.alone].concat();
+            if all.iter().any(|p| p.severity == Severity::Error) {
+                return report(&Report { problems: all }, global);
+            }
+            (all, words)
         }
         Err(problems) => return report(&problems, global),
     };

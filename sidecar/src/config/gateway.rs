@@ -30,7 +30,8 @@ pub(super) fn read(
     let plan = match (given, inline) {
         (Some(file), _) => {
             problems.take(file.warnings);
-            Some(file.plan)
+            problems.take(file.alone.into_iter().filter(|lack| root.get(&lack.key).is_none()).collect());
+            return Some(file.plan);
         }
         (None, Some(entry)) => {
             let mut node = entry.value;
@@ -72,22 +73,21 @@ pub(super) fn read(
     if let (Some(plan), Some(span)) = (&plan, span)
         && root.get("worker").is_none()
     {
-        lacks_worker(plan, span, problems);
+        if let Some(message) = worker_for(plan) {
+            problems.error(span, "missing-worker", "worker", message, "add `worker: http://127.0.0.1:PORT`");
+        }
     }
     plan
 }
 
-/// What leads to the worker needs one.
-fn lacks_worker(plan: &GatewayPlan, span: Span, problems: &mut Problems) {
-    let message = match plan.gateway.implicit() {
-        Some(_) => "the gateway has no routes, so that all leads to the worker, and there is none".to_owned(),
-        None => {
-            let Some(gate) = plan.gateway.gates().iter().find(|g| g.leads == Leads::Worker) else { return };
-            let name = gate.via.route.as_ref().map_or("", |r| &*r.label);
-            format!("the route {name} of the gateway leads to the worker, and there is none")
-        }
-    };
-    problems.error(span, "missing-worker", "worker", message, "add `worker: http://127.0.0.1:PORT`");
+/// What leads to the worker, and needs one.
+pub(super) fn worker_for(plan: &GatewayPlan) -> Option<String> {
+    if plan.gateway.implicit().is_some() {
+        return Some("the gateway has no routes, so that all leads to the worker, and there is none".to_owned());
+    }
+    let gate = plan.gateway.gates().iter().find(|g| g.leads == Leads::Worker)?;
+    let name = gate.via.route.as_ref().map_or("", |r| &*r.label);
+    Some(format!("the route {name} of the gateway leads to the worker, and there is none"))
 }
 
 /// Gives each outbound service the middlewares that its section names; the sinks that it names are what is returned. A service's are read as those of a Kong file

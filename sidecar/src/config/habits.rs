@@ -16,7 +16,7 @@ enum Place {
 use Place::{Service, Timeouts, Top};
 
 const KONG: &str = "a Kong file goes under `gateway:`, as the name of a file or inline; services that the worker calls go to \
-                    `outbound[].services`";
+                    `outbound[].services`; a file of Kong's own begins with _format_version: \"3.0\"";
 const ADDRESS: &str = "write `address: http://HOST:PORT`, or a list of them";
 const IN_ADDRESS: &str = "write it beside the address: `address: [{url: http://HOST:PORT, weight: 50, zone: eu-1}]`";
 const PASSIVE: &str = "write it as `healthchecks.passive`";

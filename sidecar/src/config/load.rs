@@ -78,7 +78,12 @@ pub fn check(options: &LoadOptions) -> Result<Checked, Report> {
     let env = environment();
     let Found { name, text, path } = find_within(options, &env, kong::FILE_MAX)?;
     if is_kong(&text) {
-        return kong::read(&name, text, &env).map(|file| Checked::Kong(name, Box::new(file)));
+        let mut file = kong::read(&name, text, &env)?;
+        // The environment may say what the file does not.
+        let mut said = Node::map(Span::BUILT_IN);
+        overlay::overlay(&mut said, &env, &mut Problems::new());
+        file.alone.retain(|lack| said.get(&lack.key).is_none());
+        return Ok(Checked::Kong(name, Box::new(file)));
     }
     if text.len() as u64 > FILE_MAX {
         return Err(too_large(&name, FILE_MAX));
@@ -129,8 +134,13 @@ pub fn salvaged_admin(options: &LoadOptions) -> Option<Option<Admin>> {
     if named(options, &env).is_some_and(|p| p.as_os_str() == "-") {
         return None;
     }
-    let found = find(options, &env).ok()?;
-    salvage::admin(&found.name, &found.text, &env)
+    let found = find_within(options, &env, kong::FILE_MAX).ok()?;
+    // A Kong file never says it, so that its mistakes leave no doubt.
+    let text = if is_kong(&found.text) { "" } else { found.text.as_str() };
+    if text.len() as u64 > FILE_MAX {
+        return None;
+    }
+    salvage::admin(&found.name, text, &env)
 }
 
 fn environment() -> Env {
@@ -149,10 +159,6 @@ struct Found {
 /// What the flag or the environment names.
 fn named(options: &LoadOptions, env: &Env) -> Option<PathBuf> {
     options.path.clone().or_else(|| env.get("FOURMI_CONFIG").filter(|p| !p.is_empty()).map(PathBuf::from))
-}
-
-fn find(options: &LoadOptions, env: &Env) -> Result<Found, Report> {
-    find_within(options, env, FILE_MAX)
 }
 
 fn find_within(options: &LoadOptions, env: &Env, max: u64) -> Result<Found, Report> {

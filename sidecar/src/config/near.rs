@@ -10,10 +10,16 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let limit = (word.chars().count() / 3).max(1);
     known
         .into_iter()
-        .map(|k| (distance(&word, &plain(k)), k))
-        .filter(|(d, k)| *d <= limit || (word.len() >= 4 && plain(k).starts_with(&word)))
-        .min_by_key(|(d, _)| *d)
-        .map(|(_, k)| k)
+        .map(|k| {
+            let whole = plain(k);
+            let begun = whole.starts_with(&word);
+            // Who writes half of a word or more did not slip.
+            let meant = begun && word.len() >= 3 && word.len() * 2 >= whole.len();
+            (!meant, distance(&word, &whole), begun, k)
+        })
+        .filter(|(strange, d, begun, _)| !strange || *d <= limit || (word.len() >= 4 && *begun))
+        .min_by_key(|(strange, d, ..)| (*strange, *d))
+        .map(|(.., k)| k)
 }
 
 /// Case and the kind of dash are no difference.
@@ -51,6 +57,8 @@ mod tests {
         assert_eq!(nearest("lables", known), Some("labels"));
         assert_eq!(nearest("max-bytes", known), Some("max_bytes"));
         assert_eq!(nearest("Limit", known), Some("limits"));
+        assert_eq!(nearest("prot", ["port", "protocol"]), Some("protocol"));
+        assert_eq!(nearest("prt", ["protocol", "port"]), Some("port"));
         assert_eq!(nearest("kubernetes", known), None);
         assert_eq!(nearest(&"x".repeat(4000), known), None);
         assert_eq!(distance("abcd", "acbd"), 1);

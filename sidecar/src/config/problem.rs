@@ -273,6 +273,11 @@ impl Problems {
         self.list.iter().any(|p| p.key.starts_with(path))
     }
 
+    /// The keys of all errors.
+    pub(crate) fn wrong_keys(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().filter(|p| p.severity == Severity::Error).map(|p| p.key.as_str())
+    }
+
     /// Whether no more are taken.
     pub(crate) fn full(&self) -> bool {
         self.list.len() >= PROBLEMS_MAX

@@ -2,6 +2,7 @@
 //! told at once in Kong's words, and what nobody asked for is unknown.
 
 use super::Wrong;
+use super::times;
 use serde_json::{Map, Value as Json};
 
 /// One record of a configuration, while it is read.
@@ -48,7 +49,13 @@ impl<'a> Fields<'a> {
         let value = self.raw(key)?;
         let read = of(value);
         if read.is_none() {
-            self.wrong(key, format!("expected {kind}"), format!("write {kind}"));
+            let fix = match (kind, value) {
+                ("a string", Json::Bool(_) | Json::Number(_)) => "put it in quotes".to_owned(),
+                ("a boolean", _) => "write true or false".to_owned(),
+                ("a number" | "an integer", Json::String(text)) => written(&format!("{}{key}", self.at), text),
+                _ => format!("write {kind}"),
+            };
+            self.wrong(key, format!("expected {kind}"), fix);
         }
         read
     }
@@ -201,17 +208,25 @@ impl<'a> Fields<'a> {
 
     fn unknown(&mut self) {
         let Some(map) = self.map else { return };
-        for key in map.keys().filter(|key| !self.known.contains(&key.as_str())) {
-            let near = self.known.iter().map(|known| (distance(key, known), known)).min();
-            let fix = match near {
-                // A slip in every third letter.
-                Some((distance, known)) if distance <= (key.chars().count() / 3).clamp(1, 3) => {
-                    format!("did you mean {known}?")
-                }
-                _ => format!("remove it; known are: {}", self.known.join(", ")),
-            };
-            self.wrong.push(Wrong::new(format!("{}{key}", self.at), "unknown field", fix));
+        let mut known: Vec<&str> = Vec::with_capacity(self.known.len());
+        for key in &self.known {
+            // What runs Lua is taken only when it is empty.
+            if !known.contains(key) && !key.ends_with("_by_lua") {
+                known.push(key);
+            }
         }
+        let mut unknown = Vec::new();
+        for key in map.keys().filter(|key| !self.known.contains(&key.as_str())) {
+            let fix = match nearest(key, &known) {
+                Some(near) => format!("did you mean {near}?"),
+                None if known.is_empty() => "remove it; nothing goes in here".to_owned(),
+                None => format!("remove it; known are: {}", known.join(", ")),
+            };
+            unknown.push(Wrong::new(format!("{}{key}", self.at), "unknown field", fix));
+        }
+        // First, for what is said of the record as a whole may come of a typo.
+        unknown.append(&mut self.wrong);
+        self.wrong = unknown;
     }
 
     /// All that is wrong, after every field was asked for.
@@ -222,6 +237,28 @@ impl<'a> Fields<'a> {
         self.unknown();
         if self.wrong.is_empty() { Ok(()) } else { Err(self.wrong) }
     }
+}
+
+/// What to write instead of a text that is no number.
+fn written(field: &str, text: &str) -> String {
+    let last = field.rsplit('.').next().unwrap_or(field);
+    match times::instead(text, times::unit_of_plugin(last)) {
+        Some(fix) => fix,
+        None if text.parse::<f64>().is_ok_and(f64::is_finite) => format!("write {text} without quotes"),
+        None => "write a number".to_owned(),
+    }
+}
+
+/// The field that was meant: the one of which this is the beginning, half of it at least, or else one with a slip in
+/// every third letter.
+fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let begun = |known: &&&str| key.len() >= 3 && known.starts_with(key) && key.len() * 2 >= known.len();
+    if let Some(begun) = known.iter().filter(begun).min_by_key(|known| known.len()) {
+        return Some(begun);
+    }
+    let limit = (key.chars().count() / 3).clamp(1, 3);
+    let near = known.iter().map(|known| (distance(key, known), *known)).min();
+    near.filter(|(distance, _)| *distance <= limit).map(|(_, known)| known)
 }
 
 /// How many letters have to be put in, taken out or changed.

@@ -10,6 +10,7 @@ pub mod path;
 pub mod people;
 mod rules;
 pub mod sinks;
+pub(crate) mod times;
 mod wrong;
 
 pub use entity::Entities;

@@ -319,7 +319,8 @@ fn make(
         return Ok(None);
     }
     let Some(kind) = find(&plugin.name) else {
-        let known: Vec<&str> = PLUGINS.iter().map(|p| p.name).collect();
+        let mut known: Vec<&str> = PLUGINS.iter().map(|p| p.name).chain(TELLING.iter().copied()).collect();
+        known.sort_unstable();
         let message = format!("{} is not supported yet", plugin.name);
         return Err(vec![gateway::Wrong::new("name", message, format!("remove it; there are: {}", known.join(", ")))]);
     };

@@ -203,8 +203,11 @@ impl<'a> View<'a> {
     }
 
     fn protocols(&self, key: &str) -> Option<Vec<Protocol>> {
-        let items = self.node.get(key)?.items();
-        Some(unique(items.iter().filter_map(Node::text).filter_map(Protocol::parse)))
+        let list = self.node.get(key)?;
+        let read: Option<Vec<Protocol>> =
+            list.items().iter().map(|item| item.text().and_then(Protocol::parse)).collect();
+        // What cannot be read has been told, and must not hide that a plugin is wrong, too.
+        read.filter(|_| matches!(list.value, Value::List(_))).map(|all| unique(all.into_iter()))
     }
 }
 

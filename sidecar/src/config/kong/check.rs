@@ -5,6 +5,7 @@ use super::spec::{Field, Kind, Type};
 use crate::config::near::nearest;
 use crate::config::source::Span;
 use crate::config::tree::{Node, Value};
+use crate::gateway::times;
 
 /// Longer texts are not repeated in a message.
 const SHOWN_MAX: usize = 60;
@@ -250,9 +251,11 @@ impl Reader<'_> {
             _ => None,
         };
         if found.is_none() {
+            let usual = "write a number".to_owned();
             let fix = match &node.value {
                 Value::Scalar { text, plain: false } if parse(text).is_some() => format!("write {text} without quotes"),
-                _ => "write a number".to_owned(),
+                Value::Scalar { text, .. } => times::instead(text, times::unit_of_entity(path)).unwrap_or(usual),
+                _ => usual,
             };
             self.mistyped(node.span, path, words, fix);
         }

@@ -21,7 +21,7 @@ mod vault;
 use super::overlay::Env;
 use super::plan::GatewayPlan;
 use super::problem::{Problem, Problems, Report};
-use super::source::Origin;
+use super::source::{Origin, Span};
 use super::tree::{self, Limits, Node};
 use crate::gateway::{Entities, Id};
 use spec::{Kind, SPECS};
@@ -44,6 +44,8 @@ pub struct KongFile {
     pub plan: GatewayPlan,
     /// What somebody should look at.
     pub warnings: Vec<Problem>,
+    /// What it lacks when it runs alone: errors and warnings, whose keys are those that would say it.
+    pub alone: Vec<Problem>,
 }
 
 impl KongFile {
@@ -165,24 +167,48 @@ pub(super) fn read(name: &str, mut text: String, env: &Env) -> Result<KongFile, 
     let source = problems.sources.add(name, text, Origin::File);
     let mut read = None;
     if let Some(root) = tree::parse_within(source, &LIMITS, &mut problems) {
+        if !is(&root) {
+            let message = format!("`{MARK}`: required field missing");
+            let fix = format!("begin the file with {MARK}: \"3.0\"");
+            problems.error(Span { source, start: 0, end: 1 }, "missing-key", MARK, message, fix);
+        }
         read = read_tree(root, env, &mut problems);
     }
     let failed = problems.failed();
+    let alone = |problems: &mut Problems| {
+        let Some((_, plan)) = &read else { return };
+        let begin = Span { source, start: 0, end: 1 };
+        if let Some(message) = super::gateway::worker_for(plan) {
+            let fix = format!(
+                "write a fourmi.yaml with `worker: http://127.0.0.1:PORT` and `gateway: {name}`, or set FOURMI_WORKER"
+            );
+            problems.error(begin, "missing-worker", "worker", message, fix);
+        }
+        if !plan.titled.is_empty() {
+            let message = "nobody is shown the certificates: a file that runs alone listens without TLS";
+            let fix =
+                format!("write a fourmi.yaml with `inbound: [{{listen: https://0.0.0.0:8443}}]` and `gateway: {name}`");
+            problems.warning(begin, "no-effect", "inbound", message, fix);
+        }
+    };
+    let ((), alone) = problems.later(alone);
     let (list, _) = problems.into_list();
     match read {
-        Some((entities, plan)) if !failed => Ok(KongFile { entities, plan, warnings: list }),
+        Some((entities, plan)) if !failed => Ok(KongFile { entities, plan, warnings: list, alone }),
         _ => Err(Report { problems: list }),
     }
 }
 
 /// Reads a tree that stands for a file; none when something was wrong, which has been told.
 pub(super) fn read_tree(root: Node, env: &Env, problems: &mut Problems) -> Option<(Entities, GatewayPlan)> {
-    let (entities, mut reader) = entities_of(root, env, problems);
-    if reader.problems.failed() {
-        return None;
-    }
-    let plan = compile::compiled(&mut reader, &entities)?;
-    Some((entities, plan))
+    // What is wrong elsewhere is no mistake of this file.
+    let (read, said) = problems.later(|problems| {
+        let (entities, mut reader) = entities_of(root, env, problems);
+        let plan = compile::compiled(&mut reader, &entities)?;
+        Some((entities, plan))
+    });
+    problems.take(said);
+    read
 }
 
 /// What a tree holds, as far as it could be read.

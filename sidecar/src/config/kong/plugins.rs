@@ -128,7 +128,8 @@ pub(super) fn check(reader: &mut Reader<'_>, record: &Record) {
     // Some of ours are not Kong's, or belong to its other edition.
     if !KNOWN.contains(&name) && find(name).is_none() {
         let shown = reader.shown(node);
-        let words = format!("plugin '{shown}' not enabled; add it to the 'plugins' configuration property");
+        // Kong goes on with a property of its own settings, which is none of ours.
+        let words = format!("plugin '{shown}' not enabled");
         let fix = match (ENTERPRISE.contains(&name), nearest(name, KNOWN.iter().copied())) {
             (true, _) => "remove it; it belongs to Kong Enterprise".to_owned(),
             (_, Some(near)) => format!("did you mean {near}?"),

@@ -424,6 +424,109 @@ fn certificates_belong_to_their_keys() {
     assert!(said(&twice)[0].contains("please submit only one certificate at a time"));
 }
 
+/// `key: message` of all that is wrong with a file, its plugins' configurations too.
+fn all_of(text: &str) -> Vec<String> {
+    let report = check("kong.yaml", &format!("_format_version: '3.0'\n{text}\n"), &[]).expect_err(text);
+    report.problems.iter().map(|p| p.message.clone()).collect()
+}
+
+#[test]
+fn all_is_told_at_once() {
+    // Of no edition, of the other, not yet, with Lua: every plugin is told, and once.
+    let names =
+        "oauth2, openid-connect, acme, ldap-auth, aws-lambda, session, jq, rate-limiting-advanced, pre-function";
+    let list: Vec<String> = names.split(", ").map(|name| format!("{{name: {name}}}")).collect();
+    let said = all_of(&format!("plugins: [{}]", list.join(", ")));
+    assert_eq!(said.len(), 9, "{said:#?}");
+    for name in names.split(", ") {
+        assert!(said.iter().any(|s| s.contains(name)), "{name}: {said:#?}");
+    }
+    // What is wrong elsewhere hides no configuration, no unsupported plugin and no unsupported service.
+    let said = all_of(
+        "
+services:
+- {name: s, host: h, routes: [{name: r, paths: [x], plugins: [{name: session}]}]}
+- {name: t, host: h, protocol: tcp}
+plugins:
+- {name: http-log, config: {http_endpoint: 'http://h', custom_fields_by_lua: {a: return 1}, tmeout: 1}}
+- {name: tcp-log, config: {host: h}}
+- {name: request-termination, protocols: [htp], config: {status_code: 1}}
+- {name: statsd, config: 5}
+- {name: acl, _config: nope}
+- {name: loggly, config: {key: '{vault://env/nobody-set-this}'}}",
+    );
+    let begins = [
+        "`services[0].routes[0].paths[0]`: should start",
+        "`services[0].routes[0].plugins[0].name`: session is not supported yet",
+        "`services[1].protocol`: services over tcp are not supported yet",
+        "`plugins[0].config.custom_fields_by_lua`: Fourmi runs no Lua",
+        "`plugins[0].config.tmeout`: unknown field",
+        "`plugins[1].config.port`: required field missing",
+        "`plugins[2].protocols[0]`: expected one of",
+        "`plugins[2].config.status_code`: value should be between",
+        "`plugins[3].config`: expected a record",
+        "`plugins[4]._config`: invalid reference",
+        "`plugins[5].config.key`: unable to resolve reference",
+    ];
+    assert_eq!(said.len(), begins.len(), "{said:#?}");
+    for (said, begins) in said.iter().zip(begins) {
+        assert!(said.starts_with(begins), "{said} is not {begins}");
+    }
+    // Inline: what else is wrong hides nothing either.
+    let text = "worker: http://a:1\nnope: 1\ngateway: {plugins: [{name: session}]}\n";
+    let report = parse("f", text, &[]).expect_err(text);
+    assert_eq!(report.problems.len(), 2, "{report}");
+}
+
+#[test]
+fn what_to_write_instead_helps() {
+    let text = "_format_version: '3.0'
+services: [{host: h, read_timeout: 30s, prot: http}]
+upstreams: [{name: u, healthchecks: {active: {healthy: {interval: 5s}}}}]
+plugins:
+- {name: http-log, config: {http_endpoint: 'http://h', timeout: 10s, flush_timeout: 2s, nonsense: 1}}
+- {name: request-termination, config: {message: no}}
+- {name: session}
+";
+    let report = check("kong.yaml", text, &[]).expect_err(text);
+    let fix = |key: &str| report.problems.iter().find(|p| p.key == key).map_or("", |p| &*p.fix);
+    assert_eq!(fix("services[0].read_timeout"), "write 30000 (milliseconds)");
+    assert_eq!(fix("services[0].prot"), "rename it to protocol");
+    assert_eq!(fix("upstreams[0].healthchecks.active.healthy.interval"), "write 5 (seconds)");
+    assert_eq!(fix("plugins[0].config.timeout"), "write 10000 (milliseconds)");
+    assert_eq!(fix("plugins[0].config.flush_timeout"), "write 2 (seconds)");
+    let known = fix("plugins[0].config.nonsense");
+    assert!(known.matches("http_endpoint").count() == 1 && !known.contains("lua"), "{known}");
+    assert_eq!(fix("plugins[1].config.message"), "put it in quotes");
+    let there = fix("plugins[2].name");
+    for name in crate::pipeline::gateway::TELLING.iter().chain(&["acl"]) {
+        assert!(there.contains(name), "{name}: {there}");
+    }
+    // What is missed may be what is misspelt, which is told first.
+    let text = "_format_version: '3.0'\nplugins: [{name: rate-limiting, config: {minuet: 5}}]\n";
+    let report = check("kong.yaml", text, &[]).expect_err(text);
+    assert!(report.problems[0].message.contains("unknown field"), "{report}");
+    // Without its version it is none of Kong's.
+    let text = "services: [{host: h}]\n";
+    let report = check("kong.yaml", text, &[]).expect_err(text);
+    assert!(report.problems[0].line == 1 && report.problems[0].fix.contains("_format_version: \"3.0\""), "{report}");
+    let report = parse("fourmi.yaml", text, &[]).expect_err(text);
+    assert!(report.problems[0].fix.contains("_format_version"), "{report}");
+}
+
+/// What a bare file leaves open.
+#[test]
+fn a_bare_file_names_what_it_lacks() {
+    let text = "_format_version: '3.0'\nservices: [{url: 'http://worker', routes: [{name: r, paths: [/]}]}]\n";
+    let report = parse("kong.yaml", text, &[]).expect_err(text);
+    let first = &report.problems[0];
+    assert!(first.file == "kong.yaml" && first.code == "missing-worker", "{report}");
+    assert!(first.fix.contains("`gateway: kong.yaml`") && first.fix.contains("FOURMI_WORKER"), "{report}");
+    assert_eq!(whole(text).alone.len(), 1);
+    let env = [("FOURMI_WORKER".to_owned(), "http://127.0.0.1:1".to_owned())];
+    parse("kong.yaml", text, &env).unwrap_or_else(|report| panic!("{report}"));
+}
+
 #[test]
 fn such_a_file_runs_alone_and_inside() {
     let text =
