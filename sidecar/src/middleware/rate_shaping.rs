@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 pub(super) const PLUGIN: Plugin = Plugin { name: NAME, priority: 895, build };
 
 const NAME: &str = "rate-shaping";
+const TOO_LATE: &str = "its turn would come too late";
 /// Unless the file says otherwise: who would wait longer is refused.
 const WAIT: Duration = Duration::from_secs(30);
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
@@ -26,6 +27,11 @@ const WAITING_MAX: i64 = 100_000;
 const LIMIT_MAX: i64 = 1_000_000;
 /// The longest `per`.
 const PER_MAX: Duration = Duration::from_secs(86_400);
+/// Turns that others take late come later than was told. Whose turn has not come so long after its longest wait is
+/// refused, too.
+const LATE_MAX: Duration = Duration::from_millis(100);
+/// No turn is so far away, whatever others have in their files: Redis is wrong.
+const AWAY_MAX: Duration = Duration::from_secs(2 * 86_400);
 /// A way that is faster than the one before brings commands closer together than they left. So much longer than `per`
 /// is the time in which `limit` of them leave: a fiftieth of it, within these bounds.
 const MARGIN_MIN: Duration = Duration::from_millis(10);
@@ -121,6 +127,7 @@ impl Middleware for RateShaping {
         // Who has less time than its turn needs is told so at once, and takes no turn.
         let left = exchange.deadline.map(|at| at.saturating_duration_since(now));
         let longest = left.map_or(inner.longest, |left| left.min(inner.longest));
+        let until = now + longest + LATE_MAX;
         let Some(line) = inner.by.of(exchange, |who| inner.lines.line(&inner.place, who)) else {
             return Verdict::Reply(refused(Duration::ZERO, "too many are told apart"));
         };
@@ -128,8 +135,8 @@ impl Middleware for RateShaping {
             None => match line.come(now, inner.pace, inner.waiting, longest) {
                 Turn::Now => Verdict::Next,
                 Turn::Wait(ticket) => Verdict::Wait(Box::pin(async move {
-                    ticket.turn().await;
-                    Box::new(|_: &mut Exchange| Verdict::Next) as Resume<Exchange, Verdict>
+                    let verdict = came(ticket.turn(until).await);
+                    Box::new(move |_: &mut Exchange| verdict) as Resume<Exchange, Verdict>
                 })),
                 turn => inner.refuse(&turn),
             },
@@ -141,7 +148,7 @@ impl Middleware for RateShaping {
                         Ok(asked) => asked.await,
                         Err(away) => Err(away),
                     };
-                    let verdict = inner.turn(answer, &line, longest).await;
+                    let verdict = inner.turn(answer, &line, longest, until).await;
                     Box::new(move |_: &mut Exchange| verdict) as Resume<Exchange, Verdict>
                 }))
             }
@@ -162,39 +169,44 @@ impl Middleware for RateShaping {
 impl Inner {
     fn question(&self, who: &str, longest: Duration) -> Question {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        // As many as may wait, of all processes together.
-        let many = u32::try_from(self.waiting).unwrap_or(u32::MAX);
-        let longest = longest.min(self.pace.step.saturating_mul(many));
-        let numbers = vec![micros(self.pace.step), micros(self.pace.ahead), micros(longest)];
+        let numbers = vec![micros(self.pace.step), micros(self.pace.ahead), micros(self.longest(longest))];
         Question { script: &TURN, keys: vec![self.place.only_key(who)], numbers }
+    }
+
+    /// As many as may wait, of all processes together.
+    fn longest(&self, longest: Duration) -> Duration {
+        longest.min(self.pace.step.saturating_mul(u32::try_from(self.waiting).unwrap_or(u32::MAX)))
     }
 
     /// Waits for the turn that Redis has given, and then in the line of this process: what wakes up late here must not
     /// come closer to the next.
-    async fn turn(&self, answer: Result<Vec<i64>, Away>, line: &Arc<Line>, longest: Duration) -> Verdict {
-        let (waiting, shared) = match answer.as_deref() {
-            Ok([full, wait]) => {
-                let wait = Duration::from_micros(wait.unsigned_abs());
-                if *full != 0 {
-                    return Verdict::Reply(refused(wait.saturating_sub(longest), "its turn would come too late"));
-                }
+    async fn turn(
+        &self,
+        answer: Result<Vec<i64>, Away>,
+        line: &Arc<Line>,
+        longest: Duration,
+        until: Instant,
+    ) -> Verdict {
+        let (waiting, shared) = match answer.and_then(|answer| read(&answer, self.longest(longest))) {
+            Ok((true, wait)) => {
+                return Verdict::Reply(refused(wait.saturating_sub(longest), TOO_LATE));
+            }
+            Ok((false, wait)) => {
                 tokio::time::sleep(wait).await;
                 (usize::MAX, true)
             }
-            no_answer => {
-                limits::without(no_answer.err().copied().unwrap_or(Away::Failed));
+            Err(away) => {
+                limits::without(away);
                 (self.waiting, false)
             }
         };
         if !shared && !self.shared.as_ref().is_some_and(|shared| shared.tolerant) {
             return Verdict::Reply(Reply::message(NAME, 500, "An unexpected error occurred"));
         }
-        match line.come(Instant::now(), self.pace, waiting, longest) {
+        let now = Instant::now();
+        match line.come(now, self.pace, waiting, until.saturating_duration_since(now)) {
             Turn::Now => Verdict::Next,
-            Turn::Wait(ticket) => {
-                ticket.turn().await;
-                Verdict::Next
-            }
+            Turn::Wait(ticket) => came(ticket.turn(until).await),
             turn => self.refuse(&turn),
         }
     }
@@ -202,10 +214,23 @@ impl Inner {
     fn refuse(&self, turn: &Turn) -> Verdict {
         Verdict::Reply(match turn {
             Turn::TooMany(wait) => refused(*wait, "too many wait for their turn"),
-            Turn::TooLong(wait) => refused(wait.saturating_sub(self.longest), "its turn would come too late"),
+            Turn::TooLong(wait) => refused(wait.saturating_sub(self.longest), TOO_LATE),
             Turn::Now | Turn::Wait(_) => refused(Duration::ZERO, "its turn has passed"),
         })
     }
+}
+
+/// Whether Redis refuses, and its wait. What the script cannot say is an error.
+fn read(answer: &[i64], longest: Duration) -> Result<(bool, Duration), Away> {
+    let [full @ 0..=1, wait] = answer else { return Err(Away::Failed) };
+    let wait = Duration::from_micros(u64::try_from(*wait).map_err(|_| Away::Failed)?);
+    let full = *full == 1;
+    if wait > if full { AWAY_MAX } else { longest } { Err(Away::Failed) } else { Ok((full, wait)) }
+}
+
+/// What becomes of who has waited.
+fn came(turn: Result<(), Duration>) -> Verdict {
+    turn.map_or_else(|left| Verdict::Reply(refused(left, TOO_LATE)), |()| Verdict::Next)
 }
 
 fn refused(after: Duration, why: &'static str) -> Box<Reply> {

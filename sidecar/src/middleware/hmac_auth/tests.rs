@@ -90,6 +90,9 @@ fn the_order_of_refusals() {
     let none = signed("none", "date", ONLY_DATE);
     let flood = signed("hmac-sha256", &"date ".repeat(65), ONLY_DATE);
     let (old, new) = ("Thu, 22 Jun 2017 17:05:21 GMT", "Thu, 22 Jun 2017 17:20:21 GMT");
+    // Where no date is signed, any will do.
+    let undated = signed("hmac-sha256", "request-line", ONLY_DATE);
+    let upper = good.replace("\"date\"", "\"Date\"");
     let (rfc850, asctime) = ("Thursday, 22-Jun-17 17:15:21 GMT", "Thu Jun 22 17:15:21 2017");
     let rows: &[(&[(&'static str, &str)], &str)] = &[
         (&[], "401 Unauthorized | hmac"),
@@ -103,6 +106,11 @@ fn the_order_of_refusals() {
         (&[("authorization", &good), ("date", DATE)], YES),
         (&[("authorization", &loose), ("date", DATE)], YES),
         (&[("authorization", &good), ("date", DATE), ("x-date", "yesterday")], YES),
+        (&[("authorization", &good), ("date", old), ("x-date", DATE)], NO_DATE),
+        (&[("authorization", &good), ("x-date", DATE)], NO_DATE),
+        (&[("authorization", &upper), ("date", old), ("x-date", DATE)], NO_DATE),
+        (&[("authorization", &undated), ("date", old), ("x-date", DATE)], MISMATCH),
+        (&[("authorization", &undated), ("date", old)], NO_DATE),
         (&[("authorization", &strange), ("date", DATE)], UNVERIFIED),
         (&[("authorization", &cut), ("date", DATE)], UNVERIFIED),
         (&[("authorization", "hmac"), ("date", DATE)], UNVERIFIED),

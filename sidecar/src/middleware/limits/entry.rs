@@ -110,7 +110,8 @@ impl Entry {
         Some(used)
     }
 
-    /// Others have counted so much. None: the counters were given up.
+    /// Others have counted so much. What is told far beyond a limit is no count and must not stay: no more is remembered
+    /// than holds the next one back. None: the counters were given up.
     pub(crate) fn raise(
         &self,
         limits: &[Limit],
@@ -119,6 +120,7 @@ impl Entry {
     ) -> Option<()> {
         let sliding = self.sliding;
         let lives = |(limit, used): (&Limit, u64)| {
+            let used = used.min(limit.most.saturating_add(1));
             self.cell(limit.period).raise(&windows[limit.period as usize], sliding, used)
         };
         limits.iter().zip(used).all(lives).then_some(())

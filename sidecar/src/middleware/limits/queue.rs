@@ -3,11 +3,15 @@
 //! A turn is given at the moment when its command leaves, not when it came: what wakes up later than the pace's slack
 //! moves those behind it, so that however late they wake, the receiver never sees many at once. That, and the order,
 //! need more than one number to change at once, hence a lock; whoever takes it only compares some numbers.
+//!
+//! Only the first of a line looks at the clock. The others are woken when they have become the first, because the one
+//! before has gone or has given up, so a line of any length moves on at once and costs nothing while it stands.
 
 use super::place::Place;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Lines of one middleware.
 const LINES_MAX: usize = 10_000;
@@ -49,7 +53,7 @@ struct State {
     place: Option<Arc<Place>>,
     /// GCRA's theoretical arrival time, counted from the start of the process.
     next: Duration,
-    waiting: VecDeque<u64>,
+    waiting: VecDeque<(u64, Arc<Notify>)>,
     tickets: u64,
 }
 
@@ -70,6 +74,8 @@ pub(crate) struct Ticket {
     line: Arc<Line>,
     number: u64,
     pace: Pace,
+    /// It stands in front now.
+    first: Arc<Notify>,
 }
 
 /// Lines by their places, and from how many on those are looked for that nobody has any more.
@@ -151,6 +157,13 @@ impl State {
     fn go(&mut self, now: Duration, step: Duration, slack: Duration) {
         self.next = self.next.max(now.saturating_sub(slack)) + step;
     }
+
+    /// Somebody else stands in front now.
+    fn wake_first(&self) {
+        if let Some((_, first)) = self.waiting.front() {
+            first.notify_one();
+        }
+    }
 }
 
 impl Line {
@@ -189,41 +202,61 @@ impl Line {
         }
         let number = state.tickets;
         state.tickets += 1;
-        state.waiting.push_back(number);
-        Turn::Wait(Ticket { line: self.clone(), number, pace })
+        let first = Arc::<Notify>::default();
+        state.waiting.push_back((number, first.clone()));
+        Turn::Wait(Ticket { line: self.clone(), number, pace, first })
     }
 }
 
 impl Ticket {
-    /// Takes the turn if it has come; else says when to ask again.
-    fn take(&self, now: Instant) -> Result<(), Instant> {
+    /// Takes the turn if it has come; else says when it comes, which is known only to who stands in front.
+    fn take(&self, now: Instant) -> Result<(), Option<Instant>> {
         let at = now.saturating_duration_since(start());
         let mut state = self.line.lock();
-        let before = state.waiting.partition_point(|number| *number < self.number);
-        let due = state.due(before, &self.pace);
-        if before == 0 && due <= at {
-            state.waiting.pop_front();
-            state.go(at, self.pace.step, self.pace.slack);
-            return Ok(());
+        if state.waiting.front().is_none_or(|(number, _)| *number != self.number) {
+            return Err(None);
         }
-        // Whoever stands in front may have been woken late; it needs a moment.
-        Err(start() + due.max(at + Duration::from_millis(1)))
+        let due = state.due(0, &self.pace);
+        if due > at {
+            return Err(Some(start() + due));
+        }
+        state.waiting.pop_front();
+        state.go(at, self.pace.step, self.pace.slack);
+        state.wake_first();
+        Ok(())
     }
 
-    /// Waits for the turn. Whoever gives up does not shorten the wait of those behind it: they wake at their own time
-    /// and find the line shorter, so a turn that nobody took is lost, and the pace is never exceeded.
-    pub(crate) async fn turn(self) {
-        while let Err(again) = self.take(Instant::now()) {
-            tokio::time::sleep_until(again.into()).await;
+    /// Waits for the turn. Whoever gives up shortens the wait of those behind it.
+    ///
+    /// # Errors
+    /// When it has not come until then: those in front were too late. Tells how much longer it would take.
+    pub(crate) async fn turn(self, until: Instant) -> Result<(), Duration> {
+        loop {
+            let now = Instant::now();
+            let Err(comes) = self.take(now) else { return Ok(()) };
+            if now >= until {
+                return Err(self.left(now));
+            }
+            let again = comes.map_or(until, |comes| comes.min(until));
+            let _ = tokio::time::timeout_at(again.into(), self.first.notified()).await;
         }
+    }
+
+    fn left(&self, now: Instant) -> Duration {
+        let state = self.line.lock();
+        let before = state.waiting.partition_point(|(number, _)| *number < self.number);
+        state.due(before, &self.pace).saturating_sub(now.saturating_duration_since(start()))
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.line.lock();
-        if let Ok(at) = state.waiting.binary_search(&self.number) {
+        if let Ok(at) = state.waiting.binary_search_by_key(&self.number, |(number, _)| *number) {
             state.waiting.remove(at);
+            if at == 0 {
+                state.wake_first();
+            }
         }
     }
 }
@@ -236,11 +269,11 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     proptest! {
-        /// However late and in whatever order they wake: each in its turn, and none too early.
+        /// However late and in whatever order they wake, and whoever gives up: each in its turn, and none too early.
         #[test]
         fn turns_are_in_order_and_apart(
             comes in prop::collection::vec(0u32..40, 1..60),
-            late in prop::collection::vec(0u32..90, 1..60),
+            late in prop::collection::vec((0u32..90, prop::bool::weighted(0.2)), 1..60),
             burst in 1u32..4,
             slack in 0u32..15,
         ) {
@@ -249,28 +282,36 @@ mod tests {
             // Behind the real start, so that the clock of this test never stands before it.
             let mut now = start() + Duration::from_secs(3_600);
             let mut went: Vec<(u64, Instant)> = Vec::new();
-            let mut waiting: Vec<(u64, Ticket, Instant)> = Vec::new();
+            let mut waiting: VecDeque<(u64, Ticket)> = VecDeque::new();
             for (i, after) in comes.iter().enumerate() {
                 now += MS * *after;
                 let number = i as u64;
                 match line.come(now, pace, 1_000, Duration::from_secs(3_600)) {
                     Turn::Now => went.push((number, now)),
                     Turn::Wait(ticket) => {
-                        let Err(again) = ticket.take(now) else { panic!("its turn was now") };
-                        waiting.push((number, ticket, again));
+                        prop_assert!(ticket.take(now).is_err(), "its turn was now");
+                        waiting.push_back((number, ticket));
                     }
                     _ => panic!("there was room"),
                 }
             }
             let mut late = late.iter().cycle();
             while !waiting.is_empty() {
-                // The one that is to wake next does so late.
-                let next = (0..waiting.len()).min_by_key(|i| waiting[*i].2).unwrap();
-                let (number, ticket, at) = waiting.remove(next);
-                now = now.max(at + MS * *late.next().unwrap());
+                let (after, gives_up) = *late.next().unwrap();
+                let other = after as usize % waiting.len();
+                if gives_up {
+                    waiting.remove(other);
+                } else if other > 0 {
+                    prop_assert_eq!(waiting[other].1.take(now), Err(None));
+                }
+                let Some((number, ticket)) = waiting.front() else { break };
                 match ticket.take(now) {
-                    Ok(()) => went.push((number, now)),
-                    Err(again) => waiting.push((number, ticket, again)),
+                    Ok(()) => {
+                        went.push((*number, now));
+                        waiting.pop_front();
+                        now += MS * (after % 7);
+                    }
+                    Err(comes) => now = comes.expect("the first knows its time") + MS * after,
                 }
             }
             prop_assert!(went.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
@@ -296,11 +337,54 @@ mod tests {
         assert!(matches!(come(1), Turn::TooMany(wait) if wait == MS * 100));
         let Turn::Wait(second) = come(9) else { panic!() };
         assert!(matches!(come(9), Turn::TooLong(wait) if wait == MS * 300));
-        assert_eq!(second.take(now), Err(now + MS * 200));
+        assert_eq!((second.take(now), second.left(now)), (Err(None), MS * 200));
         drop(first);
-        assert_eq!(second.take(now), Err(now + MS * 100));
+        assert_eq!((second.take(now), second.left(now)), (Err(Some(now + MS * 100)), MS * 100));
         assert_eq!(second.take(now + MS * 100), Ok(()));
         assert!(!line.is_over(now + MS * 199) && line.is_over(now + MS * 200));
+    }
+
+    /// The second of a line of 10,000 seconds, and the last.
+    fn long_line() -> (Arc<Line>, Ticket, Vec<Ticket>, Ticket) {
+        let pace = Pace { step: MS * 100, ahead: Duration::ZERO, slack: MS * 50 };
+        let line = Arc::new(Line::default());
+        let come = || line.come(Instant::now(), pace, usize::MAX, Duration::MAX);
+        assert!(matches!(come(), Turn::Now));
+        let mut all: Vec<_> = (0..100_000)
+            .map(|_| match come() {
+                Turn::Wait(ticket) => ticket,
+                _ => panic!("its turn was now"),
+            })
+            .collect();
+        let last = all.pop().unwrap();
+        (line, all.remove(0), all, last)
+    }
+
+    fn run<T>(wait: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), wait).await.expect("nobody moves") })
+    }
+
+    #[test]
+    fn a_line_moves_on_at_once_when_others_give_up() {
+        let (line, second, between, last) = long_line();
+        let until = Instant::now() + Duration::from_secs(3_600);
+        let gives_up = async {
+            // By then the others wait.
+            tokio::task::yield_now().await;
+            drop(between);
+        };
+        let waits = async { tokio::join!(biased; second.turn(until), last.turn(until), gives_up) };
+        assert_eq!(run(waits), (Ok(()), Ok(()), ()));
+        assert!(line.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_who_never_goes() {
+        let (line, _never_goes, between, last) = long_line();
+        let left = run(last.turn(Instant::now() + MS)).unwrap_err();
+        assert!(left > MS * 9_000_000, "{left:?}");
+        assert_eq!(line.lock().waiting.len(), 1 + between.len());
     }
 
     #[test]

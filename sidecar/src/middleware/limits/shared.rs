@@ -77,9 +77,11 @@ impl Shared {
         Ok(async move {
             let answer = asked.await?;
             match answer.split_first() {
-                Some((full, used)) if used.len() == count => {
-                    Ok((*full != 0, used.iter().map(|n| u64::try_from(*n).unwrap_or(0)).collect()))
+                Some((full @ 0..=1, used)) if used.len() == count => {
+                    let used = used.iter().map(|n| u64::try_from(*n).map_err(|_| Away::Failed));
+                    Ok((*full != 0, used.collect::<Result<_, _>>()?))
                 }
+                // Nothing that the script says.
                 _ => Err(Away::Failed),
             }
         })

@@ -83,6 +83,16 @@ fn the_turn_comes() {
 }
 
 #[test]
+fn nobody_believes_a_redis_that_is_wrong() {
+    let read = |answer: &[i64]| read(answer, Duration::from_secs(30));
+    assert_eq!(read(&[0, 30_000_000]), Ok((false, Duration::from_secs(30))));
+    assert_eq!(read(&[1, 40_000_000]), Ok((true, Duration::from_secs(40))));
+    for wrong in [&[0, 30_000_001][..], &[0, i64::MAX], &[0, i64::MIN], &[1, i64::MAX], &[1, -1], &[2, 0], &[0], &[]] {
+        assert_eq!(read(wrong), Err(Away::Failed), "{wrong:?}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     assert_eq!(wrong(NAME, &json!({})), ["limit: required field missing"]);
     let config = json!({"limit": 5, "per": "1 week", "wait": 0, "burst": 6, "policy": "cluster"});
