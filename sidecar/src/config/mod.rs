@@ -8,6 +8,7 @@ mod cross;
 mod fill;
 mod gateway;
 mod habits;
+mod hidden;
 mod keys;
 mod kong;
 mod load;

@@ -1,5 +1,6 @@
 //! What the environment adds: `${NAME}` inside values, and `FOURMI_SECTION__KEY` over the file's.
 
+use super::hidden;
 use super::keys::ROOT;
 use super::near::nearest;
 use super::problem::Problems;
@@ -31,13 +32,25 @@ pub(crate) fn interpolate(node: &mut Node, env: &Env, problems: &mut Problems) {
         Value::List(items) => items.iter_mut().for_each(|n| interpolate(n, env, problems)),
         Value::Map(entries) => entries.iter_mut().for_each(|e| interpolate(&mut e.value, env, problems)),
         Value::Scalar { text, .. } if text.contains("${") => match replaced(text, env) {
-            Ok(new) => *text = new,
+            Ok(new) => {
+                hide(text, &new, env, problems);
+                *text = new;
+            }
             Err((message, fix)) => {
                 problems.error(span, "unset-variable", "", message, fix);
                 node.value = Value::Bad;
             }
         },
         _ => {}
+    }
+}
+
+/// Remembers which values no message may repeat: those of variables named like secrets, and URLs with a password.
+fn hide(text: &str, new: &str, env: &Env, problems: &mut Problems) {
+    let names = text.split("${").skip(1).filter_map(|t| t.split(['}', ':']).next());
+    names.filter(|n| hidden::is_secret(n)).filter_map(|n| env.get(n)).for_each(|value| problems.hide(value));
+    if let Some((start, end)) = hidden::user_info(new) {
+        problems.hide(new.get(start..end).unwrap_or_default());
     }
 }
 

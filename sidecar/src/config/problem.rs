@@ -1,6 +1,8 @@
 //! What is wrong, where, and what to do about it.
 
-use super::source::{Sources, Span};
+use super::hidden::{self, Secrets};
+use super::source::{BUILT_IN, Sources, Span};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// How bad a problem is.
@@ -72,10 +74,13 @@ pub struct Problem {
     pub fix: String,
     /// How bad it is.
     pub severity: Severity,
-    /// The line of text that it is in; of a very long one, what is around.
+    /// The line of text that it is in, without the secrets of it; of a very long one, what is around. Empty when
+    /// it can't be shown.
     pub text: String,
     /// Characters of the line that stand before that text.
     pub skipped: usize,
+    /// Where it is, until its line has been taken out of the text.
+    pub(super) span: Span,
 }
 
 impl Problem {
@@ -101,11 +106,21 @@ impl Problem {
             severity: Severity::Error,
             text: String::new(),
             skipped: 0,
+            span: Span::BUILT_IN,
         }
     }
 
     /// `FILE:LINE:COL: error[config/CODE]: message`, the source line with an underline, `fix: …`.
     pub fn render(&self, color: bool) -> String {
+        self.written(color, true)
+    }
+
+    /// The same without the source line: for logs and whoever else does not have the file.
+    pub fn plain(&self) -> String {
+        self.written(false, false)
+    }
+
+    fn written(&self, color: bool, excerpt: bool) -> String {
         let paint = |code: &str, text: &str| {
             if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
         };
@@ -118,9 +133,9 @@ impl Problem {
             "{}: {}: {}\n",
             paint("1", &place),
             paint(tint, &format!("{}[config/{}]", self.severity.as_str(), self.code)),
-            self.message
+            printable(&self.message)
         );
-        if self.line > 0 {
+        if excerpt && self.line > 0 && !self.text.is_empty() {
             let number = self.line.to_string();
             let gutter = " ".repeat(number.len());
             // A tab in the line stays a tab below it, so that the underline stands under the right characters.
@@ -188,9 +203,10 @@ impl Report {
     }
 }
 
+/// Without source lines, since this is what logs and answers hold.
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.render(false))
+        self.problems.iter().try_for_each(|p| f.write_str(&p.plain()))
     }
 }
 
@@ -200,6 +216,8 @@ impl std::error::Error for Report {}
 pub(crate) struct Problems {
     pub(crate) sources: Sources,
     list: Vec<Problem>,
+    /// Secrets that stand in no text: they came from the environment.
+    foreign: Vec<String>,
 }
 
 /// More than anybody reads; a file that is no configuration at all must not fill the memory.
@@ -207,7 +225,7 @@ pub(crate) const PROBLEMS_MAX: usize = 200;
 
 impl Problems {
     pub(crate) fn new() -> Self {
-        Problems { sources: Sources::new(), list: Vec::new() }
+        Problems { sources: Sources::new(), list: Vec::new(), foreign: Vec::new() }
     }
 
     pub(crate) fn error(
@@ -251,8 +269,7 @@ impl Problems {
             return;
         }
         let place = self.sources.place(span);
-        let (line, column, width, text, skipped) =
-            place.map_or((0, 0, 0, String::new(), 0), |p| (p.line, p.column, p.width, p.text, p.skipped));
+        let (line, column, width) = place.map_or((0, 0, 0), |p| (p.line, p.column, p.width));
         self.list.push(Problem {
             file: self.sources.name(span).to_owned(),
             line,
@@ -263,8 +280,9 @@ impl Problems {
             message,
             fix,
             severity,
-            text,
-            skipped,
+            text: String::new(),
+            skipped: 0,
+            span,
         });
     }
 
@@ -287,8 +305,44 @@ impl Problems {
         self.list.iter().any(|p| p.severity == Severity::Error)
     }
 
+    /// A value of the environment that no message may repeat.
+    pub(crate) fn hide(&mut self, value: &str) {
+        if !value.is_empty() {
+            self.foreign.push(value.to_owned());
+        }
+    }
+
+    /// Gives every problem its line, and takes the secrets out of that and out of its words.
+    fn show(&mut self) {
+        let failed = self.failed();
+        let mut known: HashMap<u16, Option<Secrets>> = HashMap::new();
+        let doubtful: Vec<(u16, usize)> = self
+            .list
+            .iter()
+            .filter(|p| matches!(p.code, "unknown-key" | "misplaced-key" | "duplicate-key"))
+            .map(|p| (p.span.source, p.span.start as usize))
+            .collect();
+        for problem in &mut self.list {
+            self.foreign.iter().for_each(|word| hidden::without(problem, word));
+            let span = std::mem::replace(&mut problem.span, Span::BUILT_IN);
+            let Some(source) = self.sources.get(span.source).filter(|_| span.source != BUILT_IN) else { continue };
+            let secrets = known.entry(span.source).or_insert_with(|| {
+                let here: Vec<usize> = doubtful.iter().filter(|(s, _)| *s == span.source).map(|(_, at)| *at).collect();
+                (failed || !hidden::too_long(&source.text)).then(|| Secrets::of(source, &here))
+            });
+            let Some(secrets) = secrets else { continue };
+            if let Some((from, to)) = self.sources.around(span) {
+                secrets.discreet(problem, from, to);
+            }
+            if let Some((text, skipped)) = self.sources.excerpt(span, secrets) {
+                (problem.text, problem.skipped) = (text, skipped);
+            }
+        }
+    }
+
     /// Sorted by place; what belongs to the environment or to no text comes last.
     pub(crate) fn into_list(mut self) -> (Vec<Problem>, Sources) {
+        self.show();
         self.list.sort_by_key(|p| (p.file.starts_with('$'), p.file.clone(), p.line, p.column));
         (self.list, self.sources)
     }

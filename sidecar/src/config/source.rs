@@ -1,5 +1,6 @@
 //! Where text came from, and places in it.
 
+use super::hidden::Secrets;
 use std::sync::Arc;
 
 /// The source that stands for built-in defaults; always the first of [`Sources`].
@@ -54,10 +55,6 @@ pub(crate) struct Place {
     pub(crate) column: usize,
     /// Characters to underline on that line; at least one.
     pub(crate) width: usize,
-    /// The line, or what is around the place when it is too long to be shown.
-    pub(crate) text: String,
-    /// Characters of the line that stand before that text.
-    pub(crate) skipped: usize,
 }
 
 /// Bytes of a line that are shown: a whole file of JSON may be one line.
@@ -65,10 +62,10 @@ const LINE_MAX: usize = 400;
 /// Of those, how many before the place.
 const BEFORE: usize = 100;
 
-/// What is shown of a line, and how many of its characters are not, in front of that.
-fn window(line: &str, at: usize) -> (String, usize) {
+/// From where to where a line is shown.
+fn window(line: &str, at: usize) -> (usize, usize) {
     if line.len() <= LINE_MAX {
-        return (line.to_owned(), 0);
+        return (0, line.len());
     }
     let near = |mut i: usize| {
         while !line.is_char_boundary(i) {
@@ -77,23 +74,7 @@ fn window(line: &str, at: usize) -> (String, usize) {
         i
     };
     let begin = near(at.saturating_sub(BEFORE));
-    let end = near((begin + LINE_MAX).min(line.len()));
-    let shown = line.get(begin..end).unwrap_or_default();
-    let after = if end < line.len() { "…" } else { "" };
-    match line.get(..begin).map_or(0, |t| t.chars().count()) {
-        0 => (format!("{shown}{after}"), 0),
-        // The sign takes the place of one.
-        before => (format!("…{shown}{after}"), before - 1),
-    }
-}
-
-/// The same without the characters of a private key, should there be one.
-fn without_keys(mut shown: String) -> String {
-    const MARK: &str = "PRIVATE KEY";
-    if shown.contains(MARK) {
-        shown = shown.chars().map(|c| if c.is_ascii_alphanumeric() { '*' } else { c }).collect();
-    }
-    shown
+    (begin, near((begin + LINE_MAX).min(line.len())))
 }
 
 impl Sources {
@@ -124,7 +105,7 @@ impl Sources {
         self.get(span.source).map_or("built-in", |s| s.name.as_str())
     }
 
-    /// Line, column and the line's text; none for what nobody wrote.
+    /// Line and column; none for what nobody wrote.
     pub(crate) fn place(&self, span: Span) -> Option<Place> {
         let text = match span.source {
             BUILT_IN => return None,
@@ -137,19 +118,47 @@ impl Sources {
         let before = text.get(..start)?;
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
         let line_end = text.get(start..)?.find('\n').map_or(text.len(), |i| start + i);
-        let line_text = text.get(line_start..line_end)?.trim_end();
         let mut end = (span.end as usize).clamp(start, line_end);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         let width = text.get(start..end).map_or(1, |t| t.trim_end().chars().count()).max(1);
-        let (shown, skipped) = window(line_text, start - line_start);
         Some(Place {
             line: before.matches('\n').count() + 1,
             column: text.get(line_start..start)?.chars().count() + 1,
             width,
-            text: without_keys(shown),
-            skipped,
         })
     }
+
+    /// The line of a place without its secrets, and how many of its characters are left out in front; none when
+    /// there may be secrets that nobody can tell from the rest.
+    pub(super) fn excerpt(&self, span: Span, secrets: &Secrets) -> Option<(String, usize)> {
+        let text = &*self.get(span.source)?.text;
+        let (line_start, line_end) = line_of(text, span);
+        let line = text.get(line_start..line_end)?.trim_end();
+        let (begin, end) = window(line, (span.start as usize).saturating_sub(line_start));
+        let shown = secrets.line(text, line_start + begin, line_start + end)?;
+        let after = if end < line.len() { "…" } else { "" };
+        Some(match line.get(..begin)?.chars().count() {
+            0 => (format!("{shown}{after}"), 0),
+            // The sign takes the place of one.
+            before => (format!("…{shown}{after}"), before - 1),
+        })
+    }
+
+    /// The bytes whose secrets the words of a problem at this place may repeat.
+    pub(super) fn around(&self, span: Span) -> Option<(usize, usize)> {
+        let (start, end) = line_of(&self.get(span.source)?.text, span);
+        Some((start, end.max(span.end as usize)))
+    }
+}
+
+/// The line in which a span begins.
+fn line_of(text: &str, span: Span) -> (usize, usize) {
+    let mut start = (span.start as usize).min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let (before, after) = text.split_at(start);
+    (before.rfind('\n').map_or(0, |i| i + 1), after.find('\n').map_or(text.len(), |i| start + i))
 }

@@ -2,6 +2,7 @@
 //! taken out of the tree, so that whoever reads on sees only what can be read.
 
 use super::habits;
+use super::hidden::secret_at;
 use super::keys::OFF;
 use super::near::nearest;
 use super::problem::Problems;
@@ -75,7 +76,9 @@ fn reject(node: &mut Node, code: &'static str, path: &str, message: String, fix:
 
 /// A value of the wrong type.
 fn mistyped(node: &mut Node, kind: &Kind, path: &str, problems: &mut Problems) {
+    let secret = secret_at(path);
     let is = match &node.value {
+        Value::Scalar { .. } if secret => "a text".into(),
         Value::Scalar { text, .. } if text.len() <= 40 => format!("`{text}`"),
         Value::Scalar { .. } => "a text".into(),
         Value::List(_) => "a list".into(),
@@ -83,7 +86,7 @@ fn mistyped(node: &mut Node, kind: &Kind, path: &str, problems: &mut Problems) {
     };
     let message = format!("`{path}` must be {}, not {is}", kind.words());
     let fix = match (kind, &node.value) {
-        (Kind::List(_), Value::Scalar { text, .. }) => format!("write [{text}]"),
+        (Kind::List(_), Value::Scalar { text, .. }) if !secret => format!("write [{text}]"),
         (Kind::Count { min: 0, .. }, Value::Scalar { text, .. }) if OFF.contains(&text.as_str()) => {
             "write 0: that is off".into()
         }

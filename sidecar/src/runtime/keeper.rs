@@ -239,7 +239,7 @@ impl Keeper {
         }
         let loaded = config::load(&self.load).map_err(|report| report.to_string())?;
         let (old, new) = (self.plan(), loaded.plan.clone());
-        let mut notes: Vec<String> = loaded.warnings.iter().map(|w| w.render(false).trim_end().to_owned()).collect();
+        let mut notes: Vec<String> = loaded.warnings.iter().map(|w| w.plain().trim_end().to_owned()).collect();
         if new.threads != old.threads {
             notes.push("`threads` needs a restart".into());
         }

@@ -74,7 +74,7 @@ pub fn run(options: Options) -> u8 {
         }
     };
     for warning in &loaded.warnings {
-        tracing::warn!("{}", warning.render(false).trim_end());
+        tracing::warn!("{}", warning.plain().trim_end());
     }
     let files = limits::raise_descriptors();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {

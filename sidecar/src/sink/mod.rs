@@ -45,6 +45,7 @@ pub use otlp::OtlpMetrics;
 pub(crate) use otlp::{METRIC_KEYS as OTLP_METRIC_KEYS, TRACE_KEYS, TRACES};
 pub(crate) use probe::{Probe, probes};
 pub use redact::{REDACTED, Redactor};
+pub(crate) use redact::{is_secret, secrets_of};
 pub(crate) use scope::names_command;
 pub use show::Show;
 pub use teller::Teller;

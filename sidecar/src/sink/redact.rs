@@ -181,6 +181,23 @@ fn decoded(text: &str) -> Cow<'_, str> {
 /// Hides what looks like a credential in free text: `Bearer …` and `Basic …`, `user:password@host`, `password=…`,
 /// `"token": "…"`, JSON Web Tokens, and payment card numbers (ISO/IEC 7812 with its check digit).
 pub(crate) fn text(value: &str) -> Cow<'_, str> {
+    let hidden = secrets_of(value);
+    if hidden.is_empty() {
+        return Cow::Borrowed(value);
+    }
+    let mut out = String::with_capacity(value.len());
+    let mut at = 0;
+    for (start, end) in hidden {
+        out.push_str(&value[at..start]);
+        out.push_str(REDACTED);
+        at = end;
+    }
+    out.push_str(&value[at..]);
+    Cow::Owned(out)
+}
+
+/// Where in a free text those stand: bytes, in order, none within another.
+pub(crate) fn secrets_of(value: &str) -> Vec<(usize, usize)> {
     let mut hidden: Vec<(usize, usize)> = Vec::new();
     let bytes = value.as_bytes();
     let mut i = 0;
@@ -231,22 +248,14 @@ pub(crate) fn text(value: &str) -> Cow<'_, str> {
         }
         i += 1;
     }
-    if hidden.is_empty() {
-        return Cow::Borrowed(value);
-    }
     hidden.sort_unstable();
-    let mut out = String::with_capacity(value.len());
     let mut at = 0;
-    for (start, end) in hidden {
-        if start < at {
-            continue;
-        }
-        out.push_str(&value[at..start]);
-        out.push_str(REDACTED);
-        at = end;
-    }
-    out.push_str(&value[at..]);
-    Cow::Owned(out)
+    hidden.retain(|(start, end)| {
+        let apart = *start >= at;
+        at = if apart { *end } else { at };
+        apart
+    });
+    hidden
 }
 
 fn starts_word(bytes: &[u8], at: usize) -> bool {

@@ -180,7 +180,9 @@ impl Reader<'_> {
             }
             other => {
                 let words = if set { "expected a set" } else { "expected an array" };
+                let referenced = self.referenced.contains(&span.start);
                 let fix = match other {
+                    Value::Scalar { .. } if referenced => "let it be a list".to_owned(),
                     Value::Scalar { text, .. } => format!("write [{}]", shown(text)),
                     _ => "begin every entry with `- `".to_owned(),
                 };

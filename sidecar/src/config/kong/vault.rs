@@ -51,6 +51,7 @@ impl Reader<'_> {
             }
             Value::Scalar { text, plain } if text.starts_with("{vault://") => match self.resolved(text) {
                 Ok(found) => {
+                    self.problems.hide(&found);
                     (*text, *plain) = (found, false);
                     self.referenced.insert(span.start);
                 }
@@ -126,6 +127,7 @@ impl Reader<'_> {
             Value::Scalar { text, plain } if text.contains("${{") => match self.templated(text) {
                 Ok((found, typed)) => {
                     *plain = *plain || typed;
+                    self.problems.hide(&found);
                     *text = found;
                     self.referenced.insert(span.start);
                 }
