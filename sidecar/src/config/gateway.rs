@@ -72,10 +72,9 @@ pub(super) fn read(
     };
     if let (Some(plan), Some(span)) = (&plan, span)
         && root.get("worker").is_none()
+        && let Some(message) = worker_for(plan)
     {
-        if let Some(message) = worker_for(plan) {
-            problems.error(span, "missing-worker", "worker", message, "add `worker: http://127.0.0.1:PORT`");
-        }
+        problems.error(span, "missing-worker", "worker", message, "add `worker: http://127.0.0.1:PORT`");
     }
     plan
 }

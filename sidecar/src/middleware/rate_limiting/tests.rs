@@ -316,7 +316,7 @@ fn a_window_that_slides_lets_no_second_limit_through_at_the_turn() {
 fn no_more_is_remembered_than_holds_the_next_back() {
     NOW.set(Some(NOON));
     let some = [Limit { period: Period::Minute, most: 6 }, Limit { period: Period::Hour, most: 9 }];
-    let place = Place::new(limits::RATE_LIMITING, &Scope::default(), "remembered", &By::Ip, &some);
+    let place = Place::anywhere(limits::RATE_LIMITING, "remembered", &some);
     let windows = limits::windows(&some, Moment::now());
     limits::remember(&place, "x", (&some, &windows), [1 << 62, 4].into_iter());
     assert_eq!(limits::with(&place, "x", |entry| entry.used(&some, &windows))[..2], [7, 4]);
