@@ -367,14 +367,13 @@ mod tests {
 
     #[test]
     fn a_line_moves_on_at_once_when_others_give_up() {
-        let (line, second, between, last) = long_line();
-        let until = Instant::now() + Duration::from_secs(3_600);
+        let (line, second, mut between, last) = long_line();
+        let (until, but_last) = (Instant::now() + Duration::from_secs(3_600), between.pop().unwrap());
         let gives_up = async {
-            // By then the others wait.
-            tokio::task::yield_now().await;
-            drop(between);
+            // By now the two wait.
+            drop((second, between));
         };
-        let waits = async { tokio::join!(biased; second.turn(until), last.turn(until), gives_up) };
+        let waits = async { tokio::join!(biased; last.turn(until), but_last.turn(until), gives_up) };
         assert_eq!(run(waits), (Ok(()), Ok(()), ()));
         assert!(line.lock().waiting.is_empty());
     }
