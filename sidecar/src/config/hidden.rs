@@ -2,6 +2,7 @@
 //!
 //! It reads the text a second time, which only happens when there is a problem to be shown.
 
+use super::near::nearest;
 use super::problem::Problem;
 use super::source::{Origin, Source};
 use crate::sink;
@@ -54,9 +55,11 @@ enum Within {
 pub(super) fn is_secret(name: &str) -> bool {
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     let key = plain.ends_with("key") && !plain.ends_with("publickey");
-    let many =
-        ["keys", "secrets", "tokens", "passwords", "passphrase", "passphrases"].iter().any(|s| plain.ends_with(s));
-    key || (many && !plain.ends_with("publickeys")) || (sink::is_secret(name) && !plain.starts_with("hide"))
+    let many = ["keys", "secrets", "tokens", "passwords", "passphrase", "passphrases"];
+    let many = !plain.ends_with("publickeys") && many.iter().any(|end| plain.ends_with(end));
+    // A slip of the pen does not make a password public.
+    let near = || nearest(&plain, ["password", "secret", "token", "passphrase"]).is_some();
+    !plain.starts_with("hide") && (key || many || sink::is_secret(name) || near())
 }
 
 fn is_credentials(name: &str) -> bool {
@@ -74,8 +77,8 @@ impl Within {
             Within::Tls if key == "key" => Within::Plain,
             _ if is_credentials(key) => Within::Credentials,
             _ if is_secret(key) => Within::Secret,
+            Within::Edits if matches!(key, "headers" | "querystring" | "body") => Within::Secret,
             _ if key == "headers" => Within::Pairs,
-            Within::Edits if matches!(key, "querystring" | "body") => Within::Pairs,
             _ if key == "tls" => Within::Tls,
             _ if EDITS.contains(&key) => Within::Edits,
             _ => Within::Plain,
@@ -117,8 +120,7 @@ struct Open {
 }
 
 impl Secrets {
-    /// Of a text with problems, some of which are with keys that nobody knows: what they hold may be anything.
-    pub(super) fn of(source: &Source, doubtful: &[usize]) -> Secrets {
+    pub(super) fn of(source: &Source) -> Secrets {
         let mut all = Secrets { stretches: Vec::new(), known: 0 };
         let mut open: Vec<Open> = Vec::new();
         let mut anchors: HashMap<usize, (usize, usize, String)> = HashMap::new();
@@ -153,11 +155,7 @@ impl Secrets {
                     }
                     match open.last_mut() {
                         Some(section) if !section.list && section.key.is_none() => {
-                            let mut within = section.within.key(&text);
-                            if doubtful.contains(&start) {
-                                within = Within::Secret;
-                            }
-                            section.key = Some(within);
+                            section.key = Some(section.within.key(&text));
                             let inside = section.within == Within::Secret;
                             if inside || glued(&text) {
                                 all.add(start, end, &text);
@@ -318,7 +316,7 @@ fn uncertain(text: &str, from: usize, to: usize) -> bool {
     let start = text.get(..from).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
     let line = text.get(start..to).unwrap_or_default();
     let lower = line.to_ascii_lowercase();
-    let words = ["key", "secret", "password", "passphrase", "token", "credential", "authorization", "auth", "@"];
+    let words = ["key", "secret", "password", "passphrase", "token", "credential", "authorization", "auth", "@", "//"];
     if !line.contains([':', '=']) || words.iter().any(|w| lower.contains(w)) {
         return !line.trim().is_empty();
     }

@@ -316,20 +316,13 @@ impl Problems {
     fn show(&mut self) {
         let failed = self.failed();
         let mut known: HashMap<u16, Option<Secrets>> = HashMap::new();
-        let doubtful: Vec<(u16, usize)> = self
-            .list
-            .iter()
-            .filter(|p| matches!(p.code, "unknown-key" | "misplaced-key" | "duplicate-key"))
-            .map(|p| (p.span.source, p.span.start as usize))
-            .collect();
         for problem in &mut self.list {
             self.foreign.iter().for_each(|word| hidden::without(problem, word));
             let span = std::mem::replace(&mut problem.span, Span::BUILT_IN);
             let Some(source) = self.sources.get(span.source).filter(|_| span.source != BUILT_IN) else { continue };
-            let secrets = known.entry(span.source).or_insert_with(|| {
-                let here: Vec<usize> = doubtful.iter().filter(|(s, _)| *s == span.source).map(|(_, at)| *at).collect();
-                (failed || !hidden::too_long(&source.text)).then(|| Secrets::of(source, &here))
-            });
+            let secrets = known
+                .entry(span.source)
+                .or_insert_with(|| (failed || !hidden::too_long(&source.text)).then(|| Secrets::of(source)));
             let Some(secrets) = secrets else { continue };
             if let Some((from, to)) = self.sources.around(span) {
                 secrets.discreet(problem, from, to);

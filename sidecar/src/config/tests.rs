@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod habits;
 mod healthchecks;
+mod secrets;
 mod sinks;
 
 fn good(text: &str) -> Loaded {
