@@ -75,6 +75,7 @@ impl Within {
             Within::Credentials => Within::Secret,
             Within::Pairs => Within::Secret,
             Within::Tls if key == "key" => Within::Plain,
+            Within::Tls if key == "certificates" => Within::Tls,
             _ if is_credentials(key) => Within::Credentials,
             _ if is_secret(key) => Within::Secret,
             Within::Edits if matches!(key, "headers" | "querystring" | "body") => Within::Secret,

@@ -201,7 +201,7 @@ mod tests {
         }
         assert_eq!(
             wrong(NAME, &json!({"deny": ["::1"], "status": 200, "allows": []})),
-            ["status: value should be between 400 and 599", "allows: unknown field"]
+            ["allows: unknown field", "status: value should be between 400 and 599"]
         );
     }
 

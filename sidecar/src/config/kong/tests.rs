@@ -403,7 +403,7 @@ fn certificates_belong_to_their_keys() {
     // The line that is shown with a mistake has a key in it, and does not show that.
     let report = check("kong.yaml", &json(&cert, &other_key, serde_json::json!({})), &[]).expect_err("another's key");
     let inside = other_key.lines().nth(1).expect("a key");
-    assert!(report.to_string().contains("*****") && !report.to_string().contains(inside), "{report}");
+    assert!(!report.to_string().contains(inside) && !report.render(false).contains(inside), "{report}");
     let no_ca = json(&cert, &key, serde_json::json!({}))
         .replace(&serde_json::json!(ca).to_string(), &serde_json::json!(cert).to_string());
     let twice = json(&cert, &key, serde_json::json!({}))
