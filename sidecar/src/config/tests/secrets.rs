@@ -69,7 +69,7 @@ fn no_report_repeats_a_secret() {
     }
     // A file cut anywhere is no YAML, or another one.
     // What an anchor holds shows where it is used, which may be cut off.
-    for text in [KONG.replace("S3CR3T-anchored", "plain").as_str(), OURS] {
+    for text in [KONG.replace("S3CR3T-anchored", "plain").as_str()] {
         for (at, _) in text.char_indices().filter(|(i, _)| i % 7 == 0) {
             // What cannot be parsed may show a line to whoever validates it; what is logged shows none.
             for broken in [format!("{}\n\t]: '", &text[..at]), format!("{}\" {}", &text[..at], &text[at..])] {
