@@ -69,9 +69,10 @@ impl Store {
     pub fn open(path: &Path, limits: Limits) -> Result<Self, Unusable> {
         let unusable = |error| Unusable { path: path.to_owned(), error };
         let mut connection = tables::open(path).map_err(unusable)?;
-        // Counted from the time, so that no reader sees a number again that it has seen before the restart.
+        // Counted from the time in microseconds, which no registry outruns, so that no reader sees a number again that
+        // it has seen before the restart.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let registry = Registry::counting_from(limits, u64::try_from(now.as_millis()).unwrap_or(0));
+        let registry = Registry::counting_from(limits, u64::try_from(now.as_micros()).unwrap_or(0));
         fill(&registry, tables::load(&connection).map_err(unusable)?);
         registry.keep_unsaved();
         // From before the thread begins, so that it misses none.
