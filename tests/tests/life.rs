@@ -129,7 +129,8 @@ fn g8_ports_that_are_taken_or_the_workers_own() {
     let setup = setup.worker(format!("{{address: \"http://127.0.0.1:{own}\"}}"));
     let mut fourmi = setup.spawn();
     assert_eq!(fourmi.ends(), 78, "{}", fourmi.stderr());
-    fourmi.says(&own.to_string());
+    // A log shows no line of the file, which may hold secrets.
+    fourmi.says("fourmi.yaml:4:19: error[config/loop]: `worker.address` is Fourmi's own listener `inbound[0].listen`");
 }
 
 #[test]
