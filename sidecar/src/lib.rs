@@ -17,6 +17,7 @@ pub mod lines;
 pub mod middleware;
 pub mod names;
 pub mod pipeline;
+pub mod registry;
 pub mod route;
 pub mod runtime;
 mod section;

@@ -50,6 +50,7 @@ pub mod metric {
     pub const SINK_TROUBLES: &str = "fourmi_sink_troubles_total";
     pub const WORKER_LINES: &str = "fourmi_worker_lines_total";
     pub const CONNECTIONS: &str = "fourmi_connections";
+    pub const DNS_QUERIES: &str = "fourmi_dns_queries_total";
     pub const RELOADS: &str = "fourmi_reloads_total";
     pub const LABEL_COLLISIONS: &str = "fourmi_label_collisions_total";
     pub const BUILD_INFO: &str = "fourmi_build_info";
@@ -61,6 +62,8 @@ pub mod port {
     pub const INBOUND: u16 = 25001;
     pub const OUTBOUND: u16 = 15001;
     pub const ADMIN: u16 = 9901;
+    pub const DNS: u16 = 8600;
+    pub const CONSUL: u16 = 8500;
     pub const GRAYLOG: u16 = 12201;
     pub const STATSD: u16 = 8125;
     pub const SYSLOG_UDP: u16 = 514;

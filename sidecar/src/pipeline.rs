@@ -7,6 +7,7 @@
 
 mod answer;
 mod batch;
+mod directory;
 mod dry;
 mod forward;
 mod gated;
@@ -20,6 +21,7 @@ mod tunnel;
 
 pub use crate::command::trace::Sampling;
 pub use crate::exchange::{Limits, Timeouts};
+pub use directory::{Directory, Finder, Listed};
 pub use dry::{Dry, Spoken, dry, dry_outbound};
 pub use lane::{Door, Lane};
 pub use road::{Behind, Blueprint, Road, Served};

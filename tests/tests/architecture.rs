@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lines",
             "middleware",
             "pipeline",
+            "registry",
             "route",
             "sink",
             "tls",
@@ -39,8 +40,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Compiles each part's own raw section by calling that part.
     (
         "config",
-        &["command", "exchange", "gateway", "lines", "middleware", "pipeline", "route", "sink", "tls", "upstream"],
+        &[
+            "command",
+            "exchange",
+            "gateway",
+            "lines",
+            "middleware",
+            "pipeline",
+            "registry",
+            "route",
+            "sink",
+            "tls",
+            "upstream",
+        ],
     ),
+    // What `discovery:` says, as plain values; the registry is a crate of its own.
+    ("registry", &[]),
     ("pipeline", &["command", "exchange", "gateway", "middleware", "route", "sink", "tls", "upstream"]),
     ("codec", &["exchange", "tls"]),
     // Limits that processes share are asked of Redis through the control's channels.

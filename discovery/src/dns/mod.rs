@@ -18,5 +18,5 @@ mod settings;
 mod skydns;
 mod tcp;
 
-pub use server::Server;
+pub use server::{Counter, Server};
 pub use settings::{Dialect, Domain, Order, Recursors, Settings, SkyDns, Soa, Strategy, Ttls};

@@ -68,9 +68,25 @@ impl Server {
         *self.shared.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
-    /// How many questions there were: the type, the code of the answer in lower case or `dropped`, the number.
+    /// How many questions there were.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         self.shared.counts.all()
+    }
+
+    /// The same for other threads, for as long as they want it.
+    pub fn counter(&self) -> Counter {
+        Counter(Arc::clone(&self.shared))
+    }
+}
+
+/// Counts the questions of a server.
+#[derive(Clone)]
+pub struct Counter(Arc<Shared>);
+
+impl Counter {
+    /// How many there were: the type, the code of the answer in lower case or `dropped`, the number.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        self.0.counts.all()
     }
 }
 

@@ -30,6 +30,11 @@ impl Domain {
         (!labels.is_empty()).then_some(Domain { name, labels, dialect })
     }
 
+    /// How its names are built.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Its name, ending in a dot.
     pub fn name(&self) -> String {
         self.name.to_ascii()

@@ -204,7 +204,8 @@ impl Definition {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), Invalid> {
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), Invalid> {
         if !is_id(&self.id) || self.instance.as_deref().is_some_and(|id| !is_id(id)) {
             return Err(Invalid::Id);
         }

@@ -100,7 +100,8 @@ impl Instance {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Invalid> {
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), Invalid> {
         if !is_label(&self.service) {
             return Err(Invalid::Name);
         }

@@ -30,7 +30,8 @@ impl Address {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Invalid> {
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), Invalid> {
         let fine = match self {
             Address::Ip(ip) => !ip.is_unspecified(),
             Address::Name(name) => {
@@ -88,7 +89,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Invalid> {
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), Invalid> {
         if !is_name(&self.name) || self.name.ends_with('.') {
             return Err(Invalid::Node);
         }

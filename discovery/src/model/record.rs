@@ -73,7 +73,8 @@ impl Record {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Invalid> {
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), Invalid> {
         let fits = self.host.len() <= TEXT_MAX && self.text.len() <= LONG_MAX && self.group.len() <= TEXT_MAX;
         let graphic = self.host.bytes().all(|b| b.is_ascii_graphic());
         if fits && graphic { Ok(()) } else { Err(Invalid::Record) }

@@ -1,6 +1,7 @@
 //! What only shows when several keys are looked at together.
 
 mod certificates;
+mod discovery;
 mod tls;
 mod upstreams;
 
@@ -36,6 +37,7 @@ pub(crate) fn cross(root: &Node, gateway: Option<&GatewayPlan>, problems: &mut P
     tls::check(root, gateway, problems);
     certificates::check(root, problems);
     upstreams::check(root, problems);
+    discovery::check(root, problems);
     let inbound = root.entry("inbound");
     if let Some(entry) = inbound
         && !entry.value.items().is_empty()
@@ -96,6 +98,22 @@ fn listeners(root: &Node) -> Vec<Listens> {
         && let Some(address) = node.text().and_then(|t| value::socket(t).ok())
     {
         out.push(Listens { what: "admin.listen".into(), bind: Bind::Tcp(address), direction: None, span: node.span });
+    }
+    let discovery = root.get("discovery");
+    for section in ["dns", "http"] {
+        let listen = discovery.and_then(|d| d.get(section)).and_then(|s| s.get("listen"));
+        for node in listen
+            .map(|l| match &l.value {
+                Value::List(all) => all.as_slice(),
+                _ => std::slice::from_ref(l),
+            })
+            .unwrap_or_default()
+        {
+            if let Some(address) = node.text().and_then(|t| value::socket(t).ok()) {
+                let what = format!("discovery.{section}.listen");
+                out.push(Listens { what, bind: Bind::Tcp(address), direction: None, span: node.span });
+            }
+        }
     }
     if let Some(Ok(lines)) = read::worker_logs(root) {
         for (i, place) in lines.listen.iter().enumerate() {

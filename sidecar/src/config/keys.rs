@@ -3,6 +3,7 @@
 
 use crate::lines::KEYS as LINE_KEYS;
 use crate::names::port;
+use crate::registry::section::KEYS as DISCOVERY_KEYS;
 use crate::section::{Key, Kind, Shape, Word, elsewhere, join, key, later, word};
 use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
 use crate::tls::section::{KEYS as TLS_KEYS, LISTENER_KEYS};
@@ -75,7 +76,12 @@ pub(crate) const ROOT: &[Key] = &[
     key("worker_logs", Kind::Section(LINE_KEYS), "The worker's own log lines, which go to the sinks of `logs:`."),
     key("metrics", Kind::Section(METRICS), "Which labels there are and where numbers go."),
     key("traces", Kind::Section(TRACES), "Which traces are recorded, and where their spans go."),
-    later("discovery", "Registry, DNS, Consul's API."),
+    key(
+        "discovery",
+        Kind::Section(DISCOVERY_KEYS),
+        "The registry: who is where, and is well; DNS that answers from it.",
+    )
+    .or_words("off"),
     later("redis", "Shared limits."),
     elsewhere(
         "tls",
@@ -127,7 +133,7 @@ pub(crate) const OUTBOUND: &[Key] = &[
 pub(crate) const SERVICE: &[Key] = &join::<{ OF_SERVICE.len() + POLICY.len() }>(&[OF_SERVICE, POLICY]);
 
 const OF_SERVICE: &[Key] = &[
-    key("address", ADDRESSES, "Where its instances listen.").required(),
+    key("address", ADDRESSES, "Where its instances listen.").or_words("those that `discovery` knows of that name"),
     key("rate", Kind::Section(RATE), "How fast commands may leave: what comes sooner waits in order.").or_words("off"),
     later("bind", "The local address to send from."),
     later("allow", "Hosts that may be reached."),

@@ -6,6 +6,7 @@ use crate::gateway::sinks::Sinks;
 use crate::lines;
 use crate::pipeline::gateway::{Gate, Gateway};
 use crate::pipeline::{Limits, Sampling, Timeouts};
+use crate::registry;
 use crate::sink::{LogSettings, MetricSettings, Show};
 use crate::tls::{ClientTls, ServerTls, Titled};
 use crate::upstream::{Policy, Target, names};
@@ -22,6 +23,8 @@ pub struct Plan {
     pub origin: Option<PathBuf>,
     /// Who we are.
     pub identity: Arc<Identity>,
+    /// The registry, when there is one here.
+    pub discovery: Option<Arc<registry::Settings>>,
     /// Whom the names of services and workers are asked of.
     pub dns: names::Settings,
     /// The zone that we are in.
@@ -122,6 +125,8 @@ pub struct Address {
     pub target: Target,
     /// Its share.
     pub weight: u32,
+    /// Lower is preferred.
+    pub priority: u16,
     /// The zone that it is in.
     pub zone: Option<Arc<str>>,
 }
@@ -158,7 +163,7 @@ pub enum Ready {
 pub struct Service {
     /// Its name: what callers put in `Host`, alone or followed by `.service.fourmi`.
     pub name: Arc<str>,
-    /// Where its instances are.
+    /// Where its instances are; none when the registry knows.
     pub addresses: Vec<Address>,
     /// How those of them are spoken to that want TLS.
     pub tls: ClientTls,

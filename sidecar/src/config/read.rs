@@ -4,6 +4,7 @@
 use super::keys::{SERVICE, WORKER};
 use super::plan::{Address, Admin, GatewayPlan, Listener, Plan, Ready, Service, Worker};
 use super::raw;
+use super::source::Span;
 use super::tree::Node;
 use super::value;
 use crate::command::{Codec, Rules};
@@ -11,6 +12,7 @@ use crate::exchange::{Direction, Identity};
 use crate::lines;
 use crate::names::port;
 use crate::pipeline::{Limits, Sampling, Timeouts};
+use crate::registry;
 use crate::section::address::Receiver;
 use crate::section::{Key, Wrong};
 use crate::sink::{
@@ -44,6 +46,7 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>, gateway: Option<Gateway
             other => other.and_then(|t| t.parse().ok()).unwrap_or(1),
         },
         listeners,
+        discovery: root.get("discovery").and_then(|n| discovery(n, root).ok()).map(Arc::new),
         dns: root.get("dns").and_then(|n| dns(n).ok()).unwrap_or_default(),
         zone: root.get("zone").and_then(Node::text).map(|z| z.trim().into()),
         worker: root.get("worker").map(|w| Worker {
@@ -103,6 +106,7 @@ fn addresses(node: &Node) -> Vec<Address> {
         Some(Address {
             target: value::target(n.get("url")?.text()?).ok()?,
             weight: number(n, "weight").unwrap_or(100),
+            priority: 0,
             zone: n.get("zone").and_then(Node::text).map(|z| z.trim().into()),
         })
     };
@@ -112,6 +116,28 @@ fn addresses(node: &Node) -> Vec<Address> {
 /// Whom names are asked of, or why it can't be.
 pub(crate) fn dns(node: &Node) -> Result<names::Settings, Wrong> {
     names::section::settings(&raw::section(node, names::section::KEYS))
+}
+
+/// What is wrong with each instance that the section `discovery` registers, at its place.
+pub(crate) fn services(node: &Node, root: &Node) -> Vec<(Span, String, Wrong)> {
+    let mut alone = raw::section(node, registry::section::KEYS);
+    if let Some(values) = alone.as_object_mut() {
+        ["dns", "records"].iter().for_each(|key| drop(values.remove(*key)));
+    }
+    let all = alone.get_mut("services").map(Json::take);
+    let all = all.as_ref().and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let wrong = |(at, one): (usize, &Json)| {
+        alone["services"] = Json::Array(vec![one.clone()]);
+        let wrong = registry::Settings::new(alone.clone(), text(root, "hostname")).err()?;
+        let place = node.get("services").and_then(|list| list.items().get(at))?;
+        (wrong.key == Some("services")).then(|| (place.span, format!("discovery.services[{at}]"), wrong))
+    };
+    all.iter().enumerate().filter_map(wrong).collect()
+}
+
+/// What the section `discovery` says, or why it can't be.
+pub(crate) fn discovery(node: &Node, root: &Node) -> Result<registry::Settings, Wrong> {
+    registry::Settings::new(raw::section(node, registry::section::KEYS), text(root, "hostname"))
 }
 
 /// How commands are sent to a worker or a service, or why it can't be so.

@@ -132,6 +132,7 @@ fn text(shape: Shape) -> Json {
         Shape::Header => r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
         Shape::File | Shape::Secret => return json!({ "type": ["string", "number", "boolean"] }),
         Shape::Field => r"^[A-Za-z0-9_.-]{1,128}$",
+        Shape::DnsName => r"^[0-9a-zA-Z_.-]+$|\$\{",
         Shape::Network => r"^[0-9a-fA-F:.]+(/[0-9]+)?$|\$\{",
         Shape::Pointer | Shape::Path => r"^/|\$\{",
         Shape::TagKey => r"^[A-Za-z0-9_.-]{1,64}$",

@@ -179,6 +179,11 @@ fn every_kind_of_problem_has_its_place() {
         ("outbound: [{listen: http://a.example:1}]\n", "1:21 bad-value"),
         ("outbound: [{listen: http://127.0.0.1:9901}]\n", "1:21 conflict"),
         ("outbound: [{listen: 'http://127.0.0.1:1', services: {s: }}]\n", "1:54 missing-key"),
+        ("discovery: {services: [{name: a}, {name: b, check: {tcp: x}}]}\n", "1:35 bad-value"),
+        ("discovery: {dns: {ttl: 500ms}}\n", "1:24 bad-value"),
+        ("discovery: {dns: {listen: 127.0.0.1:9901}}\n", "1:27 conflict"),
+        ("discovery: {records: {a_b..c: {}}}\n", "1:23 bad-value"),
+        ("discovery: {join: http://a}\n", "1:13 not-supported"),
         ("outbound: [{listen: 'http://127.0.0.1:1', services: {s: {address: 'http://localhost:1'}}}]\n", "1:67 loop"),
         ("outbound: [{listen: 'unix:/no/such/dir/s'}]\n", "1:21 no-directory"),
         (
@@ -218,7 +223,7 @@ fn every_kind_of_problem_has_its_place() {
 
 #[test]
 fn what_has_not_landed_is_refused_by_name() {
-    for key in ["spool", "discovery", "redis"] {
+    for key in ["spool", "redis"] {
         let report = parse("f", &format!("{key}: {{a: b}}\n"), &[]).expect_err("not there yet");
         assert_eq!(report.problems[0].message, format!("`{key}` is not supported yet"));
     }

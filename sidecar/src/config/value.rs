@@ -26,6 +26,7 @@ pub(crate) fn check(shape: Shape, text: &str) -> Result<(), Wrong> {
         Shape::Socket => socket(text).map(drop),
         Shape::Receiver(schemes, port) => Receiver::parse(text, schemes, port).map(drop),
         Shape::Network => network(text).map(drop),
+        Shape::DnsName => dns_name(text).map(drop),
         Shape::Pointer => pointer(text).map(drop),
         Shape::Path => http_path(text).map(drop),
         Shape::TagKey => tag_key(text).map(drop),
@@ -256,6 +257,21 @@ pub(crate) fn network(text: &str) -> Result<IpNet, Wrong> {
     match text.parse::<IpAddr>() {
         Ok(ip) => Ok(IpNet::from(ip)),
         Err(_) => wrong(format!("`{text}` is no network"), "write it as 10.0.0.0/8, fd00::/8 or an address"),
+    }
+}
+
+/// A name that DNS can carry (RFC 1035 2.3.4), as people write it.
+fn dns_name(text: &str) -> Result<&str, Wrong> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    match bare.len() <= 253 && bare.split('.').all(label) {
+        true => Ok(text),
+        false => wrong(
+            format!("`{text}` is no DNS name"),
+            "write labels of letters, digits, `-` and `_` with dots between them, such as skydns.local",
+        ),
     }
 }
 

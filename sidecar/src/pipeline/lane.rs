@@ -1,10 +1,12 @@
 //! What one worker thread owns: its road, its instances, its way to the sinks. Shared with no other thread.
 
+use super::directory::{Finder, Listed};
 use super::handling::{Handled, Handling};
 use super::road::{Blueprint, Road, Served};
 use crate::codec::server::Life;
 use crate::exchange::{Direction, Exchange, Tell};
 use crate::names::OTHER;
+use crate::route::Way;
 use crate::tls::Session;
 use crate::upstream::{Cluster, Kept, Member, Place, Policy, Pool, Scheme, Standing, Target};
 use std::cell::RefCell;
@@ -48,6 +50,7 @@ pub struct Lane {
     road: RefCell<Rc<Road>>,
     kept: Keeping,
     named: RefCell<HashMap<String, Named>>,
+    found: RefCell<Found>,
     /// Hosts that have a label of their own, for the life of the thread.
     labels: RefCell<HashSet<Arc<str>>>,
     handled: Rc<Handled>,
@@ -59,6 +62,15 @@ pub struct Lane {
 
 /// What the thread knows of each service, over changes of plan; the pool is what makes a service the same one.
 type Keeping = RefCell<HashMap<*const Pool, Rc<Kept>>>;
+
+/// Services of the registry that commands went to, and those that there are.
+#[derive(Default)]
+struct Found {
+    /// The count that the list belongs to.
+    version: u64,
+    listed: Listed,
+    ways: HashMap<Arc<str>, Way>,
+}
 
 pub(super) struct Named {
     pub(super) service: Arc<str>,
@@ -75,6 +87,7 @@ impl Lane {
             road: RefCell::new(Rc::new(road)),
             kept,
             named: RefCell::default(),
+            found: RefCell::default(),
             labels: RefCell::default(),
             handled: Rc::default(),
             plain: Arc::default(),
@@ -85,7 +98,15 @@ impl Lane {
     /// From now on, new exchanges take the road of this blueprint; those on their way keep theirs.
     pub fn follow(&self, blueprint: &Blueprint) {
         let road = Road::new(blueprint, |served| keep(&self.kept, &self.tell, served));
-        let used: Vec<*const Kept> = road.kept().map(Rc::as_ptr).collect();
+        let mut found = self.found.borrow_mut();
+        let Found { listed, ways, .. } = &mut *found;
+        for (name, way) in ways.iter_mut() {
+            if let Some(served) = listed.get(name) {
+                *way = road.way_to(name, way.cluster.kept().clone(), served.policy.clone());
+            }
+        }
+        let used: Vec<*const Kept> =
+            road.kept().chain(ways.values().map(|way| way.cluster.kept())).map(Rc::as_ptr).collect();
         self.kept.borrow_mut().retain(|_, kept| used.contains(&Rc::as_ptr(kept)));
         *self.road.borrow_mut() = Rc::new(road);
     }
@@ -93,6 +114,29 @@ impl Lane {
     /// The road of now.
     pub fn road(&self) -> Rc<Road> {
         self.road.borrow().clone()
+    }
+
+    /// The way to a service that the registry knows.
+    pub(super) fn discovered(&self, road: &Road, finder: &Finder, name: &str) -> Option<Way> {
+        let mut found = self.found.borrow_mut();
+        let Found { version, listed, ways } = &mut *found;
+        if *version != finder.directory.version() {
+            (*version, *listed) = finder.directory.current();
+            ways.retain(|name, way| {
+                let stays = listed.get(name).is_some_and(|served| way.cluster.kept().is_of(&served.pool));
+                if !stays {
+                    self.kept.borrow_mut().retain(|_, kept| !Rc::ptr_eq(kept, way.cluster.kept()));
+                }
+                stays
+            });
+        }
+        if let Some(way) = ways.get(name) {
+            return Some(way.clone());
+        }
+        let (name, served) = listed.get_key_value(name)?;
+        let way = road.way_to(name, keep(&self.kept, &self.tell, served), served.policy.clone());
+        ways.insert(name.clone(), way.clone());
+        Some(way)
     }
 
     /// The way to a host that no configuration names.

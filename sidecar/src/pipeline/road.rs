@@ -1,5 +1,6 @@
 //! The plan as the road needs it: compiled, immutable, one copy a worker thread.
 
+use super::directory::Finder;
 use super::gated::{Inside, Routed, Taken, Through};
 use super::gateway::{Gate, Gateway, Leads};
 use super::lane::{Door, Lane};
@@ -15,6 +16,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// What may stand behind a service's name where there is no registry.
+const SUFFIX: &str = ".service.fourmi";
+/// So many services are named to a caller whose one is not there.
+const NAMED: usize = 20;
 
 /// A service: its instances, and how commands are sent to them.
 #[derive(Debug, Clone)]
@@ -55,6 +61,8 @@ pub struct Blueprint {
     pub worker: Option<Served>,
     /// Services of the outbound side.
     pub services: Vec<Served>,
+    /// Services that the registry knows, if there is one.
+    pub finder: Option<Finder>,
     /// The gateway before the worker, if there is one.
     pub gateway: Option<Behind>,
     /// Where we ourselves listen, to which nothing may be sent back; whether commands come in there, which services may
@@ -88,8 +96,11 @@ pub struct Road {
     pub(super) none: Arc<str>,
     worker: Option<Way>,
     services: HashMap<Arc<str>, (Way, Option<Rc<Routed>>)>,
+    finder: Option<Finder>,
     inside: Option<Inside>,
     own: Rc<[SocketAddr]>,
+    /// Those of them that no service may turn out to be.
+    outbound_own: Rc<[SocketAddr]>,
 }
 
 impl Road {
@@ -156,8 +167,10 @@ impl Road {
             none: "".into(),
             worker,
             services,
+            finder: blueprint.finder.clone(),
             inside,
             own: all,
+            outbound_own: outbound,
         }
     }
 
@@ -170,6 +183,30 @@ impl Road {
     /// Whether a gateway stands before the worker.
     pub(super) fn has_gateway(&self) -> bool {
         self.inside.is_some()
+    }
+
+    /// The way to a service that the registry knows.
+    pub(super) fn way_to(&self, service: &Arc<str>, kept: Rc<Kept>, policy: Arc<Policy>) -> Way {
+        kept.renew_after(self.timeouts.upstream_age);
+        kept.keep_off(self.outbound_own.clone());
+        let cluster = Cluster::new(kept, policy, true);
+        Way { service: service.clone(), route: service.clone(), explicit: false, cluster }
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let configured = self.services.keys().cloned();
+        let registered =
+            self.finder.iter().flat_map(|finder| finder.directory.current().1.keys().cloned().collect::<Vec<_>>());
+        let mut known: Vec<Arc<str>> = configured.chain(registered).collect();
+        known.sort_unstable();
+        known.dedup();
+        let more = known.len().saturating_sub(NAMED);
+        known.truncate(NAMED);
+        match (known.is_empty(), more) {
+            (true, _) => format!("no service is called {name}, and none is known"),
+            (false, 0) => format!("no service is called {name}; known: {}", known.join(", ")),
+            (false, more) => format!("no service is called {name}; known: {} and {more} more", known.join(", ")),
+        }
     }
 
     /// Where a command goes.
@@ -190,14 +227,21 @@ impl Road {
         if host.is_empty() {
             return Err(Fault::new(FaultKind::NoRoute, "the command names no host"));
         }
-        let name = host.strip_suffix(".service.fourmi").unwrap_or(host);
+        let bare = self.finder.as_ref().map_or_else(
+            || host.strip_suffix(SUFFIX),
+            |finder| finder.suffixes.iter().find_map(|suffix| host.strip_suffix(suffix.as_str())),
+        );
+        let name = bare.unwrap_or(host);
         if let Some((way, routed)) = self.services.get(name) {
             return Ok(Taken { way: way.clone(), through: routed.as_ref().map(Through::outbound) });
         }
-        if host.ends_with(".service.fourmi") {
-            let known: Vec<&str> = self.services.keys().map(|k| &**k).collect();
-            let detail = format!("no service is called {name}; known: {}", known.join(", "));
-            return Err(Fault::new(FaultKind::NoRoute, detail));
+        if let Some(finder) = &self.finder
+            && let Some(way) = lane.discovered(self, finder, name)
+        {
+            return Ok(Taken::plain(way));
+        }
+        if bare.is_some() {
+            return Err(Fault::new(FaultKind::NoRoute, self.unknown(name)));
         }
         let given = head.authority[host.len()..].strip_prefix(':').and_then(|p| p.parse::<u16>().ok());
         let port = match given {

@@ -3,7 +3,7 @@
 use super::services::Services;
 use crate::config::{Bind, Plan};
 use crate::exchange::Direction;
-use crate::pipeline::Blueprint;
+use crate::pipeline::{Blueprint, Finder};
 use crate::sink::LogSettings;
 
 /// Draws the plan with the services of now.
@@ -21,6 +21,10 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
         limits: plan.limits.clone(),
         worker: services.worker(),
         services: services.outbound(plan),
+        finder: plan
+            .discovery
+            .as_ref()
+            .map(|settings| Finder { directory: services.directory.clone(), suffixes: settings.suffixes() }),
         gateway: services.gateway(plan),
         own: listeners.chain(admin).collect(),
         outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),

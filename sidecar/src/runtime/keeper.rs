@@ -5,6 +5,7 @@ use super::certificates::Certificates;
 use super::gateway;
 use super::limits;
 use super::listen;
+use super::registry::Running;
 use super::services::{Changed, Services};
 use super::targets;
 use super::upstreams;
@@ -36,10 +37,12 @@ pub(super) struct Keeper {
     /// Descriptors that the process may have.
     files: u64,
     loaded: RefCell<Loaded>,
-    hub: Rc<Hub>,
+    pub(super) hub: Rc<Hub>,
     /// Takes the worker's own lines.
     pub(super) lines: Rc<Lines>,
-    services: Services,
+    pub(super) services: Services,
+    /// The registry, when this process has one.
+    pub(super) discovery: RefCell<Option<Rc<Running>>>,
     /// Of listeners and of connections to instances.
     pub(super) certificates: Certificates,
     orders: RefCell<Vec<mpsc::Sender<Order>>>,
@@ -62,6 +65,7 @@ impl Keeper {
             hub,
             lines,
             services: Services::default(),
+            discovery: RefCell::default(),
             certificates: Certificates::default(),
             orders: RefCell::default(),
             draining: Cell::new(false),
@@ -105,8 +109,14 @@ impl Keeper {
 
     /// Checks every instance of the plan, and no other.
     pub(super) fn check(self: &Rc<Self>) {
+        self.services.begin(&self.plan().dns, &self.changed());
+        self.count_instances();
+    }
+
+    /// Tells of instances that come and go, are up or down.
+    pub(super) fn changed(self: &Rc<Self>) -> Changed {
         let keeper = self.clone();
-        let changed: Changed = Rc::new(move |service, what| {
+        Rc::new(move |service, what| {
             keeper.count_instances();
             let Some((instance, up, first)) = what else { return };
             let why = || keeper.services.why_out(service, instance);
@@ -125,9 +135,7 @@ impl Keeper {
                 let key = format!("{service} {instance}");
                 keeper.event(format!("{service}: the instance {instance} {what}"), String::new(), kind, Some(key));
             }
-        });
-        self.services.begin(&self.plan().dns, &changed);
-        self.count_instances();
+        })
     }
 
     /// Tells receivers that know events.
@@ -141,7 +149,7 @@ impl Keeper {
     }
 
     fn count_instances(&self) {
-        for service in self.services.all() {
+        for service in self.services.all().iter().filter(|s| !s.is_registered()) {
             let members = service.members();
             let up = members.iter().filter(|m| m.standing.up()).count();
             self.hub.set_instances(&service.name, "passing", up as u64);
@@ -264,6 +272,11 @@ impl Keeper {
         }
         self.allow_connections(&new);
         self.certificates.follow(&new, certificates);
+        match (&new.discovery, self.running()) {
+            (Some(settings), Some(running)) => notes.extend(running.follow(settings).await?),
+            (None, None) => {}
+            _ => notes.push("`discovery` needs a restart to begin or to end".into()),
+        }
         let blueprint = Arc::new(self.draw(&new));
         let tellers = self.hub.reload(&new.identity, &new.told(), &new.metrics);
         *self.loaded.borrow_mut() = loaded;
@@ -296,6 +309,7 @@ impl Keeper {
             }
         }
         self.check();
+        self.publish(&self.changed());
         self.certificates.retain(&self.services.all().iter().map(|s| s.name.clone()).collect::<Vec<_>>());
         self.look_at_certificates().await;
         notes.insert(0, "the new configuration is in place".into());
@@ -439,6 +453,7 @@ impl Control for Rc<Keeper> {
 
     fn drain(&self) {
         if !self.draining.replace(true) {
+            self.leave();
             tracing::info!("draining: /readyz says no; commands are still served");
         }
     }

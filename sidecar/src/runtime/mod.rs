@@ -11,6 +11,8 @@ mod keeper;
 mod limits;
 mod listen;
 mod quiet;
+mod registry;
+mod service;
 mod services;
 mod signals;
 mod targets;
@@ -134,6 +136,10 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
         return cannot_listen(&e);
     }
 
+    if let Err(e) = keeper.discover(&plan).await {
+        tracing::error!("{e}");
+        return cannot_listen(&e);
+    }
     hub.start();
     let drawing = Arc::new(keeper.draw(&plan));
     let mut threads = Vec::new();
@@ -158,6 +164,8 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let (orders, ends): (Vec<_>, Vec<_>) = threads.into_iter().unzip();
     keeper.begin(orders);
     keeper.check();
+    keeper.publish(&keeper.changed());
+    tokio::task::spawn_local(registry::watch(keeper.clone(), keeper.changed()));
     tokio::task::spawn_local(keeper::watch_sinks(keeper.clone()));
     tokio::task::spawn_local(certificates::watch(keeper.clone()));
     if let Some(listener) = admin {
@@ -182,6 +190,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let kind = if code == code::OK { EventKind::Info } else { EventKind::Error };
     keeper.event(format!("{}: fourmi stops", keeper.service()), format!("exit code {code}"), kind, None);
     hub.shutdown(FLUSH).await;
+    keeper.undiscover().await;
     keeper.tell_losses();
     keeper.remove_sockets();
     tracing::info!(code, "stopped");
@@ -261,7 +270,11 @@ async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: &mut Ends) -> u8 {
     let graceful = async {
         // What others send ends first; the worker may still need others while it finishes.
         let by = Instant::now() + grace;
-        drain(keeper, Direction::Inbound, grace).await;
+        // Who looks us up must have noticed before nobody listens any more.
+        if let Some(unnoticed) = keeper.leave() {
+            tokio::time::sleep(unnoticed.min(grace / 2)).await;
+        }
+        drain(keeper, Direction::Inbound, by.saturating_duration_since(Instant::now())).await;
         child.signal(nix::libc::SIGTERM);
         let left = by.saturating_duration_since(Instant::now()).max(LAST);
         let code = match tokio::time::timeout(left, child.ended_if_any()).await {

@@ -1,6 +1,7 @@
 //! How the targets of a gateway's upstreams are, for the series that have Kong's names.
 
-use super::services::{Service, Services};
+use super::service::Service;
+use super::services::Services;
 use crate::config::GatewayPlan;
 use crate::sink::kong::Target;
 use crate::upstream::Member;

@@ -1,6 +1,7 @@
 //! Services and their instances for people: what the admin API shows, explains and changes.
 
-use super::services::{Service, Services};
+use super::service::Service;
+use super::services::Services;
 use crate::admin::Hand;
 use crate::exchange::Exchange;
 use crate::upstream::balance::{Account, Balancer, Peer, Why};

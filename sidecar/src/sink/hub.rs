@@ -8,7 +8,7 @@ use super::filter::Filter;
 use super::generation::{Branch, Generation, tell_all};
 use super::kong::{Series, Switches, Target};
 use super::logs::{LogSettings, Sending};
-use super::metric::{Labels, Registry, Sampling, WorkerSeries};
+use super::metric::{Labels, Queries, Registry, Sampling, WorkerSeries};
 use super::otlp::{self, Border, OtlpMetrics, Sums};
 use super::ring::{self, Writer};
 use super::scope::Scopes;
@@ -377,6 +377,16 @@ impl Hub {
         for task in tasks {
             end(Some(task), until).await;
         }
+    }
+
+    /// Says where DNS questions are counted: type, code and number.
+    pub fn count_queries(&self, counts: Queries) {
+        self.0.registry.count_queries(counts);
+    }
+
+    /// The service is gone.
+    pub fn forget_instances(&self, service: &str) {
+        self.0.registry.forget_instances(service);
     }
 
     /// Says how many instances of a service are in a state.

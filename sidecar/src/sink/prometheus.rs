@@ -182,16 +182,13 @@ fn events(out: &mut String, registry: &Registry) {
         (metric::RETRIES, "Commands sent again, by reason."),
         (metric::RETRIES_SKIPPED, "Commands that would have been sent again, by what forbade it."),
         (metric::LIMIT_FALLBACKS, "Times that a limit could not be counted as its file asks, by reason."),
+        (metric::WORKER_LINES, "Lines that the worker wrote, by what became of them."),
+        (metric::DNS_QUERIES, "DNS questions, by type and by how they were answered."),
     ] {
         family(out, name, "counter", help);
-        for (_, reason, n) in reasons.iter().filter(|(of, ..)| *of == name) {
-            line(out, name, &[("reason", reason)], n);
+        for (event, n) in reasons.iter().filter(|(event, _)| event.metric == name) {
+            line(out, name, &event.labels().collect::<Vec<_>>(), n);
         }
-    }
-    let name = metric::WORKER_LINES;
-    family(out, name, "counter", "Lines that the worker wrote, by what became of them.");
-    for (_, result, n) in reasons.iter().filter(|(of, ..)| *of == name) {
-        line(out, name, &[("result", result)], n);
     }
     family(out, metric::RELOADS, "counter", "Reloads of the configuration, by result.");
     for (result, n) in ["ok", "failed"].into_iter().zip(registry.reloads()) {

@@ -42,6 +42,11 @@ impl Kept {
         })
     }
 
+    /// Whether these are the instances of that pool.
+    pub fn is_of(&self, pool: &Arc<Pool>) -> bool {
+        Arc::ptr_eq(&self.pool, pool)
+    }
+
     /// Closes connections that were not used lately, and puts aside what commands earned.
     pub fn sweep(&self, now: Instant, timeouts: &Timeouts) {
         self.renew_after(timeouts.upstream_age);

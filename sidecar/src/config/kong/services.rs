@@ -32,11 +32,12 @@ pub(super) fn service(entities: &Entities, service: &entity::Service) -> Result<
     let addresses = match place {
         Some(place) => {
             let mine = entities.targets.iter().filter(|t| t.upstream == place);
-            mine.map(|t| Address { target: of_target(scheme, t), weight: t.weight.into(), zone: None }).collect()
+            mine.map(|t| Address { target: of_target(scheme, t), weight: t.weight.into(), priority: 0, zone: None })
+                .collect()
         }
         None => {
             let place = Place::Tcp(bare(&service.host), service.port);
-            vec![Address { target: crate::upstream::Target { scheme, place }, weight: 100, zone: None }]
+            vec![Address { target: crate::upstream::Target { scheme, place }, weight: 100, priority: 0, zone: None }]
         }
     };
     let tls = certificates::of_service(entities, service, upstream)?;

@@ -5,7 +5,8 @@ mod registry;
 mod series;
 mod view;
 
-pub(crate) use registry::{Levels, Registry, Sample, WorkerCells};
+pub use registry::Queries;
+pub(crate) use registry::{Levels, Reason, Registry, Sample, WorkerCells};
 pub(crate) use series::{BOUNDS, Distribution, Duration3, Sampling, Totals};
 pub(crate) use view::{Labels, SeriesKey, WorkerSeries};
 

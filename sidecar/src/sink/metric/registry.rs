@@ -4,7 +4,7 @@ use super::idle::{Closed, IDLE, Rest, TagTotals};
 use super::series::{Duration3, Sampling, Series, Totals};
 use super::view::{Label, Labels, SeriesKey};
 use crate::exchange::{ConnectionSide, Direction};
-use crate::names::{COMMANDS_MAX, OTHER, SERIES_MAX};
+use crate::names::{COMMANDS_MAX, OTHER, SERIES_MAX, metric};
 use crate::sink::event::Events;
 use crate::sink::kong::Series as KongSeries;
 use std::collections::{BTreeMap, HashSet};
@@ -93,6 +93,28 @@ impl Entry {
     }
 }
 
+/// Something that is counted: its metric, and the values of its labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Reason {
+    pub(crate) metric: &'static str,
+    values: [&'static str; 2],
+}
+
+impl Reason {
+    /// Its labels.
+    pub(crate) fn labels(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let names: &[&'static str] = match self.metric {
+            metric::WORKER_LINES => &["result"],
+            metric::DNS_QUERIES => &["type", "rcode"],
+            _ => &["reason"],
+        };
+        names.iter().copied().zip(self.values)
+    }
+}
+
+/// Counts DNS questions: type, code of the answer, number.
+pub type Queries = Arc<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
+
 #[derive(Default)]
 struct Inner {
     series: BTreeMap<SeriesKey, Entry>,
@@ -108,6 +130,7 @@ struct Inner {
     past: Levels,
     reasons: BTreeMap<(&'static str, &'static str), Arc<AtomicU64>>,
     instances: BTreeMap<(String, String), u64>,
+    queries: Option<Queries>,
     certificates: BTreeMap<String, i64>,
     reloads: [u64; 2],
     collisions: u64,
@@ -315,9 +338,24 @@ impl Registry {
         sum
     }
 
-    /// Every event counter now: metric, reason, count.
-    pub(crate) fn reasons(&self) -> Vec<(&'static str, &'static str, u64)> {
-        self.inner().reasons.iter().map(|((metric, reason), n)| (*metric, *reason, n.load(Relaxed))).collect()
+    /// Every event counter now.
+    pub(crate) fn reasons(&self) -> Vec<(Reason, u64)> {
+        let inner = self.inner();
+        let queries = inner.queries.iter().flat_map(|counts| counts());
+        let queries = queries.map(|(kind, code, n)| (Reason { metric: metric::DNS_QUERIES, values: [kind, code] }, n));
+        let reasons = inner.reasons.iter();
+        let reasons = reasons.map(|((metric, reason), n)| (Reason { metric, values: [reason, ""] }, n.load(Relaxed)));
+        reasons.chain(queries).collect()
+    }
+
+    /// Says where DNS questions are counted.
+    pub(crate) fn count_queries(&self, counts: Queries) {
+        self.inner().queries = Some(counts);
+    }
+
+    /// The service is gone.
+    pub(crate) fn forget_instances(&self, service: &str) {
+        self.inner().instances.retain(|(name, _), _| name != service);
     }
 
     /// Says how many instances of a service are in a state.

@@ -8,7 +8,7 @@ use super::since::{Since, Told};
 use crate::exchange::Outcome;
 use crate::names::metric;
 use crate::sink::counts::Totals as SinkTotals;
-use crate::sink::metric::{BOUNDS, Distribution, Levels, Registry, Sample, Totals};
+use crate::sink::metric::{BOUNDS, Distribution, Levels, Reason, Registry, Sample, Totals};
 use crate::sink::process;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -26,7 +26,7 @@ pub(crate) struct Sums {
     /// Nanoseconds since 1970.
     pub(super) at: u64,
     pub(super) samples: Vec<Sample>,
-    reasons: Vec<(&'static str, &'static str, u64)>,
+    reasons: Vec<(Reason, u64)>,
     levels: Levels,
     instances: BTreeMap<(String, String), u64>,
     certificates: BTreeMap<String, i64>,
@@ -73,7 +73,7 @@ impl Sums {
         Told {
             at: self.at,
             series: self.samples.iter().map(|s| (s.id, s.totals.clone())).collect(),
-            reasons: self.reasons.iter().map(|(m, r, n)| ((*m, *r), *n)).collect(),
+            reasons: self.reasons.iter().copied().collect(),
             reloads: self.reloads,
             collisions: self.collisions,
             sinks: self.sinks.clone(),
@@ -116,6 +116,8 @@ const RETRIES_SKIPPED: Family =
     family("fourmi.retries.skipped", "{attempt}", "Commands that would have been sent again, by what forbade it.");
 const LIMIT_FALLBACKS: Family =
     family("fourmi.limit.fallbacks", "{event}", "Times that a limit could not be counted as its file asks, by reason.");
+const DNS_QUERIES: Family =
+    family("fourmi.dns.queries", "{query}", "DNS questions, by type and by how they were answered.");
 const RELOADS: Family = family("fourmi.reloads", "{reload}", "Reloads of the configuration, by result.");
 const WORKER_LINES: Family =
     family("fourmi.worker.lines", "{line}", "Lines that the worker wrote, by what became of them.");
@@ -241,19 +243,20 @@ impl<'a> Report<'a> {
     }
 
     fn events(&mut self, sums: &Sums) {
-        for (of, reason, n) in &sums.reasons {
-            let (family, key) = match *of {
-                metric::REJECTED => (REJECTED, "reason"),
-                metric::RETRIES => (RETRIES, "reason"),
-                metric::RETRIES_SKIPPED => (RETRIES_SKIPPED, "reason"),
-                metric::LIMIT_FALLBACKS => (LIMIT_FALLBACKS, "reason"),
-                metric::WORKER_LINES => (WORKER_LINES, "result"),
+        for (event, n) in &sums.reasons {
+            let family = match event.metric {
+                metric::REJECTED => REJECTED,
+                metric::RETRIES => RETRIES,
+                metric::RETRIES_SKIPPED => RETRIES_SKIPPED,
+                metric::LIMIT_FALLBACKS => LIMIT_FALLBACKS,
+                metric::WORKER_LINES => WORKER_LINES,
+                metric::DNS_QUERIES => DNS_QUERIES,
                 // Every event has a family in `/metrics` too.
                 _ => continue,
             };
-            let n = self.fresh(*n, |t| t.reasons.get(&(*of, *reason)).copied().unwrap_or(0));
+            let n = self.fresh(*n, |t| t.reasons.get(event).copied().unwrap_or(0));
             if n > 0 {
-                self.sum(family, vec![text(key, reason)], n);
+                self.sum(family, event.labels().map(|(key, value)| text(key, value)).collect(), n);
             }
         }
         for (i, result) in ["ok", "failed"].into_iter().enumerate() {

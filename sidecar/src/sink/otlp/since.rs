@@ -2,7 +2,7 @@
 
 use super::points::Sums;
 use crate::sink::counts::Totals as SinkTotals;
-use crate::sink::metric::Totals;
+use crate::sink::metric::{Reason, Totals};
 use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use std::collections::{BTreeMap, HashMap};
 
@@ -31,7 +31,7 @@ pub(super) struct Begun {
 pub(super) struct Told {
     pub(super) at: u64,
     pub(super) series: HashMap<u64, Totals>,
-    pub(super) reasons: HashMap<(&'static str, &'static str), u64>,
+    pub(super) reasons: HashMap<Reason, u64>,
     pub(super) reloads: [u64; 2],
     pub(super) collisions: u64,
     pub(super) sinks: BTreeMap<&'static str, SinkTotals>,

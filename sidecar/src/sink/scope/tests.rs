@@ -186,7 +186,7 @@ fn row_79_tags_are_gone_after_the_command_and_interleaved_commands_never_share_t
     assert!(told.contains("n=3,answered=3"), "{told}");
     stage.at += 1_000_000;
     stage.is_of("idle again", None);
-    assert_eq!(stage.registry.reasons().iter().map(|r| r.2).sum::<u64>(), 10);
+    assert_eq!(stage.registry.reasons().iter().map(|r| r.1).sum::<u64>(), 10);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod out;
 mod report;
 
 use super::drain::Outlet;
-use super::metric::{Registry, Sample, Totals};
+use super::metric::{Reason, Registry, Sample, Totals};
 use super::{Dialect, StatsdSettings};
 use crate::exchange::Identity;
 pub(crate) use line::{Packet, Packets, rate, weights};
@@ -27,7 +27,7 @@ const AWAY: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told {
     series: HashMap<u64, Totals>,
-    reasons: HashMap<(&'static str, &'static str), u64>,
+    reasons: HashMap<Reason, u64>,
     /// The number of the first event that was not told.
     events: u64,
 }
@@ -37,7 +37,7 @@ impl Told {
     pub(crate) fn until_now(registry: &Registry) -> Told {
         Told {
             series: registry.snapshot(None).into_iter().map(|s| (s.id, s.totals)).collect(),
-            reasons: registry.reasons().into_iter().map(|(m, r, n)| ((m, r), n)).collect(),
+            reasons: registry.reasons().into_iter().collect(),
             events: registry.events.next(),
         }
     }
@@ -141,7 +141,7 @@ impl Statsd {
                     true
                 })
             });
-            reasons = until.reasons.into_iter().map(|((m, r), n)| (m, r, n)).collect();
+            reasons = until.reasons.into_iter().collect();
             events_end = until.events;
         }
         let mut report = Report::new(self.dialect, &self.identity, Packets::new(self.out.packet));
@@ -153,9 +153,9 @@ impl Statsd {
             told.insert(id, totals);
         }
         self.told.series = told;
-        for (metric, reason, n) in reasons {
-            let told = self.told.reasons.entry((metric, reason)).or_default();
-            report.reason(metric, reason, n.saturating_sub(*told));
+        for (event, n) in reasons {
+            let told = self.told.reasons.entry(event).or_default();
+            report.reason(event, n.saturating_sub(*told));
             *told = n;
         }
         report.levels(registry.levels(), &registry.instances());

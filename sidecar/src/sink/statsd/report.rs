@@ -11,7 +11,7 @@ use crate::exchange::{Identity, Outcome};
 use crate::names::metric;
 use crate::sink::Dialect;
 use crate::sink::event::Happened;
-use crate::sink::metric::{Distribution, Duration3, Levels, SeriesKey, Totals};
+use crate::sink::metric::{Distribution, Duration3, Levels, Reason, SeriesKey, Totals};
 use cadence::MetricSink;
 use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_statsd::{StatsdBuilder, StatsdRecorder};
@@ -114,10 +114,12 @@ impl<'a> Report<'a> {
     }
 
     /// How often an event happened since it was told last.
-    pub(super) fn reason(&mut self, name: &str, reason: &str, n: u64) {
+    pub(super) fn reason(&mut self, event: Reason, n: u64) {
         // The plain dialect has room for commands and tags only.
         if self.dialect != Dialect::Plain {
-            self.count(dotted(name), &[("env", self.env), ("reason", reason)], n);
+            let mut labels: Vec<(&str, &str)> = vec![("env", self.env)];
+            labels.extend(event.labels().map(|(name, value)| (name, value)));
+            self.count(dotted(event.metric), &labels, n);
         }
     }
 

@@ -1,0 +1,47 @@
+//! The section `discovery:` as plain values: which node this is, what it registers, how names are answered.
+//!
+//! The registry itself is the crate `fourmi-discovery`, which knows nothing of a sidecar; `runtime` starts it.
+
+mod address;
+mod check;
+mod dns;
+pub(crate) mod section;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use fourmi_discovery::dns::{Dialect, Settings as Answers};
+use fourmi_discovery::{Check, Instance, Node, Record};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the section says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node that we are.
+    pub node: Node,
+    /// The file that registrations are kept in; none keeps them in memory.
+    pub store: Option<PathBuf>,
+    /// Where DNS is answered, when it is.
+    pub dns: Vec<SocketAddr>,
+    /// How it is answered; the domains are those of commands' hosts too.
+    pub answers: Answers,
+    /// The instances that the file registers, each with its checks.
+    pub services: Vec<(Instance, Vec<Check>)>,
+    /// SkyDNS's entries by name.
+    pub records: Vec<(String, Record)>,
+}
+
+impl Settings {
+    /// What may stand behind a service's name in a command's host, lower case and with the dot before it.
+    pub fn suffixes(&self) -> Arc<[String]> {
+        let domains = self.answers.domains.iter().filter(|domain| domain.dialect() == Dialect::Consul);
+        let of = |name: String| {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            let datacenter = self.answers.datacenter.to_ascii_lowercase();
+            [format!(".service.{name}"), format!(".service.{datacenter}.{name}")]
+        };
+        domains.flat_map(|domain| of(domain.name())).collect()
+    }
+}

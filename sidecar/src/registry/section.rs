@@ -1,0 +1,126 @@
+//! The section `discovery:`.
+
+use super::{Settings, address, dns, service};
+use crate::section::{Key, Kind, Shape, Wrong, key, later};
+use fourmi_discovery::{Address, Node, Record};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+const TEXT: Kind = Kind::Text(Shape::Free);
+
+/// Its keys.
+pub(crate) const KEYS: &[Key] = &[
+    key("node", TEXT, "The name of this node in the registry.").or_words("`hostname`"),
+    key("address", TEXT, "Where this node is: an address that others reach, or a name.")
+        .or_words("the address that this machine uses towards others"),
+    key("meta", Kind::Named(Shape::TagKey, &TEXT), "What else is known of this node; told in TXT records."),
+    key("datacenter", TEXT, "The datacenter that this is.").or("dc1"),
+    key("store", Kind::Choice(STORES), "Where registrations are kept.")
+        .or_words("`embedded` when there is `http`, else `memory`"),
+    key("dns", Kind::Section(dns::KEYS), "Answers names by DNS, as Consul and SkyDNS do.").or_words("off"),
+    later("http", "Consul's HTTP API."),
+    later("join", "Another registry that this one follows."),
+    key(
+        "services",
+        Kind::List(&Kind::Section(service::KEYS)),
+        "Instances that are registered as long as they stand here.",
+    ),
+    key(
+        "records",
+        Kind::Named(Shape::DnsName, &Kind::Section(RECORD)),
+        "Entries of SkyDNS by their whole names, such as `1.stock.skydns.local`.",
+    ),
+];
+
+const STORES: &[Key] = &[
+    key("memory", Kind::Section(&[]), "Nowhere: what others registered is gone after a restart."),
+    key("embedded", Kind::Section(EMBEDDED), "A file of this process."),
+    later("etcd", "Several registries with one content."),
+];
+
+const EMBEDDED: &[Key] =
+    &[key("path", Kind::Text(Shape::File), "The file, which is SQLite.").or("./fourmi-data/registry.db")];
+
+const SHORT: Kind = Kind::Count { min: 0, max: 65_535, word: None };
+
+const RECORD: &[Key] = &[
+    key("host", TEXT, "An address or a name."),
+    key("port", SHORT, "The port in SRV records.").or("0"),
+    key("priority", SHORT, "Lower is asked first; 0 is the dialect's.").or("0"),
+    key("weight", SHORT, "The share among those of one priority; 0 is 100.").or("0"),
+    key("text", Kind::Text(Shape::Free), "A TXT record."),
+    key("mail", Kind::Flag, "Whether it is an MX record too.").or("false"),
+    key("ttl", Kind::Count { min: 0, max: 86_400, word: None }, "Seconds that its records may be kept."),
+    key("targetstrip", SHORT, "Labels that are cut from the left of a name made from the entry's own.").or("0"),
+    key("group", TEXT, "Entries of another group than the topmost are left out."),
+];
+
+/// Where a registry's file is when nobody says.
+const FILE: &str = "./fourmi-data/registry.db";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Values {
+    node: Option<String>,
+    address: Option<String>,
+    meta: BTreeMap<String, String>,
+    datacenter: Option<String>,
+    store: Option<Stores>,
+    dns: Option<dns::Values>,
+    http: Option<serde_json::Value>,
+    services: Vec<service::Values>,
+    records: BTreeMap<String, Record>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Stores {
+    memory: Option<serde_json::Value>,
+    embedded: Option<Embedded>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Embedded {
+    path: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What the section says on a machine of that name, or why it can't be.
+    pub(crate) fn new(values: serde_json::Value, hostname: &str) -> Result<Settings, Wrong> {
+        let v = Values::deserialize(values).map_err(|e| Wrong::new(e.to_string(), "correct the section"))?;
+        let node = Node {
+            meta: v.meta,
+            ..Node::new(
+                v.node.unwrap_or_else(|| hostname.to_owned()),
+                v.address.map_or_else(|| Address::Ip(address::own()), |text| Address::parse(&text)),
+            )
+        };
+        node.check().map_err(|e| match e {
+            fourmi_discovery::Invalid::Node => {
+                Wrong::new(format!("`{}` cannot be a node's name: {e}", node.name), "write another name").of("node")
+            }
+            fourmi_discovery::Invalid::Address => Wrong::new(e.to_string(), "write an IP address").of("address"),
+            e => Wrong::new(e.to_string(), "shorten it").of("meta"),
+        })?;
+        let datacenter = v.datacenter.unwrap_or_else(|| "dc1".into()).to_ascii_lowercase();
+        let (dns, answers) = dns::settings(v.dns, &datacenter, &node)?;
+        let store = match v.store {
+            Some(Stores { embedded: Some(embedded), .. }) => Some(embedded.path.unwrap_or_else(|| FILE.into())),
+            Some(Stores { memory: Some(_), .. }) => None,
+            _ => v.http.is_some().then(|| FILE.into()),
+        };
+        let mut services: Vec<(fourmi_discovery::Instance, _)> = Vec::with_capacity(v.services.len());
+        for (at, values) in v.services.into_iter().enumerate() {
+            let (instance, checks) = service::instance(values, &node).map_err(|wrong| wrong.of("services"))?;
+            if services.iter().any(|(other, _)| other.id == instance.id) {
+                let message = format!("entry {}: the id `{}` is given twice", at + 1, instance.id);
+                return Err(Wrong::new(message, "give each instance an `id` of its own").of("services"));
+            }
+            services.push((instance, checks));
+        }
+        let records = v.records.into_iter().collect();
+        Ok(Settings { node, store, dns, answers, services, records })
+    }
+}
