@@ -216,6 +216,41 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<UpstreamsCommand>,
     },
+    /// List the services of a registry, or the instances of one
+    #[command(
+        after_help = "Examples:\n  fourmi services\n  fourmi services stock\n  fourmi services --registry http://consul:8500\n\nThe registry is a Fourmi with `discovery.http`, or a Consul."
+    )]
+    Services {
+        /// Only this one, with its instances and checks
+        name: Option<String>,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// List the nodes of a registry
+    Members {
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// Say where commands to a service would go: the instances that are well, a line each
+    #[command(after_help = "Examples:\n  fourmi resolve stock\n  fourmi resolve v1.stock.service.fourmi")]
+    Resolve {
+        /// The service, alone or as its DNS name; with a tag before it, only those
+        name: String,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// Register an instance at a registry
+    #[command(
+        after_help = "Examples:\n  fourmi register stock --port 25001 --check-http http://127.0.0.1:8080/healthz\n  fourmi register stock --id stock-2 --address 10.0.0.7 --port 25001 --tag v1 --ttl 15s\n  fourmi register -f stock.json   # Consul's JSON"
+    )]
+    Register(RegisterArgs),
+    /// Take an instance out of a registry
+    Deregister {
+        /// Its id, as `fourmi services NAME` shows it
+        id: String,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
     /// Show the consumers of a running Fourmi's gateway
     Consumers {
         /// Only those whose name, custom id or id holds this
@@ -250,6 +285,71 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+/// Which registry, and by which right.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RegistryArgs {
+    /// Where its HTTP API is [default: $FOURMI_REGISTRY_URL, $CONSUL_HTTP_ADDR, the configuration's, 127.0.0.1:8500]
+    #[arg(long, value_name = "URL")]
+    pub(crate) registry: Option<String>,
+    /// A file that holds the token [default: $CONSUL_HTTP_TOKEN_FILE, $CONSUL_HTTP_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// An instance to register.
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    /// The service
+    #[arg(required_unless_present = "file")]
+    pub(crate) name: Option<String>,
+    /// A file with all of it in Consul's JSON, `-` for standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
+    pub(crate) file: Option<PathBuf>,
+    /// What tells it from others on the node [default: the name]
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// Where it is [default: the registry's node]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<String>,
+    /// Its port
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// A word to choose by; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// What else is known of it; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) meta: Vec<(String, String)>,
+    /// Its weight
+    #[arg(long, value_name = "N")]
+    pub(crate) weight: Option<u16>,
+    /// It is well while this URL answers 2xx
+    #[arg(long, value_name = "URL", group = "check")]
+    pub(crate) check_http: Option<String>,
+    /// It is well while this place takes connections
+    #[arg(long, value_name = "HOST:PORT", group = "check")]
+    pub(crate) check_tcp: Option<String>,
+    /// It is well while gRPC's health service there says so
+    #[arg(long, value_name = "HOST:PORT", group = "check")]
+    pub(crate) check_grpc: Option<String>,
+    /// It is well while somebody says so at least this often
+    #[arg(long, value_name = "DURATION", value_parser = duration, group = "check")]
+    pub(crate) ttl: Option<Duration>,
+    /// How often it is looked at
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    pub(crate) interval: Duration,
+    /// It is removed when it was critical that long
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) deregister_after: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, Subcommand)]

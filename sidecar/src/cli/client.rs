@@ -250,7 +250,7 @@ fn named(target: &Target) -> Option<String> {
 }
 
 /// A listener on every address is asked on loopback.
-fn reachable(mut at: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(mut at: SocketAddr) -> SocketAddr {
     match at.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => at.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => at.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -259,9 +259,14 @@ fn reachable(mut at: SocketAddr) -> SocketAddr {
     at
 }
 
-/// A URL's host and port; the scheme and the port may be left out.
+/// The admin listener of a URL; the scheme and the port may be left out.
 fn parse(url: &str) -> Result<Place, String> {
-    let wrong = |why: &str| Err(format!("`{url}` is no address of an admin listener: {why}"));
+    place(url, "an admin listener", port::ADMIN)
+}
+
+/// The host and port of a URL that is to be one of `what`.
+pub(super) fn place(url: &str, what: &str, usual: u16) -> Result<Place, String> {
+    let wrong = |why: &str| Err(format!("`{url}` is no address of {what}: {why}"));
     let rest = match url.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
         Some(_) => return wrong("it speaks http"),
@@ -279,25 +284,35 @@ fn parse(url: &str) -> Result<Place, String> {
     if uri.port_u16().is_none() && uri.as_str() != uri.host() {
         return wrong("the port is 1 to 65535");
     }
-    Ok(Place { authority: format!("{}:{}", uri.host(), uri.port_u16().unwrap_or(port::ADMIN)) })
+    Ok(Place { authority: format!("{}:{}", uri.host(), uri.port_u16().unwrap_or(usual)) })
 }
 
 /// One request on a connection of its own.
 pub(super) fn ask(place: &Place, method: &str, path: &str, json: bool, patience: Duration) -> Result<Answer, String> {
-    let text = |error: std::io::Error| error.to_string();
-    let mut stream = connect(&place.authority).map_err(text)?;
-    stream.set_read_timeout(Some(patience)).map_err(text)?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
     let accept = if json { "application/json" } else { "text/plain" };
     let length = if method == "POST" { "content-length: 0\r\n" } else { "" };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: fourmi\r\naccept: {accept}\r\n{length}connection: close\r\n\r\n",
-        place.authority
-    );
+    let lines = format!("{method} {path} HTTP/1.1\r\naccept: {accept}\r\n{length}");
+    let answer = send(&place.authority, &lines, "", ANSWER_MAX, patience)?;
+    answer.ok_or_else(|| "the answer is not HTTP; is this the admin port?".to_owned())
+}
+
+/// Sends a request line with header lines, and a body, on a connection of its own. None when the answer is not HTTP.
+pub(super) fn send(
+    authority: &str,
+    lines: &str,
+    body: &str,
+    most: u64,
+    patience: Duration,
+) -> Result<Option<Answer>, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = connect(authority).map_err(text)?;
+    stream.set_read_timeout(Some(patience)).map_err(text)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
+    let request = format!("{lines}host: {authority}\r\nuser-agent: fourmi\r\nconnection: close\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).map_err(text)?;
     let mut bytes = Vec::new();
-    stream.take(ANSWER_MAX).read_to_end(&mut bytes).map_err(text)?;
-    read(&String::from_utf8_lossy(&bytes)).ok_or_else(|| "the answer is not HTTP; is this the admin port?".to_owned())
+    stream.take(most).read_to_end(&mut bytes).map_err(text)?;
+    Ok(read(&String::from_utf8_lossy(&bytes)))
 }
 
 fn connect(authority: &str) -> std::io::Result<TcpStream> {

@@ -13,6 +13,7 @@ mod explain_kong;
 mod gateway;
 mod log;
 mod out;
+mod registry;
 mod show;
 mod upstreams;
 
@@ -71,6 +72,11 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Upstreams { command: Some(UpstreamsCommand::Set { state, service, instance }) } => {
             upstreams::set(&global, &target(), state, &service, instance.as_deref())
         }
+        Command::Services { name, registry } => registry::services(&global, &load, &registry, name.as_deref()),
+        Command::Members { registry } => registry::members(&global, &load, &registry),
+        Command::Resolve { name, registry } => registry::resolve(&global, &load, &registry, &name),
+        Command::Register(given) => registry::register(&global, &load, &given),
+        Command::Deregister { id, registry } => registry::deregister(&load, &registry, &id),
         Command::Consumers { name } => gateway::consumers(&global, &target(), name.as_deref()),
         Command::Limits => gateway::limits(&global, &target()),
         Command::Version => show::version(&global),

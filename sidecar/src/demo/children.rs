@@ -1,6 +1,6 @@
 //! The processes of the demo and its folder: made here, and gone when this value is.
 
-use super::system::{Ports, SERVICES, config};
+use super::system::{Ports, REGISTRY, Registry, SERVICES, config, registry_config};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io;
@@ -59,6 +59,7 @@ pub(super) fn free_ports(count: usize) -> io::Result<Vec<u16>> {
 /// Every process. Killed when dropped; each also dies with this process, however that ends.
 pub(super) struct Children {
     // Before the folder: fields are dropped in their order.
+    registry: Child,
     fourmis: Vec<Child>,
     workers: Vec<Vec<Child>>,
     ports: Vec<Ports>,
@@ -68,15 +69,19 @@ pub(super) struct Children {
 
 impl Children {
     /// Writes the configurations and starts everything.
-    pub(super) fn start(folder: Folder, ports: &[Ports]) -> io::Result<Self> {
+    pub(super) fn start(folder: Folder, ports: &[Ports], registry: Registry) -> io::Result<Self> {
         let program = std::env::current_exe()?;
+        let run = |name: &str, text: String| {
+            let path = folder.file(name, "yaml");
+            std::fs::write(&path, text)?;
+            spawn(&program, &folder, name, &["run".as_ref(), "-c".as_ref(), path.as_ref()])
+        };
+        let first = run(REGISTRY, registry_config(ports, registry))?;
+        let fourmis = SERVICES.iter().enumerate().map(|(i, service)| run(service.name, config(i, ports, registry)));
+        let fourmis = fourmis.collect::<io::Result<_>>()?;
         let mut children =
-            Children { fourmis: Vec::new(), workers: Vec::new(), ports: ports.to_vec(), program, folder };
+            Children { registry: first, fourmis, workers: Vec::new(), ports: ports.to_vec(), program, folder };
         for (index, service) in SERVICES.iter().enumerate() {
-            let path = children.folder.file(service.name, "yaml");
-            std::fs::write(&path, config(index, ports))?;
-            let fourmi = children.spawn(service.name, &["run".as_ref(), "-c".as_ref(), path.as_ref()])?;
-            children.fourmis.push(fourmi);
             let workers = (0..service.workers).map(|n| children.worker(index, n)).collect::<io::Result<_>>()?;
             children.workers.push(workers);
         }
@@ -92,22 +97,7 @@ impl Children {
             args.extend(["--proxy", &proxy]);
         }
         let args: Vec<&Path> = args.iter().map(Path::new).collect();
-        self.spawn(&format!("{}-worker-{number}", service.name), &args)
-    }
-
-    fn spawn(&self, name: &str, args: &[&Path]) -> io::Result<Child> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.file(name, "log"))?;
-        let mut command = Command::new(&self.program);
-        command.args(["demo-part", "guard", &std::process::id().to_string()]).arg(&self.program).args(args);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        // What is set for another Fourmi must not change these.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FOURMI_") {
-                command.env_remove(name);
-            }
-        }
-        // A group of its own: Ctrl-C is for the demo, which then ends the others in order.
-        command.process_group(0).kill_on_drop(true).spawn()
+        spawn(&self.program, &self.folder, &format!("{}-worker-{number}", service.name), &args)
     }
 
     /// Kills a worker as `kill -9` does.
@@ -123,6 +113,9 @@ impl Children {
 
     /// A process that ended by itself, and the end of what it wrote.
     pub(super) fn ended(&mut self) -> Option<String> {
+        if let Ok(Some(status)) = self.registry.try_wait() {
+            return Some(format!("the registry ended: {status}\n{}", self.log(REGISTRY)));
+        }
         for (index, service) in SERVICES.iter().enumerate() {
             if let Ok(Some(status)) = self.fourmis[index].try_wait() {
                 return Some(format!("the Fourmi of {} ended: {status}\n{}", service.name, self.log(service.name)));
@@ -161,6 +154,16 @@ impl Children {
                 Err(_) => wrong.push(format!("{}: its Fourmi did not stop within {patience:?}", service.name)),
             }
         }
+        // The registry last: until here somebody may have looked up a name.
+        if let Some(pid) = self.registry.id().and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        match tokio::time::timeout_at(end, self.registry.wait()).await {
+            Ok(Ok(status)) if ExitStatus::success(&status) => {}
+            Ok(Ok(status)) => wrong.push(format!("the registry ended with {status}")),
+            Ok(Err(error)) => wrong.push(format!("the registry: {error}")),
+            Err(_) => wrong.push(format!("the registry did not stop within {patience:?}")),
+        }
         // The workers have nothing to flush; waited for, so that none is still seen when the demo has ended.
         for worker in self.workers.iter_mut().flatten() {
             let _ = worker.kill().await;
@@ -172,7 +175,8 @@ impl Children {
 impl Drop for Children {
     /// Kills whatever is left, and waits a moment for it to be gone: whoever looks after us shall find nothing.
     fn drop(&mut self) {
-        let mut all: Vec<&mut Child> = self.fourmis.iter_mut().chain(self.workers.iter_mut().flatten()).collect();
+        let fourmis = self.fourmis.iter_mut().chain([&mut self.registry]);
+        let mut all: Vec<&mut Child> = fourmis.chain(self.workers.iter_mut().flatten()).collect();
         for child in &mut all {
             let _ = child.start_kill();
         }
@@ -184,6 +188,21 @@ impl Drop for Children {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+fn spawn(program: &Path, folder: &Folder, name: &str, args: &[&Path]) -> io::Result<Child> {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.file(name, "log"))?;
+    let mut command = Command::new(program);
+    command.args(["demo-part", "guard", &std::process::id().to_string()]).arg(program).args(args);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // What is set for another Fourmi must not change these.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FOURMI_") {
+            command.env_remove(name);
+        }
+    }
+    // A group of its own: Ctrl-C is for the demo, which then ends the others in order.
+    command.process_group(0).kill_on_drop(true).spawn()
 }
 
 /// `PID PROGRAM [ARGUMENT...]`: arranges to be killed when PID, the parent, ends; then becomes the program. Returns

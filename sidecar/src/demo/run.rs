@@ -5,7 +5,7 @@ use super::children::{Children, Folder, free_ports};
 use super::receive::{Received, Receivers, kernel_drops};
 use super::screen::{Row, Screen};
 use super::summary::{Account, Way, table};
-use super::system::{CUSTOMERS, Ports, QUOTA, SERVICES};
+use super::system::{CUSTOMERS, Ports, QUOTA, REGISTRY, Registry, SERVICES, name_of};
 use super::traffic::Traffic;
 use super::{Options, print, tell};
 use crate::names::metric;
@@ -67,12 +67,13 @@ struct Play {
     receivers: Receivers,
     children: Children,
     ports: Vec<Ports>,
+    registry: Registry,
     /// Each Fourmi's admin listener.
     admins: Vec<Caller>,
 }
 
 async fn play(options: Options, mut end: watch::Receiver<u32>) -> Result<u8, String> {
-    tell("starting five services, each behind its own Fourmi…");
+    tell("starting a registry and five services, each behind its own Fourmi…");
     let begun = Instant::now();
     let mut play = tokio::select! {
         started = start() => started?,
@@ -82,6 +83,7 @@ async fn play(options: Options, mut end: watch::Receiver<u32>) -> Result<u8, Str
     for (service, ports) in SERVICES.iter().zip(&play.ports) {
         print(format_args!("  {:<9}http://127.0.0.1:{}", service.name, ports.admin));
     }
+    print(format_args!("  {:<9}http://127.0.0.1:{}", REGISTRY, play.registry.admin));
     let (inbound, admin) = (play.ports[0].inbound, play.ports[0].admin);
     print(format_args!("open http://127.0.0.1:{admin} in a browser, or try in another terminal:"));
     print(format_args!(
@@ -89,6 +91,8 @@ async fn play(options: Options, mut end: watch::Receiver<u32>) -> Result<u8, Str
         CUSTOMERS[0].key.unwrap_or_default()
     ));
     print(format_args!("  curl -i http://127.0.0.1:{inbound}/  # refused at the front door: no key"));
+    let (dns, stock) = (play.registry.dns, name_of(SERVICES[VICTIM.0]));
+    print(format_args!("  dig @127.0.0.1 -p {dns} {stock} SRV  # where stock is; the order service has only names"));
     print(format_args!("  fourmi health --admin http://127.0.0.1:{admin}"));
     print("Ctrl-C ends it with the sums");
 
@@ -122,10 +126,10 @@ async fn start() -> Result<Play, String> {
 async fn start_once() -> Result<Play, String> {
     let text = |error: std::io::Error| format!("the demo cannot start: {error}");
     let receivers = Receivers::start().map_err(text)?;
-    let ports = choose(&receivers).map_err(text)?;
-    let children = Children::start(Folder::new().map_err(text)?, &ports).map_err(text)?;
+    let (ports, registry) = choose(&receivers).map_err(text)?;
+    let children = Children::start(Folder::new().map_err(text)?, &ports, registry).map_err(text)?;
     let admins = ports.iter().map(|p| caller(p.admin)).collect();
-    let mut play = Play { receivers, children, ports, admins };
+    let mut play = Play { receivers, children, ports, registry, admins };
     let end = Instant::now() + START;
     loop {
         let waiting = play.waiting().await;
@@ -136,15 +140,16 @@ async fn start_once() -> Result<Play, String> {
             return Err(why);
         }
         if Instant::now() > end {
-            let logs: Vec<_> = SERVICES.iter().map(|s| play.children.log(s.name)).collect();
+            let names = SERVICES.iter().map(|s| s.name).chain([REGISTRY]);
+            let logs: Vec<_> = names.map(|name| play.children.log(name)).collect();
             return Err(format!("not ready after {START:?}: {}\n{}", waiting.join("; "), logs.join("\n")));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-fn choose(receivers: &Receivers) -> std::io::Result<Vec<Ports>> {
-    let needed: usize = SERVICES.iter().map(|service| 3 + service.workers).sum();
+fn choose(receivers: &Receivers) -> std::io::Result<(Vec<Ports>, Registry)> {
+    let needed: usize = SERVICES.iter().map(|service| 3 + service.workers).sum::<usize>() + 2;
     let mut free = free_ports(needed)?.into_iter();
     let mut next = || free.next().ok_or(std::io::ErrorKind::AddrInUse);
     let mut all = Vec::with_capacity(SERVICES.len());
@@ -152,7 +157,7 @@ fn choose(receivers: &Receivers) -> std::io::Result<Vec<Ports>> {
         let workers = (0..service.workers).map(|_| next()).collect::<Result<_, _>>()?;
         all.push(Ports { workers, inbound: next()?, outbound: next()?, admin: next()?, graylog, statsd });
     }
-    Ok(all)
+    Ok((all, Registry { dns: next()?, admin: next()? }))
 }
 
 fn caller(port: u16) -> Caller {
@@ -177,6 +182,13 @@ impl Play {
                 }
             }
         }
+        // Names are looked up again and again until the registry has seen everybody well.
+        match self.admins[0].get("/api/v1/upstreams").await {
+            Ok(answer) => {
+                waiting.extend(unknown(answer.body()).map(|name| format!("{name} is not registered as well")))
+            }
+            Err(error) => waiting.push(format!("{}: {error}", SERVICES[0].name)),
+        }
         waiting
     }
 
@@ -191,6 +203,19 @@ impl Play {
         }
         all
     }
+}
+
+/// The services that have no instance yet.
+fn unknown(upstreams: &[u8]) -> impl Iterator<Item = &'static str> {
+    let shown: Value = serde_json::from_slice(upstreams).unwrap_or_default();
+    let known: Vec<String> = shown
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|s| s["instances"].as_array().is_some_and(|all| !all.is_empty()))
+        .filter_map(|s| s["service"].as_str().map(str::to_owned))
+        .collect();
+    SERVICES.iter().map(|s| s.name).filter(move |name| !known.iter().any(|k| k == name))
 }
 
 fn lost_in(metrics: &str) -> u64 {

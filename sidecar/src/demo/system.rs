@@ -1,4 +1,4 @@
-//! The order system: who is in it, where everyone listens, and the configuration of each Fourmi.
+//! The order system: who is in it, where everyone listens, and the configuration of each Fourmi and of the registry.
 
 use std::fmt::Write;
 
@@ -112,6 +112,30 @@ pub(super) struct Ports {
     pub(super) statsd: u16,
 }
 
+/// Where the registry listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Registry {
+    /// For DNS.
+    pub(super) dns: u16,
+    /// Its admin listener.
+    pub(super) admin: u16,
+}
+
+/// What it is called.
+pub(super) const REGISTRY: &str = "registry";
+
+/// The name under which a service's instances are looked up.
+pub(super) fn name_of(service: Service) -> String {
+    format!("_{}._tcp.service.fourmi", service.name)
+}
+
+/// The registry of `examples/orders`.
+#[cfg(test)]
+pub(super) fn example_registry() -> Registry {
+    use crate::names::port;
+    Registry { dns: port::DNS, admin: port::ADMIN + 9 }
+}
+
 /// The ports of `examples/orders`: fixed, so that its README can name them.
 #[cfg(test)]
 pub(super) fn example_ports() -> Vec<Ports> {
@@ -132,15 +156,33 @@ pub(super) fn example_ports() -> Vec<Ports> {
 }
 
 /// The configuration of the Fourmi beside service number `index`.
-pub(super) fn config(index: usize, ports: &[Ports]) -> String {
+pub(super) fn config(index: usize, ports: &[Ports], registry: Registry) -> String {
     let (service, own) = (SERVICES[index], &ports[index]);
     let mut out = String::with_capacity(1024);
     // Writing to a String cannot fail.
-    let _ = write_config(&mut out, index, service, own, ports);
+    let _ = write_config(&mut out, index, service, own, registry);
     out
 }
 
-fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, ports: &[Ports]) -> std::fmt::Result {
+/// The configuration of the registry: who is where, and is well as long as its Fourmi says that it is ready.
+pub(super) fn registry_config(ports: &[Ports], registry: Registry) -> String {
+    let mut out = String::with_capacity(1024);
+    let _ = write_registry(&mut out, ports, registry);
+    out
+}
+
+fn write_registry(out: &mut String, ports: &[Ports], registry: Registry) -> std::fmt::Result {
+    writeln!(out, "# The registry of the order system: names are asked of it by DNS.")?;
+    writeln!(out, "service: {REGISTRY}\nenv: {ENV}\nhostname: {REGISTRY}-1\n\ndiscovery:\n  address: 127.0.0.1")?;
+    writeln!(out, "  dns: {{listen: 127.0.0.1:{}}}\n  services:", registry.dns)?;
+    for (service, at) in SERVICES.iter().zip(ports) {
+        let check = format!("{{http: \"http://127.0.0.1:{}/readyz\", interval: 1s}}", at.admin);
+        writeln!(out, "    - {{name: {}, port: {}, check: {check}}}", service.name, at.inbound)?;
+    }
+    writeln!(out, "\nlogs: []\nadmin: {{listen: 127.0.0.1:{}}}", registry.admin)
+}
+
+fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, registry: Registry) -> std::fmt::Result {
     let name = service.name;
     writeln!(out, "# The Fourmi beside the service {name} of the order system.")?;
     writeln!(out, "service: {name}\nenv: {ENV}\nhostname: {name}-1\ntags: {{team: orders}}\n\nworker:")?;
@@ -157,13 +199,14 @@ fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, p
     writeln!(out, "inbound:\n  - listen: http://127.0.0.1:{}", own.inbound)?;
     if index == 0 {
         writeln!(out, "outbound:\n  - listen: http://127.0.0.1:{}\n    services:", own.outbound)?;
-        for (other, at) in SERVICES.iter().zip(ports).skip(1) {
+        for other in &SERVICES[1..] {
             let rate = match other.name {
                 "mail" => format!(", rate: {{limit: {MAILS}, per: 1s, wait: {MAIL_WAIT}}}"),
                 _ => String::new(),
             };
-            writeln!(out, "      {}: {{address: http://127.0.0.1:{}{rate}}}", other.name, at.inbound)?;
+            writeln!(out, "      {}: {{address: http://{}{rate}}}", other.name, name_of(*other))?;
         }
+        writeln!(out, "dns: {{nameservers: [\"127.0.0.1:{}\"]}}", registry.dns)?;
         write!(out, "{DOOR}")?;
     }
     writeln!(out, "\nlogs:\n  - graylog: {{to: udp://127.0.0.1:{}, compress: none}}", own.graylog)?;
@@ -180,9 +223,10 @@ mod tests {
     fn examples_are_what_the_demo_runs() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/orders");
         let ports = example_ports();
-        for (index, service) in SERVICES.iter().enumerate() {
-            let path = folder.join(service.name).with_extension("yaml");
-            let wanted = config(index, &ports);
+        let registry = example_registry();
+        let services = SERVICES.iter().enumerate().map(|(i, service)| (service.name, config(i, &ports, registry)));
+        for (name, wanted) in services.chain([(REGISTRY, registry_config(&ports, registry))]) {
+            let path = folder.join(name).with_extension("yaml");
             if std::env::var_os("FOURMI_TEST_WRITE").is_some() {
                 std::fs::write(&path, &wanted).unwrap();
             }
@@ -196,6 +240,7 @@ mod tests {
         let mut all: Vec<u16> = example_ports()
             .iter()
             .flat_map(|p| p.workers.iter().copied().chain([p.inbound, p.outbound, p.admin]))
+            .chain([example_registry().dns, example_registry().admin])
             .collect();
         let count = all.len();
         all.sort_unstable();

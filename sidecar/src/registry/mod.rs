@@ -25,7 +25,9 @@ pub struct Settings {
     pub store: Option<PathBuf>,
     /// Where DNS is answered, when it is.
     pub dns: Vec<SocketAddr>,
-    /// How it is answered; the domains are those of commands' hosts too.
+    /// Where Consul's HTTP API is answered, when it is.
+    pub http: Vec<SocketAddr>,
+    /// How names are answered; the domains are those of commands' hosts too.
     pub answers: Answers,
     /// The instances that the file registers, each with its checks.
     pub services: Vec<(Instance, Vec<Check>)>,

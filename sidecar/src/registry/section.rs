@@ -121,6 +121,6 @@ impl Settings {
             services.push((instance, checks));
         }
         let records = v.records.into_iter().collect();
-        Ok(Settings { node, store, dns, answers, services, records })
+        Ok(Settings { node, store, dns, http: Vec::new(), answers, services, records })
     }
 }
