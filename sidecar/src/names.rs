@@ -71,6 +71,8 @@ pub mod port {
     pub const SYSLOG_TLS: u16 = 6514;
 }
 
+/// What may stand behind a service's name in a host, where there is no registry that says otherwise.
+pub const SUFFIX: &str = ".service.fourmi";
 /// What stands for everything beyond a limit on distinct values (commands, series).
 pub const OTHER: &str = "_other";
 /// Distinct command names that become metric series; the rest is [`OTHER`]. Logs keep the true name.

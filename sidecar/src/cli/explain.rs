@@ -5,7 +5,7 @@ use crate::config::{Bind, Listener, Plan, Ready, duration_text};
 use crate::exchange::{Direction, Head};
 use crate::names::header;
 use crate::pipeline::{Dry, Spoken, dry_outbound};
-use crate::upstream::Target;
+use crate::upstream::{Place, Scheme, Target};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -23,6 +23,8 @@ pub(crate) struct Explained {
     instances: Vec<Target>,
     command: (String, &'static str),
     notes: Vec<String>,
+    /// The registry knows its instances.
+    registered: bool,
     /// What the middlewares of an outbound service say.
     dry: Option<Dry>,
 }
@@ -73,6 +75,7 @@ pub(crate) fn explain(plan: &Plan, request: &[String], lines: &[String]) -> Resu
         listener: None,
         instances: Vec::new(),
         notes: Vec::new(),
+        registered: false,
         dry: None,
         authority,
     };
@@ -135,20 +138,36 @@ fn split(authority: &str) -> (&str, Option<u16>) {
 fn place(plan: &Plan, out: &mut Explained) {
     let authority = out.authority.clone();
     let (host, _) = split(&authority);
-    let name = host.strip_suffix(".service.fourmi").unwrap_or(host);
+    let bare = plan.bare(host);
+    let name = bare.unwrap_or(host);
+    let listens = || plan.listeners.iter().find(|l| l.direction == Direction::Outbound).cloned();
+    let told = plan.discovery.iter().flat_map(|d| &d.services).filter(|(i, _)| i.service.eq_ignore_ascii_case(name));
+    let told: Vec<Target> = told.filter_map(|(instance, _)| instance_of(plan, instance)).collect();
+    let configured = plan.outbound.iter().find(|s| *s.name == *name);
+    if configured.is_none_or(|s| s.addresses.is_empty())
+        && plan.discovery.is_some()
+        && (bare.is_some() || configured.is_some() || !told.is_empty())
+    {
+        out.direction = Direction::Outbound;
+        out.service = name.to_owned();
+        (out.instances, out.registered) = (told, true);
+        out.listener = listens();
+        out.notes.push("its instances are those that the registry knows; a running Fourmi says which".into());
+        return;
+    }
     if let Some(service) = plan.outbound.iter().find(|s| *s.name == *name) {
         out.direction = Direction::Outbound;
         out.service = service.name.to_string();
         out.instances = service.addresses.iter().map(|a| a.target.clone()).collect();
-        out.listener = plan.listeners.iter().find(|l| l.direction == Direction::Outbound).cloned();
+        out.listener = listens();
         return;
     }
     let named = plan.listeners.iter().find(|l| at(&authority, l));
     let inbound = plan.listeners.iter().find(|l| l.direction == Direction::Inbound);
-    if host.ends_with(".service.fourmi") || named.is_some_and(|l| l.direction == Direction::Outbound) {
+    if bare.is_some() || named.is_some_and(|l| l.direction == Direction::Outbound) {
         out.direction = Direction::Outbound;
         out.service = name.to_owned();
-        out.listener = named.or_else(|| plan.listeners.iter().find(|l| l.direction == Direction::Outbound)).cloned();
+        out.listener = named.cloned().or_else(listens);
         let known: Vec<&str> = plan.outbound.iter().map(|s| &*s.name).collect();
         out.notes.push(match known.is_empty() {
             true => "no service is configured: add outbound[].services".into(),
@@ -162,6 +181,13 @@ fn place(plan: &Plan, out: &mut Explained) {
         (_, None) => out.notes.push("there is no worker".into()),
         (_, Some(worker)) => out.instances = worker.addresses.iter().map(|a| a.target.clone()).collect(),
     }
+}
+
+/// Where an instance of the file's own is.
+fn instance_of(plan: &Plan, instance: &fourmi_discovery::Instance) -> Option<Target> {
+    let node = plan.discovery.as_ref().map(|d| &d.node.address);
+    let host = instance.address.as_ref().or(node)?.to_string();
+    (instance.port > 0).then_some(Target { scheme: Scheme::Http, place: Place::Tcp(host, instance.port) })
 }
 
 /// A name as records will carry it.
@@ -208,7 +234,7 @@ impl Explained {
     /// Whether something would answer it.
     pub(crate) fn served(&self) -> bool {
         let refused = self.dry.as_ref().is_some_and(|dry| dry.answer.is_some());
-        !self.instances.is_empty() && self.listener.is_some() && !refused
+        (self.registered || !self.instances.is_empty()) && self.listener.is_some() && !refused
     }
 
     fn listener(&self) -> String {

@@ -4,7 +4,9 @@ use super::args::{Global, LogFormat, LogLevel};
 use super::out;
 use clap::ValueEnum;
 use std::io::IsTerminal as _;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Begins logging. Only what runs for long does; the others print.
 pub(crate) fn begin(global: &Global) {
@@ -21,11 +23,18 @@ pub(crate) fn begin(global: &Global) {
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // It tells of every question at `info`.
+    let dns = if level > LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
+    let targets = Targets::new().with_default(level).with_target("hickory_server", dns).with_target("hickory_net", dns);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(targets);
     // A second start of the log (in a test) is no reason to fail.
     let _ = match text {
-        true => builder.with_ansi(out::colored(global.color)).try_init(),
-        false => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        true => registry.with(layer.with_ansi(out::colored(global.color))).try_init(),
+        false => {
+            let json = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            registry.with(json).try_init()
+        }
     };
 }
 

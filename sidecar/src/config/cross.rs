@@ -99,16 +99,10 @@ fn listeners(root: &Node) -> Vec<Listens> {
     {
         out.push(Listens { what: "admin.listen".into(), bind: Bind::Tcp(address), direction: None, span: node.span });
     }
-    let discovery = root.get("discovery");
+    let registry = root.get("discovery");
     for section in ["dns", "http"] {
-        let listen = discovery.and_then(|d| d.get(section)).and_then(|s| s.get("listen"));
-        for node in listen
-            .map(|l| match &l.value {
-                Value::List(all) => all.as_slice(),
-                _ => std::slice::from_ref(l),
-            })
-            .unwrap_or_default()
-        {
+        let listen = registry.and_then(|d| d.get(section)).and_then(|s| s.get("listen"));
+        for node in listen.map(discovery::every).unwrap_or_default() {
             if let Some(address) = node.text().and_then(|t| value::socket(t).ok()) {
                 let what = format!("discovery.{section}.listen");
                 out.push(Listens { what, bind: Bind::Tcp(address), direction: None, span: node.span });

@@ -4,6 +4,7 @@ use crate::command::Rules;
 use crate::exchange::{Direction, Identity};
 use crate::gateway::sinks::Sinks;
 use crate::lines;
+use crate::names::SUFFIX;
 use crate::pipeline::gateway::{Gate, Gateway};
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::registry;
@@ -70,6 +71,14 @@ impl Plan {
         self.metrics.prometheus |= sinks.prometheus;
         if let Some(ratio) = sinks.sampling.filter(|_| !traces) {
             self.sampling = Sampling { ratio };
+        }
+    }
+
+    /// The service's name in a host's, when that is one of ours.
+    pub fn bare<'h>(&self, host: &'h str) -> Option<&'h str> {
+        match &self.discovery {
+            None => host.strip_suffix(SUFFIX),
+            Some(discovery) => discovery.suffixes().iter().find_map(|suffix| host.strip_suffix(suffix.as_str())),
         }
     }
 

@@ -122,7 +122,7 @@ pub(crate) fn dns(node: &Node) -> Result<names::Settings, Wrong> {
 pub(crate) fn services(node: &Node, root: &Node) -> Vec<(Span, String, Wrong)> {
     let mut alone = raw::section(node, registry::section::KEYS);
     if let Some(values) = alone.as_object_mut() {
-        ["dns", "records"].iter().for_each(|key| drop(values.remove(*key)));
+        ["dns", "records", "keys"].iter().for_each(|key| drop(values.remove(*key)));
     }
     let all = alone.get_mut("services").map(Json::take);
     let all = all.as_ref().and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -8,6 +8,7 @@ use crate::command::Rules;
 use crate::command::trace::{Sampler, Sampling};
 use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Protocol, Timeouts, Wants};
 use crate::middleware::{Chain, Settings};
+use crate::names::SUFFIX;
 use crate::route::Way;
 use crate::sink::Show;
 use crate::upstream::{Cluster, Kept, Policy, Pool};
@@ -17,8 +18,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// What may stand behind a service's name where there is no registry.
-const SUFFIX: &str = ".service.fourmi";
 /// So many services are named to a caller whose one is not there.
 const NAMED: usize = 20;
 

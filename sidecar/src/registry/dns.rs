@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const ANY_TIME: Kind = Kind::Duration { min: Duration::ZERO, off: false };
 const NAMES: Kind = Kind::OneOrMany(&Kind::Text(Shape::DnsName));
-const SERVERS: Kind = Kind::OneOrMany(&Kind::Text(Shape::Free));
+const SERVERS: Kind = Kind::List(&Kind::Text(Shape::Free));
 
 /// Its keys.
 pub(super) const KEYS: &[Key] = &[

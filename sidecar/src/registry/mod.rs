@@ -5,6 +5,7 @@
 mod address;
 mod check;
 mod dns;
+mod keys;
 pub(crate) mod section;
 mod service;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The section `discovery:`.
 
-use super::{Settings, address, dns, service};
+use super::{Settings, address, dns, keys, service};
 use crate::section::{Key, Kind, Shape, Wrong, key, later};
 use fourmi_discovery::{Address, Node, Record};
 use serde::Deserialize;
@@ -31,6 +31,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Named(Shape::DnsName, &Kind::Section(RECORD)),
         "Entries of SkyDNS by their whole names, such as `1.stock.skydns.local`.",
     ),
+    key("keys", Kind::Short("path", ENTRIES), "A file with more of them, as SkyDNS's store prints them."),
+];
+
+const ENTRIES: &[Key] = &[
+    key("path", Kind::Text(Shape::File), "What `etcdctl get --prefix /skydns` printed.").required(),
+    key("prefix", TEXT, "What stands before the name in a key.").or("skydns"),
 ];
 
 const STORES: &[Key] = &[
@@ -56,6 +62,8 @@ const RECORD: &[Key] = &[
     key("group", TEXT, "Entries of another group than the topmost are left out."),
 ];
 
+/// What SkyDNS puts before its names.
+const PREFIX: &str = "skydns";
 /// Where a registry's file is when nobody says.
 const FILE: &str = "./fourmi-data/registry.db";
 
@@ -71,6 +79,13 @@ struct Values {
     http: Option<serde_json::Value>,
     services: Vec<service::Values>,
     records: BTreeMap<String, Record>,
+    keys: Option<Entries>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Entries {
+    path: PathBuf,
+    prefix: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -120,7 +135,13 @@ impl Settings {
             }
             services.push((instance, checks));
         }
-        let records = v.records.into_iter().collect();
+        let mut records = match &v.keys {
+            Some(entries) => keys::read(&entries.path, entries.prefix.as_deref().unwrap_or(PREFIX))?,
+            None => Vec::new(),
+        };
+        // What is written here holds where both know a name.
+        records.retain(|(name, _)| !v.records.contains_key(name));
+        records.extend(v.records);
         Ok(Settings { node, store, dns, http: Vec::new(), answers, services, records })
     }
 }

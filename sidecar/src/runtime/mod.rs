@@ -370,7 +370,10 @@ fn banner(plan: &Plan, load: &LoadOptions) {
         admin,
         "fourmi is up"
     );
-    if plan.listeners.is_empty() {
+    for (what, all) in plan.discovery.iter().flat_map(|d| [("DNS", &d.dns), ("Consul's HTTP API", &d.http)]) {
+        all.iter().for_each(|at| tracing::info!("{what} at {at}"));
+    }
+    if plan.listeners.is_empty() && plan.discovery.is_none() {
         tracing::warn!("no `worker:` and no `outbound:`: nothing will be proxied");
     }
 }

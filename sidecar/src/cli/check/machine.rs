@@ -13,7 +13,9 @@ const CONNECTIONS_FEW: usize = 256;
 pub(super) fn lines(plan: &Plan) -> Vec<Line> {
     let listeners = plan.listeners.iter().map(|l| (l.direction.as_str(), l.bind.clone()));
     let admin = plan.admin.iter().map(|a| ("admin", Bind::Tcp(a.listen)));
-    let mut lines: Vec<Line> = listeners.chain(admin).map(|(what, bind)| listen(what, &bind)).collect();
+    let registry = plan.discovery.iter().flat_map(|d| [("dns", &d.dns), ("registry", &d.http)]);
+    let registry = registry.flat_map(|(what, all)| all.iter().map(move |at| (what, Bind::Tcp(*at))));
+    let mut lines: Vec<Line> = listeners.chain(admin).chain(registry).map(|(what, bind)| listen(what, &bind)).collect();
     let (files, possible) = crate::runtime::possible_connections();
     lines.push(descriptors(plan.limits.connections, files, possible));
     lines.push(clock(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())));

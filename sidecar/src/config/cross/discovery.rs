@@ -3,7 +3,8 @@
 use super::misfit;
 use crate::config::problem::Problems;
 use crate::config::read;
-use crate::config::tree::Node;
+use crate::config::tree::{Entry, Node, Value};
+use crate::config::value;
 
 pub(super) fn check(root: &Node, problems: &mut Problems) {
     let entry = root.entry("discovery");
@@ -18,7 +19,8 @@ pub(super) fn check(root: &Node, problems: &mut Problems) {
             misfit(entry, "", wrong, problems);
         }
     }
-    if entry.is_some() {
+    if let Some(entry) = entry {
+        open_resolver(entry, problems);
         return;
     }
     for (i, outbound) in root.get("outbound").map(Node::items).unwrap_or_default().iter().enumerate() {
@@ -30,5 +32,32 @@ pub(super) fn check(root: &Node, problems: &mut Problems) {
                 problems.error(service.key_span, "missing-key", &path, message, fix);
             }
         }
+    }
+}
+
+/// Who asks recursors for everybody helps whoever hides behind another's address.
+fn open_resolver(entry: &Entry, problems: &mut Problems) {
+    let Some(dns) = entry.value.get("dns").filter(|dns| dns.get("recursors").is_some_and(|r| !every(r).is_empty()))
+    else {
+        return;
+    };
+    for node in dns.get("listen").map(every).unwrap_or_default() {
+        if let Some(address) = node.text().and_then(|t| value::socket(t).ok()).filter(|a| !a.ip().is_loopback()) {
+            problems.warning(
+                node.span,
+                "open-resolver",
+                "discovery.dns.listen",
+                format!("`{address}` asks the recursors for every host that reaches it"),
+                "listen where only those reach it who may ask, or leave out `recursors`",
+            );
+        }
+    }
+}
+
+/// One, or each of a list.
+pub(super) fn every(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::List(all) => all,
+        _ => std::slice::from_ref(node),
     }
 }
