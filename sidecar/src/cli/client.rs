@@ -197,9 +197,8 @@ pub(super) fn answer(target: &Target, method: &str, path: &str) -> Result<String
 }
 
 /// The same for what is only nice to know: nothing is said when there is none.
-pub(super) fn quiet_answer(target: &Target, path: &str) -> Option<String> {
-    let place = find(target).ok()?;
-    ask(&place, "GET", path, true, PATIENCE).ok().filter(Answer::good).map(|answer| answer.body)
+pub(super) fn quiet_answer(target: &Target, path: &str) -> Option<Answer> {
+    ask(&find(target).ok()?, "GET", path, true, PATIENCE).ok()
 }
 
 /// The flag, the environment, the configuration, the default.

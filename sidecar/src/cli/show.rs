@@ -129,11 +129,12 @@ pub(crate) fn explain(global: &Global, target: &Target, request: &[String], head
             2
         }
         Ok(explained) => {
-            // What only a running one knows: which instance it would be.
+            // What only a running one knows: which instance it would be, and whom its registry knows.
             let now = explained
                 .served()
                 .then(|| upstreams::explained(target, explained.service(), explained.target(), headers))
                 .flatten();
+            let unknown = now.as_ref().is_some_and(serde_json::Value::is_null);
             let code = match global.json() {
                 true => {
                     let mut all = explained.json(&loaded.plan);
@@ -142,13 +143,16 @@ pub(crate) fn explain(global: &Global, target: &Target, request: &[String], head
                 }
                 false => {
                     let live = match &now {
+                        Some(now) if now.is_null() => {
+                            format!("{:<10} the running Fourmi knows no service of that name\n", "now")
+                        }
                         Some(now) => upstreams::explained_text(now),
                         None => format!("{:<10} no running Fourmi was asked: none answers\n", "now"),
                     };
                     out::result(&(explained.text(&loaded.plan) + &live))
                 }
             };
-            if code == 0 && !explained.served() { 1 } else { code }
+            if code == 0 && (!explained.served() || unknown) { 1 } else { code }
         }
     }
 }

@@ -40,7 +40,8 @@ pub(crate) fn set(global: &Global, target: &Target, word: HandWord, service: &st
     }
 }
 
-/// What a running Fourmi would do with a command to this service now; none when nobody answers.
+/// What a running Fourmi would do with a command to this service now; none when nobody answers, null when it knows no
+/// such service.
 pub(crate) fn explained(target: &Target, service: &str, path: &str, headers: &[String]) -> Option<Value> {
     let path = format!(
         "/api/v1/upstreams/explain?service={}&target={}&headers={}",
@@ -48,7 +49,11 @@ pub(crate) fn explained(target: &Target, service: &str, path: &str, headers: &[S
         encoded(path),
         encoded(&headers.join("\n"))
     );
-    serde_json::from_str(&client::quiet_answer(target, &path)?).ok()
+    let answer = client::quiet_answer(target, &path)?;
+    match answer.status {
+        404 => Some(Value::Null),
+        _ => answer.good().then(|| serde_json::from_str(&answer.body).ok()).flatten(),
+    }
 }
 
 /// The same for people.
