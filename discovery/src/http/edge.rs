@@ -1,0 +1,226 @@
+//! The edge: what stands between a connection and the handlers, and how a request is answered.
+
+use super::asked::{self, Asked};
+use super::call::{Call, Query, decoded};
+use super::counts::Counts;
+use super::failure::Failure;
+use super::guard::{self, From};
+use super::reply::Reply;
+use super::routes::{self, Action, Route};
+use super::settings::Settings;
+use super::waiting::{Scope, Waiting};
+use crate::registry::Registry;
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::Value;
+use std::hash::BuildHasher;
+use std::sync::{Arc, PoisonError, RwLock};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+
+type Stack = BoxCloneSyncService<Job, Reply, BoxError>;
+
+/// What every request needs.
+pub(super) struct Shared {
+    pub(super) registry: Registry,
+    pub(super) store: Option<Arc<Store>>,
+    pub(super) waiting: Waiting,
+    pub(super) counts: Counts,
+    current: RwLock<Arc<Current>>,
+}
+
+/// The settings and the limits made of them.
+pub(super) struct Current {
+    pub(super) settings: Arc<Settings>,
+    quick: Stack,
+    slow: Stack,
+}
+
+/// One request on its way to its handler.
+struct Job {
+    shared: Arc<Shared>,
+    action: Action,
+    call: Call,
+    body: Incoming,
+}
+
+impl Current {
+    fn new(settings: Settings) -> Arc<Self> {
+        let limits = settings.limits.clone();
+        let quick = ServiceBuilder::new()
+            .load_shed()
+            .concurrency_limit(limits.at_once)
+            .timeout(limits.request_time)
+            .service(service_fn(run));
+        // These wait as long as they asked for, so only their number has a limit.
+        let slow = ServiceBuilder::new().load_shed().concurrency_limit(limits.blocked).service(service_fn(run));
+        let (quick, slow) = (BoxCloneSyncService::new(quick), BoxCloneSyncService::new(slow));
+        Arc::new(Current { settings: Arc::new(settings), quick, slow })
+    }
+}
+
+impl Shared {
+    pub(super) fn new(registry: Registry, store: Option<Arc<Store>>, settings: Settings) -> Self {
+        Shared {
+            waiting: Waiting::new(registry.clone()),
+            registry,
+            store,
+            counts: Counts::default(),
+            current: RwLock::new(Current::new(settings)),
+        }
+    }
+
+    pub(super) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn reload(&self, settings: Settings) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current::new(settings);
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, from: From) -> Response<Full<Bytes>> {
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let pretty = query.has("pretty");
+    let (place, result) = directed(&shared, request, query, from).await;
+    let reply = result.unwrap_or_else(Reply::from);
+    shared.counts.count(place, reply.status);
+    reply.written(pretty)
+}
+
+async fn directed(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    query: Query,
+    from: From,
+) -> (Option<usize>, Result<Reply, Failure>) {
+    let current = shared.current();
+    let settings = &current.settings;
+    let (head, body) = request.into_parts();
+    if let Err(failure) = guard::check(settings, from, &head.method, &head.uri, &head.headers) {
+        return (None, Err(failure));
+    }
+    let path = decoded(head.uri.path(), false);
+    if path.chars().any(char::is_control) {
+        return (None, Err(Failure::bad("the path has characters that cannot be printed")));
+    }
+    if let Err(failure) = guard::open(settings, &path) {
+        return (None, Err(failure));
+    }
+    let Some((found, rest)) = routes::find(&path) else {
+        return (None, Err(Failure::missing("Invalid URL path: not a recognized HTTP API endpoint")));
+    };
+    let fits = |(_, route): &&(usize, &'static Route)| route.method == head.method;
+    let Some((place, route)) = found.iter().find(fits) else {
+        let refused = Some(&head.method).filter(|method| **method != Method::OPTIONS);
+        let place = found.first().map(|(place, _)| *place);
+        return (place, Ok(Reply::methods(&routes::allowed(&found), refused)));
+    };
+    let waits = match route.action {
+        Action::Read(..) => query.get("index").is_some_and(|index| !matches!(index, "" | "0")),
+        Action::Hashed(_) => query.has("hash"),
+        Action::Now(_) | Action::Write(_) => false,
+    };
+    let call = Call {
+        registry: shared.registry.clone(),
+        settings: Arc::clone(settings),
+        rest: rest.to_owned(),
+        query,
+        headers: head.headers,
+        body: Bytes::new(),
+        from: from.client,
+    };
+    let job = Job { shared: Arc::clone(shared), action: route.action, call, body };
+    let stack = if waits { current.slow.clone() } else { current.quick.clone() };
+    (Some(*place), stack.oneshot(job).await.map_err(|error| shed(&error)))
+}
+
+/// What a limit has to say.
+fn shed(error: &BoxError) -> Failure {
+    if error.is::<tower::timeout::error::Elapsed>() {
+        return Failure::unavailable("the request took too long");
+    }
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once, come again")
+}
+
+async fn run(job: Job) -> Result<Reply, BoxError> {
+    Ok(Box::pin(done(job)).await.unwrap_or_else(Reply::from))
+}
+
+async fn done(job: Job) -> Result<Reply, Failure> {
+    let Job { shared, action, mut call, body } = job;
+    match action {
+        Action::Now(now) => now(&call),
+        Action::Write(write) => {
+            call.body = read(body, call.settings.limits.body).await?;
+            let reply = write(&call)?;
+            if let Some(store) = &shared.store {
+                let lost = |why| Failure::unavailable(format!("registered, but a crash now would lose it: {why}"));
+                store.settled().await.map_err(lost)?;
+            }
+            Ok(reply)
+        }
+        Action::Hashed(show) => hashed(&shared, &call, show).await,
+        Action::Read(scope, show) => {
+            let asked = Asked::of(&call)?;
+            call.here()?;
+            let scope = scope(&call)?;
+            if asked.waits() {
+                shared.waiting.until(&scope, asked.index, asked.wait).await;
+            }
+            let snapshot = call.snapshot();
+            let reply = Reply::json(show(&call, &asked, &snapshot)?)
+                .header("x-consul-index", &scope.index(&snapshot).to_string())
+                .header("x-consul-knownleader", "true")
+                .header("x-consul-lastcontact", "0")
+                .header("x-consul-effective-consistency", asked.consistency)
+                .header("x-consul-query-backend", "blocking-query");
+            Ok(match asked.cached {
+                // Every answer is made from memory, and is as new as can be.
+                true => reply.header("x-cache", "HIT").header("age", "0"),
+                false => reply,
+            })
+        }
+    }
+}
+
+async fn read(body: Incoming, most: usize) -> Result<Bytes, Failure> {
+    match Limited::new(body, most).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {most} bytes")))
+        }
+        Err(_) => Err(Failure::bad("the body did not come whole")),
+    }
+}
+
+/// Waits until what is shown has another hash than the client has seen.
+async fn hashed(
+    shared: &Shared,
+    call: &Call,
+    show: fn(&Call, &Snapshot) -> Result<Value, Failure>,
+) -> Result<Reply, Failure> {
+    let seen = call.query.get("hash").unwrap_or_default();
+    let end = tokio::time::Instant::now() + asked::wait(call.query.get("wait").filter(|wait| !wait.is_empty()))?;
+    let scope = Scope::node(&call.settings.node);
+    loop {
+        let snapshot = call.snapshot();
+        let mut value = show(call, &snapshot)?;
+        let hash = foldhash::quality::FixedState::default().hash_one(value.to_string());
+        let hash = format!("{hash:016x}");
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        if hash == seen && !left.is_zero() {
+            shared.waiting.until(&scope, scope.index(&snapshot), left).await;
+            continue;
+        }
+        if let Some(map) = value.as_object_mut() {
+            map.insert("ContentHash".into(), hash.clone().into());
+        }
+        return Ok(Reply::json(value).header("x-consul-contenthash", &hash));
+    }
+}

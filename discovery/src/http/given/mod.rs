@@ -1,0 +1,9 @@
+//! What clients send: JSON objects whose keys compare without case and underscores.
+
+mod check;
+mod fields;
+mod instance;
+
+pub(super) use check::{CHECK, check, told};
+pub(super) use fields::Fields;
+pub(super) use instance::{INSTANCE, Source, address, instance, node_meta};
