@@ -1,5 +1,6 @@
 //! What a read asks for: how fresh, how long to wait, and which part.
 
+use super::access::{Resource, Rights};
 use super::call::Call;
 use super::failure::Failure;
 use super::filter::Filter;
@@ -8,6 +9,7 @@ use crate::snapshot::Member;
 use crate::{Node, State};
 use http::header::CACHE_CONTROL;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A read that does not say waits so long.
@@ -27,6 +29,7 @@ pub(super) struct Asked {
     /// As `X-Consul-Effective-Consistency` names it.
     pub(super) consistency: &'static str,
     pub(super) cached: bool,
+    rights: Arc<Rights>,
     filter: Option<Filter>,
     passing: bool,
     near: Option<String>,
@@ -72,6 +75,7 @@ impl Asked {
                 "leader"
             },
             cached: query.has("cached"),
+            rights: Arc::clone(&call.rights),
             filter: given("filter").map(Filter::parse).transpose().map_err(Failure::bad)?,
             passing,
             near: given("near").map(|near| nearest(call, near)),
@@ -85,15 +89,33 @@ impl Asked {
         self.index > 0
     }
 
-    /// Whether a member is asked for, by its tags, its node's meta and its state.
+    /// Whether a member is asked for, by its tags and its node's meta, and may be seen.
     pub(super) fn wants(&self, member: &Member) -> bool {
         let tagged = |tag: &String| member.instance.tags.iter().any(|own| own.eq_ignore_ascii_case(tag));
-        let passes = !self.passing || (member.state == State::Passing && !member.instance.draining);
-        passes && self.tags.iter().all(tagged) && self.wants_node(&member.node)
+        self.tags.iter().all(tagged) && self.wants_at(member)
     }
 
-    /// Whether a node is asked for, by its meta.
+    /// The same whatever its tags.
+    pub(super) fn wants_at(&self, member: &Member) -> bool {
+        self.has_meta(&member.node) && self.sees(member)
+    }
+
+    /// Whether a member is well enough.
+    pub(super) fn is_well(&self, member: &Member) -> bool {
+        !self.passing || (member.state == State::Passing && !member.instance.draining)
+    }
+
+    /// Whether a member may be seen.
+    pub(super) fn sees(&self, member: &Member) -> bool {
+        self.rights.sees_member(member)
+    }
+
+    /// Whether a node is asked for, by its meta, and may be seen.
     pub(super) fn wants_node(&self, node: &Node) -> bool {
+        self.has_meta(node) && self.rights.sees(Resource::Node, &node.name)
+    }
+
+    fn has_meta(&self, node: &Node) -> bool {
         self.meta.iter().all(|(key, value)| node.meta.get(key) == Some(value))
     }
 

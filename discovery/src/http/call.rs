@@ -1,5 +1,6 @@
 //! One request as the handlers see it.
 
+use super::access::Rights;
 use super::failure::Failure;
 use super::settings::Settings;
 use crate::registry::Registry;
@@ -70,6 +71,7 @@ pub(super) struct Call {
     pub(super) rest: String,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
+    pub(super) rights: Arc<Rights>,
     pub(super) body: Bytes,
     pub(super) from: IpAddr,
 }

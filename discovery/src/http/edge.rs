@@ -1,5 +1,6 @@
 //! The edge: what stands between a connection and the handlers, and how a request is answered.
 
+use super::access::Rights;
 use super::asked::{self, Asked};
 use super::call::{Call, Query, decoded};
 use super::counts::Counts;
@@ -87,10 +88,11 @@ impl Shared {
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, from: From) -> Response<Full<Bytes>> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let pretty = query.has("pretty");
+    let policy = shared.current().settings.access.default;
     let (place, result) = directed(&shared, request, query, from).await;
     let reply = result.unwrap_or_else(Reply::from);
     shared.counts.count(place, reply.status);
-    reply.written(pretty)
+    reply.written(pretty, policy)
 }
 
 async fn directed(
@@ -126,18 +128,25 @@ async fn directed(
         Action::Hashed(_) => query.has("hash"),
         Action::Now(_) | Action::Write(_) => false,
     };
+    let rights = match Rights::of(settings, &query, &head.headers) {
+        Ok(rights) => Arc::new(rights),
+        Err(failure) => return (Some(*place), Err(failure)),
+    };
     let call = Call {
         registry: shared.registry.clone(),
         settings: Arc::clone(settings),
         rest: rest.to_owned(),
         query,
         headers: head.headers,
+        rights: Arc::clone(&rights),
         body: Bytes::new(),
         from: from.client,
     };
     let job = Job { shared: Arc::clone(shared), action: route.action, call, body };
     let stack = if waits { current.slow.clone() } else { current.quick.clone() };
-    (Some(*place), stack.oneshot(job).await.map_err(|error| shed(&error)))
+    let reply = stack.oneshot(job).await.map_err(|error| shed(&error));
+    let partial = |reply: Reply| reply.header("x-consul-results-filtered-by-acls", "true");
+    (Some(*place), reply.map(|reply| if rights.is_partial() { partial(reply) } else { reply }))
 }
 
 /// What a limit has to say.

@@ -1,5 +1,6 @@
 //! Who is where and how they are.
 
+use super::access::Resource;
 use super::asked::Asked;
 use super::call::Call;
 use super::failure::Failure;
@@ -13,7 +14,12 @@ use serde_json::{Value, json};
 pub(super) fn service(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<Value, Failure> {
     let index = Scope::service(&call.rest).index(snapshot);
     let mut members: Vec<&Member> = match snapshot.service(&call.rest) {
-        Some(service) => service.members.iter().map(|member| &**member).filter(|member| asked.wants(member)).collect(),
+        Some(service) => service
+            .members
+            .iter()
+            .map(|member| &**member)
+            .filter(|member| asked.is_well(member) && asked.wants(member))
+            .collect(),
         None => Vec::new(),
     };
     asked.sort(&mut members, |member| &member.node.name);
@@ -32,7 +38,7 @@ pub(super) fn checks(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<
     let index = Scope::service(&call.rest).index(snapshot);
     let members = snapshot.service(&call.rest).map(|service| &*service.members).unwrap_or_default();
     let mut members: Vec<&Member> =
-        members.iter().map(|member| &**member).filter(|member| asked.wants_node(&member.node)).collect();
+        members.iter().map(|member| &**member).filter(|member| asked.wants_at(member)).collect();
     asked.sort(&mut members, |member| &member.node.name);
     let own = |member: &Member| {
         let all = member.checks.iter().map(|check| shape::check(check, Some(&member.instance), index));
@@ -43,7 +49,8 @@ pub(super) fn checks(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<
 
 /// `GET health/node/NODE`: all checks there, of the node and of its instances.
 pub(super) fn node(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<Value, Failure> {
-    let rows = snapshot.node(&call.rest).map(|entry| all(entry, |_| true)).unwrap_or_default();
+    let entry = snapshot.node(&call.rest).filter(|entry| call.rights.sees(Resource::Node, &entry.node.name));
+    let rows = entry.map(|entry| all(asked, entry, |_| true)).unwrap_or_default();
     asked.filtered(rows)
 }
 
@@ -53,12 +60,12 @@ pub(super) fn state(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<V
     let is_wanted = |state: State| call.rest == "any" || wanted == Some(state);
     let mut entries: Vec<&NodeEntry> = snapshot.nodes().filter(|entry| asked.wants_node(&entry.node)).collect();
     asked.sort(&mut entries, |entry| &entry.node.name);
-    asked.filtered(entries.into_iter().flat_map(|entry| all(entry, is_wanted)).collect())
+    asked.filtered(entries.into_iter().flat_map(|entry| all(asked, entry, is_wanted)).collect())
 }
 
-fn all(entry: &NodeEntry, is_wanted: impl Fn(State) -> bool) -> Vec<Value> {
+fn all(asked: &Asked, entry: &NodeEntry, is_wanted: impl Fn(State) -> bool) -> Vec<Value> {
     let of_node = entry.checks.iter().map(|check| (check, None));
-    let own = entry.instances.iter().flat_map(|member| {
+    let own = entry.instances.iter().filter(|member| asked.sees(member)).flat_map(|member| {
         let instance = &*member.instance;
         member.checks.iter().map(move |check| (check, Some(instance)))
     });

@@ -4,6 +4,7 @@
 //! wait until what they tell has changed; writes go to the registry as if from our own node, and are answered when they
 //! would survive a crash. What is answered and where it differs from Consul is in `docs/consul.md`.
 
+mod access;
 mod agent;
 mod asked;
 mod call;
@@ -25,5 +26,6 @@ mod status;
 mod time;
 mod waiting;
 
+pub use access::{Access, Resource, Right, Rule, Token};
 pub use server::Server;
 pub use settings::{Limits, Settings};

@@ -1,5 +1,6 @@
 //! An answer before it is written.
 
+use super::access::Right;
 use super::failure::Failure;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -11,7 +12,7 @@ use serde_json::ser::PrettyFormatter;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// Every answer says that whoever has no token may do what is allowed at all: there are no tokens.
+/// Every answer says what is so without a rule.
 const POLICY: HeaderName = HeaderName::from_static("x-consul-default-acl-policy");
 
 /// What an answer says.
@@ -58,7 +59,7 @@ impl Reply {
     }
 
     /// As it goes out; indented if somebody wants to read it.
-    pub(super) fn written(self, pretty: bool) -> Response<Full<Bytes>> {
+    pub(super) fn written(self, pretty: bool, policy: Right) -> Response<Full<Bytes>> {
         let (kind, bytes) = match self.body {
             Body::Empty => (None, Bytes::new()),
             Body::Text(text) => (Some(TEXT), text.into()),
@@ -68,7 +69,8 @@ impl Reply {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
-        headers.insert(POLICY, HeaderValue::from_static("allow"));
+        let policy = if policy == Right::Deny { "deny" } else { "allow" };
+        headers.insert(POLICY, HeaderValue::from_static(policy));
         headers.extend(self.headers);
         response
     }

@@ -1,5 +1,6 @@
 //! What an operator may say about the API.
 
+use super::access::Access;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub check_host: Option<bool>,
     /// The networks that may change anything, besides this machine.
     pub allow_write: Vec<IpNet>,
+    /// Who may do what, by tokens.
+    pub access: Access,
     /// Paths that begin like this are refused.
     pub blocked_paths: Vec<String>,
     /// How much is taken on.
@@ -76,6 +79,7 @@ impl Default for Settings {
             domains: vec!["fourmi".into(), "consul".into()],
             check_host: None,
             allow_write: Vec::new(),
+            access: Access::default(),
             blocked_paths: Vec::new(),
             limits: Limits::default(),
         }

@@ -1,7 +1,7 @@
 //! Reads rows and calls what they call.
 //!
 //! A row begins with its id and title at the margin. Indented lines are `set KEY VALUE`, `bare` (our node has neither
-//! check nor service), `node NAME ADDRESS [KEY=VALUE…]`; `with NAME: VALUE`, a header of the next call; `after TIME CALL`,
+//! check nor service), `token SECRET RULE…` (`service:NAME=write`, `service:NAME*=read`), `node NAME ADDRESS [KEY=VALUE…]`; `with NAME: VALUE`, a header of the next call; `after TIME CALL`,
 //! made by itself so long after the next call begins; a call, which is a method, what comes behind `/v1/`, and a body;
 //! and what is expected of its answer: `status N` (200 when not said), `empty`, `is TEXT`, `exact TEXT` (as a JSON text),
 //! `begins TEXT`, `has TEXT`, `json VALUE`, `at POINTER VALUE`, `no POINTER`, `count POINTER N`, `header NAME: VALUE`,
@@ -12,7 +12,7 @@
 mod client;
 
 use client::{Answer, ask};
-use fourmi_discovery::http::{Server, Settings};
+use fourmi_discovery::http::{Resource, Right, Rule, Server, Settings, Token};
 use fourmi_discovery::{Address, Check, Definition, Instance, Node, Probe, Registry, State};
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -76,7 +76,7 @@ pub(crate) async fn run(row: &Row) -> Result<(), String> {
     for line in &row.lines {
         let word = line.split(' ').next().unwrap_or_default();
         let is_call = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD"].contains(&word);
-        let is_set = ["set", "bare", "node", "with", "after"].contains(&word);
+        let is_set = ["set", "bare", "node", "with", "after", "token"].contains(&word);
         if is_call || is_set {
             check(&mut world, called.take()).await?;
         }
@@ -161,6 +161,30 @@ fn holds(line: &str, answer: &Answer, last: u64) -> bool {
     }
 }
 
+/// `service:web*=read`.
+fn rule(text: &str) -> Rule {
+    let (resource, rest) = text.split_once(':').unwrap();
+    let (name, word) = rest.split_once('=').unwrap();
+    let resource = match resource {
+        "service" => Resource::Service,
+        "node" => Resource::Node,
+        "agent" => Resource::Agent,
+        "key" => Resource::Key,
+        _ => panic!("{text}"),
+    };
+    let bare = name.strip_suffix('*');
+    Rule { resource, name: bare.unwrap_or(name).into(), prefix: bare.is_some(), right: right(word) }
+}
+
+fn right(word: &str) -> Right {
+    match word {
+        "deny" => Right::Deny,
+        "read" => Right::Read,
+        "write" => Right::Write,
+        _ => panic!("{word}"),
+    }
+}
+
 impl World {
     fn line(&mut self, line: &str) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -171,6 +195,18 @@ impl World {
                 let (time, call) = rest.split_once(' ').unwrap();
                 let time = Duration::from_millis(time.strip_suffix("ms").unwrap().parse().unwrap());
                 self.delayed.push((time, call.to_owned()));
+            }
+            "token" => {
+                let (secret, rules) = rest.split_once(' ').unwrap_or((rest, ""));
+                let rules: Vec<Rule> = rules.split(' ').filter(|rule| !rule.is_empty()).map(rule).collect();
+                match secret {
+                    "anonymous" => self.settings.access.anonymous = rules,
+                    _ => self.settings.access.tokens.push(Token {
+                        secret: secret.into(),
+                        accessor: format!("{secret}-id"),
+                        rules,
+                    }),
+                }
             }
             "node" => {
                 let mut words = rest.split(' ');
@@ -186,6 +222,7 @@ impl World {
                 match key {
                     "blocked_path" => self.settings.blocked_paths.push(value.into()),
                     "datacenter" => self.settings.datacenter = value.into(),
+                    "default" => self.settings.access.default = right(value),
                     "body" => self.settings.limits.body = value.parse().unwrap(),
                     _ => panic!("{line}"),
                 }

@@ -1,6 +1,7 @@
 //! Checks on our own node.
 
-use super::{find, find_check, own};
+use super::{find, find_check, need_write, own};
+use crate::http::access::Resource;
 use crate::http::asked::Asked;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
@@ -17,7 +18,10 @@ pub(in crate::http) fn checks(call: &Call) -> Result<Reply, Failure> {
     let of_node = entry.into_iter().flat_map(|entry| entry.checks.iter().map(|check| (check, None)));
     let members = entry.into_iter().flat_map(|entry| entry.instances.iter());
     let of_services = members.flat_map(|member| member.checks.iter().map(|check| (check, Some(&*member.instance))));
-    let rows = of_node.chain(of_services);
+    let rows = of_node.chain(of_services).filter(|(_, instance)| match instance {
+        Some(instance) => call.rights.sees(Resource::Service, &instance.service),
+        None => call.rights.sees(Resource::Node, &call.settings.node),
+    });
     let rows = rows.map(|(check, instance)| (check.definition.id.clone(), shape::check(check, instance, 0)));
     Ok(Reply::json(asked.filtered_map(rows)?))
 }
@@ -40,7 +44,9 @@ pub(in crate::http) fn register_check(call: &Call) -> Result<Reply, Failure> {
     if !instance.is_empty() && find(call, &snapshot, &instance).is_none() {
         return Err(Failure::missing(format!("ServiceID {instance:?} does not exist")));
     }
+    need_write(call, find(call, &snapshot, &instance).map(|member| &*member.instance))?;
     let instance = (!instance.is_empty()).then_some(instance);
+    call.rights.need_checks(own(call, &snapshot), std::iter::once(given.id.as_str()))?;
     let before = find_check(call, &snapshot, &given.id).map(|(check, _)| check);
     let before = before.filter(|check| check.definition.instance == instance);
     call.own_node()?;
@@ -51,10 +57,11 @@ pub(in crate::http) fn register_check(call: &Call) -> Result<Reply, Failure> {
 /// `PUT agent/check/deregister/ID`.
 pub(in crate::http) fn deregister_check(call: &Call) -> Result<Reply, Failure> {
     let id = call.named("Missing check ID")?;
-    match call.registry.deregister_check(&call.settings.node, id) {
-        true => Ok(Reply::done()),
-        false => Err(unknown(id)),
-    }
+    let snapshot = call.snapshot();
+    let (_, owner) = find_check(call, &snapshot, id).ok_or_else(|| unknown(id))?;
+    need_write(call, owner.map(|member| &*member.instance))?;
+    call.registry.deregister_check(&call.settings.node, id);
+    Ok(Reply::done())
 }
 
 fn unknown(id: &str) -> Failure {
@@ -78,7 +85,8 @@ pub(in crate::http) fn update(call: &Call) -> Result<Reply, Failure> {
 fn told(call: &Call, state: State, output: &str) -> Result<Reply, Failure> {
     let id = call.named("Missing check ID")?;
     let snapshot = call.snapshot();
-    let (check, _) = find_check(call, &snapshot, id).ok_or_else(|| unknown(id))?;
+    let (check, owner) = find_check(call, &snapshot, id).ok_or_else(|| unknown(id))?;
+    need_write(call, owner.map(|member| &*member.instance))?;
     if !matches!(check.definition.probe, Probe::Ttl(_)) {
         return Err(Failure::internal(format!("CheckID {id:?} does not have associated TTL")));
     }

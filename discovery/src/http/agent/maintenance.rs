@@ -1,7 +1,7 @@
 //! Taking an instance or our node out while somebody is at work there.
 
-use super::find;
 use super::services::unknown;
+use super::{find, need_write};
 use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::reply::Reply;
@@ -17,6 +17,7 @@ pub(in crate::http) fn of_service(call: &Call) -> Result<Reply, Failure> {
     let on = is_on(call)?;
     let snapshot = call.snapshot();
     let member = find(call, &snapshot, id).ok_or_else(|| unknown(id))?;
+    need_write(call, Some(&member.instance))?;
     let definition = Definition::of(&member.instance, format!("{MAINTENANCE}{id}"), Probe::Manual);
     set(call, on, definition, "Service Maintenance Mode")
 }
@@ -24,6 +25,7 @@ pub(in crate::http) fn of_service(call: &Call) -> Result<Reply, Failure> {
 /// `PUT agent/maintenance`.
 pub(in crate::http) fn of_node(call: &Call) -> Result<Reply, Failure> {
     let on = is_on(call)?;
+    need_write(call, None)?;
     call.own_node()?;
     let definition = Definition::of_node(&call.settings.node, NODE_MAINTENANCE, Probe::Manual);
     set(call, on, definition, "Node Maintenance Mode")

@@ -12,9 +12,11 @@ pub(super) use myself::{members, myself};
 pub(super) use services::{deregister, register, service, services};
 pub(super) use wellness::{by_id, by_name};
 
+use super::access::Resource;
 use super::call::Call;
-use crate::Check;
+use super::failure::Failure;
 use crate::snapshot::{Member, NodeEntry, Snapshot};
+use crate::{Check, Instance};
 use std::sync::Arc;
 
 /// Our own node's entry.
@@ -25,6 +27,14 @@ fn own<'a>(call: &Call, snapshot: &'a Snapshot) -> Option<&'a NodeEntry> {
 /// An instance on our own node.
 fn find<'a>(call: &Call, snapshot: &'a Snapshot, id: &str) -> Option<&'a Arc<Member>> {
     own(call, snapshot)?.instances.iter().find(|member| member.instance.id == id)
+}
+
+/// Refuses to change a check, of an instance or of the node itself, without the right to.
+fn need_write(call: &Call, instance: Option<&Instance>) -> Result<(), Failure> {
+    match instance {
+        Some(instance) => call.rights.need_write(Resource::Service, &instance.service),
+        None => call.rights.need_write(Resource::Node, &call.settings.node),
+    }
 }
 
 /// A check on our own node, with the instance it belongs to.

@@ -1,6 +1,7 @@
 //! Who we are.
 
 use super::own;
+use crate::http::access::{Resource, Right};
 use crate::http::asked::Asked;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
@@ -15,6 +16,7 @@ const MEMBER_PORT: u16 = 8301;
 /// `GET agent/self`.
 pub(in crate::http) fn myself(call: &Call) -> Result<Reply, Failure> {
     let settings = &call.settings;
+    call.rights.need(Resource::Agent, &settings.node, Right::Read)?;
     let snapshot = call.snapshot();
     let entry = own(call, &snapshot);
     let (id, meta) = entry.map(|entry| (entry.node.id.clone(), entry.node.meta.clone())).unwrap_or_default();
@@ -45,7 +47,9 @@ pub(in crate::http) fn myself(call: &Call) -> Result<Reply, Failure> {
 /// `GET agent/members`: ourselves.
 pub(in crate::http) fn members(call: &Call) -> Result<Reply, Failure> {
     let asked = Asked::of(call)?;
-    Ok(Reply::json(asked.filtered(vec![member(call, call.query.has("wan"))])?))
+    let seen = call.rights.sees(Resource::Node, &call.settings.node);
+    let rows = seen.then(|| member(call, call.query.has("wan")));
+    Ok(Reply::json(asked.filtered(rows.into_iter().collect())?))
 }
 
 fn member(call: &Call, wan: bool) -> Value {

@@ -2,6 +2,7 @@
 
 use super::{find, own};
 use crate::State;
+use crate::http::access::{Resource, Right};
 use crate::http::asked::Asked;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
@@ -25,6 +26,11 @@ pub(in crate::http) fn register(call: &Call) -> Result<Reply, Failure> {
     let named: Vec<&Value> = named.collect();
     let snapshot = call.snapshot();
     let before = find(call, &snapshot, &instance.id);
+    // One that changes its service needs the right to both.
+    let old = before.map(|member| &member.instance.service);
+    for service in old.into_iter().chain([&instance.service]) {
+        call.rights.need_write(Resource::Service, service)?;
+    }
     let mut checks = Vec::with_capacity(named.len());
     for (at, value) in named.iter().enumerate() {
         let mut check = given::check(&Fields::of(value, &[CHECK])?)?;
@@ -43,6 +49,7 @@ pub(in crate::http) fn register(call: &Call) -> Result<Reply, Failure> {
         let known = before.and_then(|member| member.checks.iter().find(|known| known.definition.id == check.id));
         checks.push(check.on(&call.settings.node, Some(&instance.id), known.map(|known| &**known)));
     }
+    call.rights.need_checks(own(call, &snapshot), checks.iter().map(|check| check.definition.id.as_str()))?;
     call.own_node()?;
     call.registry.register(instance, checks, replace)?;
     Ok(Reply::done())
@@ -51,9 +58,10 @@ pub(in crate::http) fn register(call: &Call) -> Result<Reply, Failure> {
 /// `PUT agent/service/deregister/ID`.
 pub(in crate::http) fn deregister(call: &Call) -> Result<Reply, Failure> {
     let id = call.named("Missing service ID")?;
-    if !call.registry.deregister(&call.settings.node, id) {
-        return Err(unknown(id));
-    }
+    let snapshot = call.snapshot();
+    let member = find(call, &snapshot, id).ok_or_else(|| unknown(id))?;
+    call.rights.need_write(Resource::Service, &member.instance.service)?;
+    call.registry.deregister(&call.settings.node, id);
     Ok(Reply::done())
 }
 
@@ -67,9 +75,9 @@ pub(in crate::http) fn services(call: &Call) -> Result<Reply, Failure> {
     let asked = Asked::of(call)?;
     let snapshot = call.snapshot();
     let members = own(call, &snapshot).map(|entry| &*entry.instances).unwrap_or_default();
-    let rows = members
-        .iter()
-        .map(|member| (member.instance.id.clone(), shape::local(&member.instance, &call.settings.datacenter)));
+    let seen = members.iter().filter(|member| call.rights.sees(Resource::Service, &member.instance.service));
+    let rows =
+        seen.map(|member| (member.instance.id.clone(), shape::local(&member.instance, &call.settings.datacenter)));
     Ok(Reply::json(asked.filtered_map(rows)?))
 }
 
@@ -77,5 +85,6 @@ pub(in crate::http) fn services(call: &Call) -> Result<Reply, Failure> {
 pub(in crate::http) fn service(call: &Call, snapshot: &Snapshot) -> Result<Value, Failure> {
     let id = call.named("Missing service ID")?;
     let member = find(call, snapshot, id).ok_or_else(|| Failure::missing(format!("unknown service ID: {id}")))?;
+    call.rights.need(Resource::Service, &member.instance.service, Right::Read)?;
     Ok(shape::local(&member.instance, &call.settings.datacenter))
 }

@@ -1,6 +1,7 @@
 //! How instances on our own node are, in one word; load balancers ask for the status alone.
 
 use super::own;
+use crate::http::access::{Resource, Right};
 use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::reply::{Body, Reply};
@@ -57,12 +58,14 @@ pub(in crate::http) fn by_id(call: &Call) -> Result<Reply, Failure> {
     let members = own(call, &snapshot).map(|entry| &*entry.instances).unwrap_or_default();
     let member = members.iter().find(|member| member.instance.id == id);
     let member = member.ok_or_else(|| Failure::missing(format!("ServiceId {id} not found")))?;
+    call.rights.need(Resource::Service, &member.instance.service, Right::Read)?;
     Ok(answer(call, Wellness::of(member), || row(call, member)))
 }
 
 /// `GET agent/health/service/name/NAME`: the worst instance counts.
 pub(in crate::http) fn by_name(call: &Call) -> Result<Reply, Failure> {
     let name = call.named("Missing service Name")?;
+    call.rights.need(Resource::Service, name, Right::Read)?;
     let snapshot = call.snapshot();
     let members = own(call, &snapshot).map(|entry| &*entry.instances).unwrap_or_default();
     let members = members.iter().filter(|member| member.instance.service.eq_ignore_ascii_case(name));

@@ -1,5 +1,6 @@
 //! What is registered, however it is.
 
+use crate::http::access::Resource;
 use crate::http::asked::Asked;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
@@ -26,7 +27,7 @@ pub(in crate::http) fn nodes(call: &Call, asked: &Asked, snapshot: &Snapshot) ->
 pub(in crate::http) fn services(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<Value, Failure> {
     let mut shown = Map::new();
     for service in snapshot.services() {
-        let mut members = service.members.iter().filter(|member| asked.wants_node(&member.node)).peekable();
+        let mut members = service.members.iter().filter(|member| asked.wants_at(member)).peekable();
         if members.peek().is_none() {
             continue;
         }
@@ -56,10 +57,15 @@ pub(in crate::http) fn service(call: &Call, asked: &Asked, snapshot: &Snapshot) 
     asked.filtered(members.into_iter().map(|member| shape::whole(member, datacenter, service.changed)).collect())
 }
 
+/// The node that is asked for, if it may be seen.
+fn shown<'a>(call: &Call, snapshot: &'a Snapshot) -> Option<&'a NodeEntry> {
+    snapshot.node(&call.rest).filter(|entry| call.rights.sees(Resource::Node, &entry.node.name))
+}
+
 /// `GET catalog/node/NODE`.
 pub(in crate::http) fn node(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<Value, Failure> {
-    let Some(entry) = snapshot.node(&call.rest) else { return Ok(Value::Null) };
-    let rows = entry.instances.iter();
+    let Some(entry) = shown(call, snapshot) else { return Ok(Value::Null) };
+    let rows = entry.instances.iter().filter(|member| asked.sees(member));
     let rows = rows.map(|member| (member.instance.id.clone(), shape::service(&member.instance, entry.changed)));
     let services = asked.filtered_map(rows)?;
     Ok(json!({ "Node": shape::node(&entry.node, &call.settings.datacenter, entry.changed), "Services": services }))
@@ -67,8 +73,9 @@ pub(in crate::http) fn node(call: &Call, asked: &Asked, snapshot: &Snapshot) -> 
 
 /// `GET catalog/node-services/NODE`.
 pub(in crate::http) fn node_services(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<Value, Failure> {
-    let Some(entry) = snapshot.node(&call.rest) else { return Ok(json!({ "Node": null, "Services": [] })) };
-    let rows = entry.instances.iter().map(|member| shape::service(&member.instance, entry.changed));
+    let Some(entry) = shown(call, snapshot) else { return Ok(json!({ "Node": null, "Services": [] })) };
+    let rows = entry.instances.iter().filter(|member| asked.sees(member));
+    let rows = rows.map(|member| shape::service(&member.instance, entry.changed));
     let services = asked.filtered(rows.collect())?;
     Ok(json!({ "Node": shape::node(&entry.node, &call.settings.datacenter, entry.changed), "Services": services }))
 }

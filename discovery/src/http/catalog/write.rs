@@ -1,5 +1,6 @@
 //! Registering from outside: on any node, without an agent there.
 
+use crate::http::access::Resource;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::given::{self, CHECK, Fields, INSTANCE, Source};
@@ -65,6 +66,8 @@ fn registered(call: &Call, fields: &Fields<'_>) -> Result<(), Failure> {
             "there is no service {id:?} on the node that the check could belong to"
         )));
     }
+    allowed(call, known, &name, node.is_some(), instance.as_ref(), &others)?;
+    call.rights.need_checks(known, own.iter().chain(&others).map(|check| check.definition.id.as_str()))?;
     if let Some(node) = node {
         call.registry.put_node(node)?;
     }
@@ -80,6 +83,33 @@ fn registered(call: &Call, fields: &Fields<'_>) -> Result<(), Failure> {
     for check in states {
         if !check.definition.probe.is_active() {
             call.registry.report(&name, &check.definition.id, check.state, &check.output);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what the token has no right to.
+fn allowed(
+    call: &Call,
+    known: Option<&NodeEntry>,
+    name: &str,
+    node: bool,
+    instance: Option<&Instance>,
+    others: &[Check],
+) -> Result<(), Failure> {
+    if node {
+        call.rights.need_write(Resource::Node, name)?;
+    }
+    let there = |id: &str| known.and_then(|entry| entry.instances.iter().find(|member| member.instance.id == id));
+    if let Some(instance) = instance {
+        // One that changes its service needs the right to both.
+        let old = there(&instance.id).map(|member| &member.instance.service);
+        old.into_iter().chain([&instance.service]).try_for_each(|s| call.rights.need_write(Resource::Service, s))?;
+    }
+    for check in others {
+        match check.definition.instance.as_deref().and_then(there) {
+            Some(member) => call.rights.need_write(Resource::Service, &member.instance.service)?,
+            None => call.rights.need_write(Resource::Node, name)?,
         }
     }
     Ok(())
@@ -135,6 +165,17 @@ pub(in crate::http) fn deregister(call: &Call) -> Result<Reply, Failure> {
     let (node, service, check) = (fields.text("Node")?, fields.text("ServiceID")?, fields.text("CheckID")?);
     if node.is_empty() {
         return Err(Failure::internal("Must provide node"));
+    }
+    let snapshot = call.snapshot();
+    let entry = snapshot.node(&node);
+    let instances = || entry.into_iter().flat_map(|entry| entry.instances.iter());
+    let owner = match service.is_empty() {
+        false => instances().find(|member| member.instance.id == service),
+        true => instances().find(|member| member.checks.iter().any(|own| own.definition.id == check)),
+    };
+    match owner {
+        Some(member) => call.rights.need_write(Resource::Service, &member.instance.service)?,
+        None => call.rights.need_write(Resource::Node, &node)?,
     }
     // What is not there any more is gone as asked.
     if !service.is_empty() {
