@@ -2,6 +2,7 @@
 
 use super::access::Rights;
 use super::failure::Failure;
+use super::kv::Keys;
 use super::settings::Settings;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
@@ -66,6 +67,7 @@ pub(super) fn decoded(text: &str, plus: bool) -> String {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) registry: Registry,
+    pub(super) keys: Arc<Keys>,
     pub(super) settings: Arc<Settings>,
     /// What the path has behind its route.
     pub(super) rest: String,

@@ -11,14 +11,20 @@ const OTHER: &str = "other";
 type Cells = [AtomicU64; CLASSES.len()];
 
 /// Counters of requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counts {
     routes: [Cells; ROUTES.len()],
     other: Cells,
 }
 
+impl Default for Counts {
+    fn default() -> Self {
+        Counts { routes: std::array::from_fn(|_| Cells::default()), other: Cells::default() }
+    }
+}
+
 impl Counts {
-    /// One request to a route, by its place in the table.
+    /// One request to a route, by its place in the table: the first one of its path.
     pub(super) fn count(&self, route: Option<usize>, status: StatusCode) {
         let cells = route.and_then(|route| self.routes.get(route)).unwrap_or(&self.other);
         let class = match status.as_u16() {

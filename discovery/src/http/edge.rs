@@ -6,8 +6,9 @@ use super::call::{Call, Query, decoded};
 use super::counts::Counts;
 use super::failure::Failure;
 use super::guard::{self, From};
+use super::kv::Keys;
 use super::reply::Reply;
-use super::routes::{self, Action, Route};
+use super::routes::{self, Action};
 use super::settings::Settings;
 use super::waiting::{Scope, Waiting};
 use crate::registry::Registry;
@@ -29,6 +30,7 @@ type Stack = BoxCloneSyncService<Job, Reply, BoxError>;
 pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) store: Option<Arc<Store>>,
+    pub(super) keys: Arc<Keys>,
     pub(super) waiting: Waiting,
     pub(super) counts: Counts,
     current: RwLock<Arc<Current>>,
@@ -66,8 +68,10 @@ impl Current {
 
 impl Shared {
     pub(super) fn new(registry: Registry, store: Option<Arc<Store>>, settings: Settings) -> Self {
+        let keys = Arc::new(Keys::new());
         Shared {
-            waiting: Waiting::new(registry.clone()),
+            waiting: Waiting::new(registry.clone(), Arc::clone(&keys)),
+            keys,
             registry,
             store,
             counts: Counts::default(),
@@ -114,28 +118,28 @@ async fn directed(
     if let Err(failure) = guard::open(settings, &path) {
         return (None, Err(failure));
     }
-    let Some((found, rest)) = routes::find(&path) else {
+    let Some(found) = routes::find(&path) else {
         return (None, Err(Failure::missing("Invalid URL path: not a recognized HTTP API endpoint")));
     };
-    let fits = |(_, route): &&(usize, &'static Route)| route.method == head.method;
-    let Some((place, route)) = found.iter().find(fits) else {
+    let place = Some(found.place);
+    let Some(route) = found.routes.iter().find(|route| route.method == head.method) else {
         let refused = Some(&head.method).filter(|method| **method != Method::OPTIONS);
-        let place = found.first().map(|(place, _)| *place);
-        return (place, Ok(Reply::methods(&routes::allowed(&found), refused)));
+        return (place, Ok(Reply::methods(&found.allowed(), refused)));
     };
     let waits = match route.action {
-        Action::Read(..) => query.get("index").is_some_and(|index| !matches!(index, "" | "0")),
+        Action::Read(..) | Action::Pair(..) => query.get("index").is_some_and(|index| !matches!(index, "" | "0")),
         Action::Hashed(_) => query.has("hash"),
         Action::Now(_) | Action::Write(_) => false,
     };
     let rights = match Rights::of(settings, &query, &head.headers) {
         Ok(rights) => Arc::new(rights),
-        Err(failure) => return (Some(*place), Err(failure)),
+        Err(failure) => return (place, Err(failure)),
     };
     let call = Call {
         registry: shared.registry.clone(),
+        keys: Arc::clone(&shared.keys),
         settings: Arc::clone(settings),
-        rest: rest.to_owned(),
+        rest: found.rest.to_owned(),
         query,
         headers: head.headers,
         rights: Arc::clone(&rights),
@@ -146,7 +150,7 @@ async fn directed(
     let stack = if waits { current.slow.clone() } else { current.quick.clone() };
     let reply = stack.oneshot(job).await.map_err(|error| shed(&error));
     let partial = |reply: Reply| reply.header("x-consul-results-filtered-by-acls", "true");
-    (Some(*place), reply.map(|reply| if rights.is_partial() { partial(reply) } else { reply }))
+    (place, reply.map(|reply| if rights.is_partial() { partial(reply) } else { reply }))
 }
 
 /// What a limit has to say.
@@ -177,25 +181,41 @@ async fn done(job: Job) -> Result<Reply, Failure> {
         Action::Hashed(show) => hashed(&shared, &call, show).await,
         Action::Read(scope, show) => {
             let asked = Asked::of(&call)?;
-            call.here()?;
             let scope = scope(&call)?;
-            if asked.waits() {
-                shared.waiting.until(&scope, asked.index, asked.wait).await;
-            }
-            let snapshot = call.snapshot();
-            let reply = Reply::json(show(&call, &asked, &snapshot)?)
-                .header("x-consul-index", &scope.index(&snapshot).to_string())
-                .header("x-consul-knownleader", "true")
-                .header("x-consul-lastcontact", "0")
-                .header("x-consul-effective-consistency", asked.consistency)
-                .header("x-consul-query-backend", "blocking-query");
-            Ok(match asked.cached {
-                // Every answer is made from memory, and is as new as can be.
-                true => reply.header("x-cache", "HIT").header("age", "0"),
-                false => reply,
-            })
+            let snapshot = moved(&shared, &call, &asked, &scope).await?;
+            let reply = Reply::json(show(&call, &asked, &snapshot)?);
+            Ok(fresh(reply, &asked, scope.index(&snapshot, &call.keys)))
+        }
+        Action::Pair(scope, show) => {
+            let asked = Asked::of(&call)?;
+            let scope = scope(&call)?;
+            let snapshot = moved(&shared, &call, &asked, &scope).await?;
+            // Before it is read: a later number would hide a change in between.
+            let index = scope.index(&snapshot, &call.keys);
+            Ok(fresh(show(&call)?, &asked, index))
         }
     }
+}
+
+/// What the registry holds when the scope has changed since the number the client has seen, or when the wait is over.
+async fn moved(shared: &Shared, call: &Call, asked: &Asked, scope: &Scope) -> Result<Arc<Snapshot>, Failure> {
+    call.here()?;
+    if asked.waits() {
+        shared.waiting.until(scope, asked.index, asked.wait).await;
+    }
+    Ok(call.snapshot())
+}
+
+/// With the headers that say how new an answer is.
+fn fresh(reply: Reply, asked: &Asked, index: u64) -> Reply {
+    let reply = reply
+        .header("x-consul-index", &index.to_string())
+        .header("x-consul-knownleader", "true")
+        .header("x-consul-lastcontact", "0")
+        .header("x-consul-effective-consistency", asked.consistency)
+        .header("x-consul-query-backend", "blocking-query");
+    // Every answer is made from memory, and is as new as can be.
+    if asked.cached { reply.header("x-cache", "HIT").header("age", "0") } else { reply }
 }
 
 async fn read(body: Incoming, most: usize) -> Result<Bytes, Failure> {
@@ -224,7 +244,7 @@ async fn hashed(
         let hash = format!("{hash:016x}");
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         if hash == seen && !left.is_zero() {
-            shared.waiting.until(&scope, scope.index(&snapshot), left).await;
+            shared.waiting.until(&scope, scope.index(&snapshot, &call.keys), left).await;
             continue;
         }
         if let Some(map) = value.as_object_mut() {

@@ -21,6 +21,8 @@ pub(super) enum Body {
     Empty,
     Text(String),
     Json(Value),
+    /// Bytes that are somebody's.
+    Raw(Bytes),
 }
 
 /// An answer before it is written.
@@ -63,6 +65,7 @@ impl Reply {
         let (kind, bytes) = match self.body {
             Body::Empty => (None, Bytes::new()),
             Body::Text(text) => (Some(TEXT), text.into()),
+            Body::Raw(bytes) => (Some(TEXT), bytes),
             Body::Json(value) => (Some(JSON), text(&value, pretty).into()),
         };
         let mut response = Response::new(Full::new(bytes));

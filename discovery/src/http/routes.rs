@@ -18,6 +18,8 @@ pub(super) enum Action {
     Read(fn(&Call) -> Result<Scope, Failure>, fn(&Call, &Asked, &Snapshot) -> Result<Value, Failure>),
     /// From a snapshot; it may wait until the answer is another one, of something on our own node.
     Hashed(fn(&Call, &Snapshot) -> Result<Value, Failure>),
+    /// The same of the key-value store.
+    Pair(fn(&Call) -> Result<Scope, Failure>, fn(&Call) -> Result<Reply, Failure>),
     /// At once.
     Now(fn(&Call) -> Result<Reply, Failure>),
     /// It changes the registry, and is answered when the change would survive a crash.
@@ -40,9 +42,9 @@ const fn put(path: &'static str, write: fn(&Call) -> Result<Reply, Failure>) -> 
     Route { path, method: Method::PUT, action: Action::Write(write) }
 }
 
-use Action::{Hashed, Now, Read};
+use Action::{Hashed, Now, Pair, Read};
 
-pub(super) static ROUTES: [Route; 32] = [
+pub(super) static ROUTES: [Route; 34] = [
     put("agent/service/register", agent::register),
     put("agent/service/deregister/", agent::deregister),
     put("agent/service/maintenance/", agent::of_service),
@@ -74,7 +76,9 @@ pub(super) static ROUTES: [Route; 32] = [
     get("health/state/", Read(state, health::state)),
     get("status/leader", Now(status::leader)),
     get("status/peers", Now(status::peers)),
-    get("kv/", Now(kv::get)),
+    get("kv/", Pair(kv::scope, kv::get)),
+    put("kv/", kv::put),
+    Route { path: "kv/", method: Method::DELETE, action: Action::Write(kv::delete) },
 ];
 
 fn service(call: &Call) -> Result<Scope, Failure> {
@@ -89,8 +93,26 @@ fn state(call: &Call) -> Result<Scope, Failure> {
     call.named("Missing check state").map(|_| Scope::All)
 }
 
-/// The routes of a decoded path, one for each method, with their places in the table, and what the path has behind.
-pub(super) fn find(path: &str) -> Option<(Vec<(usize, &'static Route)>, &str)> {
+/// What a decoded path leads to.
+pub(super) struct Found<'a> {
+    /// The place of its first route in the table.
+    pub(super) place: usize,
+    /// One for each method.
+    pub(super) routes: Vec<&'static Route>,
+    /// What the path has behind.
+    pub(super) rest: &'a str,
+}
+
+impl Found<'_> {
+    /// The methods, as `Allow` lists them.
+    pub(super) fn allowed(&self) -> String {
+        let methods = self.routes.iter().map(|route| route.method.as_str());
+        ["OPTIONS"].into_iter().chain(methods).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// What a decoded path leads to.
+pub(super) fn find(path: &str) -> Option<Found<'_>> {
     let path = path.strip_prefix("/v1/")?;
     let fits = |route: &Route| match route.path.strip_suffix('/') {
         Some(front) => path.strip_prefix(front).filter(|rest| rest.is_empty() || rest.starts_with('/')),
@@ -99,12 +121,10 @@ pub(super) fn find(path: &str) -> Option<(Vec<(usize, &'static Route)>, &str)> {
     // The longest counts: `agent/service/register` is no service of that name.
     let longest = ROUTES.iter().filter(|route| fits(route).is_some()).max_by_key(|route| route.path.len())?;
     let rest = fits(longest)?;
-    let all = ROUTES.iter().enumerate().filter(|(_, route)| route.path == longest.path);
-    Some((all.collect(), rest.strip_prefix('/').unwrap_or(rest)))
-}
-
-/// The methods of routes, as `Allow` lists them.
-pub(super) fn allowed(routes: &[(usize, &'static Route)]) -> String {
-    let methods = routes.iter().map(|(_, route)| route.method.as_str());
-    ["OPTIONS"].into_iter().chain(methods).collect::<Vec<_>>().join(",")
+    let is_it = |route: &&Route| route.path == longest.path;
+    Some(Found {
+        place: ROUTES.iter().position(|route| is_it(&route))?,
+        routes: ROUTES.iter().filter(is_it).collect(),
+        rest: rest.strip_prefix('/').unwrap_or(rest),
+    })
 }

@@ -3,10 +3,11 @@
 //! Whoever waits for the same thing shares one channel, and one task looks after every change whose number has moved.
 //! So a change costs one look for each thing that is waited for, however many wait, and wakes nobody else.
 
+use super::kv::Keys;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
 use foldhash::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,6 +22,10 @@ pub(super) enum Scope {
     Service(String),
     /// One node, with what lives on it. In lower case.
     Node(String),
+    /// One key of the key-value store.
+    Key(String),
+    /// All keys that begin so.
+    Keys(String),
     /// Who is registered, not how they are.
     Registered,
     /// Everything.
@@ -37,10 +42,12 @@ impl Scope {
     }
 
     /// The number of the last change of it; never 0, which means "at once" to clients.
-    pub(super) fn index(&self, snapshot: &Snapshot) -> u64 {
+    pub(super) fn index(&self, snapshot: &Snapshot, keys: &Keys) -> u64 {
         let index = match self {
             Scope::Service(name) => snapshot.changed(name),
             Scope::Node(name) => snapshot.node_changed(name),
+            Scope::Key(key) => keys.changed(key),
+            Scope::Keys(prefix) => keys.changed_under(prefix),
             Scope::Registered => snapshot.registered(),
             Scope::All => snapshot.known(),
         };
@@ -52,21 +59,29 @@ impl Scope {
 #[derive(Debug)]
 pub(super) struct Waiting {
     registry: Registry,
+    keys: Arc<Keys>,
     scopes: Mutex<HashMap<Scope, watch::Sender<u64>>>,
 }
 
 impl Waiting {
-    pub(super) fn new(registry: Registry) -> Self {
-        Waiting { registry, scopes: Mutex::default() }
+    pub(super) fn new(registry: Registry, keys: Arc<Keys>) -> Self {
+        Waiting { registry, keys, scopes: Mutex::default() }
     }
 
     /// Wakes those whose number has moved, until it is dropped.
     pub(super) async fn follow(&self) {
-        let mut changes = self.registry.watch();
-        while changes.changed().await.is_ok() {
+        let (mut changes, mut keys) = (self.registry.watch(), self.keys.watch());
+        loop {
+            let changed = tokio::select! {
+                changed = changes.changed() => changed,
+                changed = keys.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
             let snapshot = self.registry.snapshot();
             self.scopes().retain(|scope, sender| {
-                let index = scope.index(&snapshot);
+                let index = scope.index(&snapshot, &self.keys);
                 sender.send_if_modified(|last| {
                     let later = index > *last;
                     *last = index.max(*last);
@@ -92,7 +107,7 @@ impl Waiting {
             return sender.subscribe();
         }
         // Inside the lock: a later change is looked at after this entry is there.
-        let index = scope.index(&self.registry.snapshot());
+        let index = scope.index(&self.registry.snapshot(), &self.keys);
         let (sender, receiver) = watch::channel(index);
         scopes.insert(scope.clone(), sender);
         receiver
