@@ -200,7 +200,8 @@ async fn done(job: Job) -> Result<Reply, Failure> {
 /// What the registry holds when the scope has changed since the number the client has seen, or when the wait is over.
 async fn moved(shared: &Shared, call: &Call, asked: &Asked, scope: &Scope) -> Result<Arc<Snapshot>, Failure> {
     call.here()?;
-    if asked.waits() {
+    // Who has a number that nobody here can have told has it from before a restart, and what he has seen with it.
+    if asked.waits() && asked.index <= scope.newest(&call.snapshot(), &call.keys) {
         shared.waiting.until(scope, asked.index, asked.wait).await;
     }
     Ok(call.snapshot())

@@ -110,4 +110,28 @@ mod tests {
             assert!(!is_ours(&settings, host), "{host}");
         }
     }
+
+    #[test]
+    fn who_may_change_anything() {
+        let settings = Settings { allow_write: vec!["10.1.0.0/16".parse().unwrap()], ..Settings::default() };
+        let uri = Uri::from_static("/v1/agent/service/register");
+        let may = |method: &Method, client: &str, headers: &HeaderMap| {
+            let from = From { client: client.parse().unwrap(), inside: false };
+            check(&settings, from, method, &uri, headers).is_ok()
+        };
+        let none = HeaderMap::new();
+        assert!(may(&Method::PUT, "127.0.0.1", &none) && may(&Method::PUT, "::1", &none));
+        assert!(may(&Method::PUT, "10.1.2.3", &none));
+        assert!(!may(&Method::PUT, "10.2.0.1", &none) && !may(&Method::DELETE, "10.2.0.1", &none));
+        assert!(may(&Method::GET, "10.2.0.1", &none));
+        let mut page = HeaderMap::new();
+        page.insert(ORIGIN, http::HeaderValue::from_static("http://evil.example"));
+        assert!(!may(&Method::PUT, "127.0.0.1", &page) && may(&Method::GET, "127.0.0.1", &page));
+        let mut foreign = HeaderMap::new();
+        foreign.insert(HOST, http::HeaderValue::from_static("evil.example"));
+        assert!(may(&Method::GET, "10.2.0.1", &foreign), "outside of this machine names are anybody's");
+        let always = Settings { check_host: Some(true), ..Settings::default() };
+        let from = From { client: [10, 2, 0, 1].into(), inside: false };
+        assert!(check(&always, from, &Method::GET, &uri, &foreign).is_err());
+    }
 }

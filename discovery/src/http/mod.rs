@@ -22,6 +22,7 @@ mod routes;
 mod server;
 mod settings;
 mod shape;
+mod stall;
 mod status;
 mod time;
 mod waiting;

@@ -4,6 +4,7 @@ use super::call::known;
 use super::edge::{self, Shared};
 use super::guard::From;
 use super::settings::{Limits, Settings};
+use super::stall::Stalling;
 use crate::registry::Registry;
 use crate::store::Store;
 use foldhash::HashMap;
@@ -161,7 +162,7 @@ async fn talk(stream: TcpStream, from: From, shared: Arc<Shared>, limits: Limits
         .header_read_timeout(limits.head_time)
         .max_headers(HEADERS_MAX)
         .max_buf_size(limits.head.max(HEAD_MIN))
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Stalling::new(stream, limits.write_time)), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, client = %from.client, "a connection to the API ended early");

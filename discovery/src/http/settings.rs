@@ -26,6 +26,8 @@ pub struct Limits {
     pub head: usize,
     /// How long a head may take to come, and how long a connection may rest.
     pub head_time: Duration,
+    /// How long an answer may stand still because the client does not read it.
+    pub write_time: Duration,
     /// How long a request may take that does not wait for a change.
     pub request_time: Duration,
 }
@@ -44,6 +46,7 @@ impl Default for Limits {
             body: 576 * 1024,
             head: 64 * 1024,
             head_time: Duration::from_secs(60),
+            write_time: Duration::from_secs(30),
             request_time: Duration::from_secs(30),
         }
     }

@@ -53,6 +53,14 @@ impl Scope {
         };
         index.max(1)
     }
+
+    /// The greatest number that there can be by now. A greater one is from a registry that is no more.
+    pub(super) fn newest(&self, snapshot: &Snapshot, keys: &Keys) -> u64 {
+        match self {
+            Scope::Key(_) | Scope::Keys(_) => keys.last(),
+            _ => snapshot.changes().max(1),
+        }
+    }
 }
 
 /// Everybody who waits.

@@ -3,6 +3,8 @@
 mod check;
 mod fields;
 mod instance;
+#[cfg(test)]
+mod tests;
 
 pub(super) use check::{CHECK, check, told};
 pub(super) use fields::Fields;

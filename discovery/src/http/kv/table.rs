@@ -57,6 +57,11 @@ impl Keys {
         self.changes.subscribe()
     }
 
+    /// The number of the last change of any.
+    pub(crate) fn last(&self) -> u64 {
+        self.table().last
+    }
+
     /// The number of the last change of a key. One that is not there changed when any went.
     pub(crate) fn changed(&self, key: &str) -> u64 {
         let table = self.table();
