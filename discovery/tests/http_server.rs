@@ -9,8 +9,8 @@ mod client;
 
 use client::ask;
 use fourmi_discovery::http::{Limits, Server, Settings};
-use fourmi_discovery::{Instance, Registry, Store};
-use std::net::SocketAddr;
+use fourmi_discovery::{Check, Definition, Instance, Node, Probe, Registry, State, Store};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -97,6 +97,60 @@ async fn no_change_is_missed_and_no_number_goes_back() {
         assert!(began.elapsed() < PATIENCE, "{last}");
     }
     writer.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_changes_with_its_number_only() {
+    let registry = Registry::default();
+    let (_server, address) = serve(&registry, Limits::default()).await;
+    let paths = [
+        "catalog/nodes",
+        "catalog/services",
+        "catalog/service/web",
+        "catalog/node/n1",
+        "catalog/node-services/n2",
+        "health/service/web",
+        "health/service/web?passing",
+        "health/checks/web",
+        "health/node/n2",
+        "health/state/any",
+        "health/service/web?filter=a+in+Service.Tags",
+        "catalog/services?filter=a+in+ServiceTags",
+    ];
+    let mut seen = vec![(0, String::new()); paths.len()];
+    let mut random = fastrand::Rng::with_seed(3);
+    for n in 0..150 {
+        let node = random.choice(["n1", "n2"]).unwrap();
+        let id = random.choice(["a", "b", "c"]).unwrap();
+        let mut made = Instance::new(random.choice(["web", "stock"]).unwrap(), id, node, random.u16(1..4));
+        made.tags.extend(random.bool().then(|| "a".to_owned()));
+        let mut check = Check::new(Definition::of(&made, format!("c{id}"), Probe::Ttl(Duration::from_secs(30))));
+        check.definition = Definition { notes: random.u8(0..2).to_string(), ..(*check.definition).clone() }.into();
+        match random.u8(0..12) {
+            0..4 => drop(registry.register(made, vec![check], random.bool())),
+            4..7 => {
+                let state = random.choice([State::Passing, State::Warning, State::Critical]).unwrap();
+                registry.report(node, &format!("c{id}"), state, "told");
+            }
+            7 => drop(registry.deregister(node, id)),
+            8 => drop(registry.deregister_check(node, &format!("c{id}"))),
+            9 => drop(registry.put_check(Check::new(Definition::of_node(node, "disk", Probe::Manual)))),
+            10 => drop(registry.put_node(Node::new(node, IpAddr::from([10, 0, 0, random.u8(1..4)])))),
+            _ => drop(registry.deregister_node(node)),
+        }
+        for (path, (last, body)) in paths.iter().zip(&mut seen) {
+            let answer = ask(address, &format!("GET {path}"), &[]).await;
+            let index: u64 = answer.header("x-consul-index").unwrap().parse().unwrap();
+            // For people it is made anew.
+            let mark = if path.contains('?') { '&' } else { '?' };
+            let anew = ask(address, &format!("GET {path}{mark}pretty"), &[]).await.body;
+            let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(read(&anew), read(&answer.body), "{n} {path}");
+            assert!(index >= *last, "{n} {path}: {index} after {last}");
+            assert!(index > *last || *body == answer.body, "{n} {path} {index}:\n{body}\n{}", answer.body);
+            (*last, *body) = (index, answer.body);
+        }
+    }
 }
 
 #[tokio::test]

@@ -136,6 +136,21 @@ impl Rights {
         Ok(Rights { settings: Arc::clone(settings), token, sent: sent.is_some(), hidden: AtomicBool::new(false) })
     }
 
+    /// The place of its token; who has the same may do the same.
+    pub(super) fn place(&self) -> Option<usize> {
+        self.token
+    }
+
+    /// Something was not shown.
+    pub(super) fn hide(&self) {
+        self.hidden.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was not shown.
+    pub(super) fn hides(&self) -> bool {
+        self.hidden.load(Ordering::Relaxed)
+    }
+
     fn token(&self) -> Option<&Token> {
         self.token.and_then(|place| self.settings.access.tokens.get(place))
     }
@@ -189,7 +204,7 @@ impl Rights {
     pub(super) fn sees(&self, resource: Resource, name: &str) -> bool {
         let sees = self.has(resource, name, Right::Read);
         if !sees {
-            self.hidden.store(true, Ordering::Relaxed);
+            self.hide();
         }
         sees
     }
@@ -201,7 +216,7 @@ impl Rights {
 
     /// Whether whoever sent a token is to be told that there is more than it may see.
     pub(super) fn is_partial(&self) -> bool {
-        self.sent && self.hidden.load(Ordering::Relaxed)
+        self.sent && self.hides()
     }
 }
 

@@ -1,13 +1,14 @@
 //! The edge: what stands between a connection and the handlers, and how a request is answered.
 
 use super::access::Rights;
+use super::answers::{Answer, Answers};
 use super::asked::{self, Asked};
 use super::call::{Call, Query, decoded};
 use super::counts::Counts;
 use super::failure::Failure;
 use super::guard::{self, From};
 use super::kv::Keys;
-use super::reply::Reply;
+use super::reply::{Body, Reply, text};
 use super::routes::{self, Action};
 use super::settings::Settings;
 use super::waiting::{Scope, Waiting};
@@ -39,6 +40,7 @@ pub(super) struct Shared {
 /// The settings and the limits made of them.
 pub(super) struct Current {
     pub(super) settings: Arc<Settings>,
+    answers: Arc<Answers>,
     quick: Stack,
     slow: Stack,
 }
@@ -46,6 +48,8 @@ pub(super) struct Current {
 /// One request on its way to its handler.
 struct Job {
     shared: Arc<Shared>,
+    answers: Arc<Answers>,
+    place: usize,
     action: Action,
     call: Call,
     body: Incoming,
@@ -62,7 +66,7 @@ impl Current {
         // These wait as long as they asked for, so only their number has a limit.
         let slow = ServiceBuilder::new().load_shed().concurrency_limit(limits.blocked).service(service_fn(run));
         let (quick, slow) = (BoxCloneSyncService::new(quick), BoxCloneSyncService::new(slow));
-        Arc::new(Current { settings: Arc::new(settings), quick, slow })
+        Arc::new(Current { settings: Arc::new(settings), answers: Arc::default(), quick, slow })
     }
 }
 
@@ -146,7 +150,8 @@ async fn directed(
         body: Bytes::new(),
         from: from.client,
     };
-    let job = Job { shared: Arc::clone(shared), action: route.action, call, body };
+    let answers = Arc::clone(&current.answers);
+    let job = Job { shared: Arc::clone(shared), answers, place: found.place, action: route.action, call, body };
     let stack = if waits { current.slow.clone() } else { current.quick.clone() };
     let reply = stack.oneshot(job).await.map_err(|error| shed(&error));
     let partial = |reply: Reply| reply.header("x-consul-results-filtered-by-acls", "true");
@@ -166,14 +171,14 @@ async fn run(job: Job) -> Result<Reply, BoxError> {
 }
 
 async fn done(job: Job) -> Result<Reply, Failure> {
-    let Job { shared, action, mut call, body } = job;
+    let Job { shared, answers, place, action, mut call, body } = job;
     match action {
         Action::Now(now) => now(&call),
         Action::Write(write) => {
             call.body = read(body, call.settings.limits.body).await?;
             let reply = write(&call)?;
             if let Some(store) = &shared.store {
-                let lost = |why| Failure::unavailable(format!("registered, but a crash now would lose it: {why}"));
+                let lost = |why| Failure::unavailable(format!("done, but a crash now would undo it: {why}"));
                 store.settled().await.map_err(lost)?;
             }
             Ok(reply)
@@ -183,8 +188,24 @@ async fn done(job: Job) -> Result<Reply, Failure> {
             let asked = Asked::of(&call)?;
             let scope = scope(&call)?;
             let snapshot = moved(&shared, &call, &asked, &scope).await?;
-            let reply = Reply::json(show(&call, &asked, &snapshot)?);
-            Ok(fresh(reply, &asked, scope.index(&snapshot, &call.keys)))
+            let index = scope.index(&snapshot, &call.keys);
+            let key = Answers::key(place, &call);
+            if let Some(answer) = key.as_ref().and_then(|key| answers.get(key, index)) {
+                if answer.partial {
+                    call.rights.hide();
+                }
+                return Ok(fresh(Reply { body: Body::Written(answer.body), ..Reply::done() }, &asked, index));
+            }
+            let value = show(&call, &asked, &snapshot)?;
+            let body = match key {
+                None => Body::Json(value),
+                Some(key) => {
+                    let body = Bytes::from(text(&value, false));
+                    answers.put(key, Answer { index, body: body.clone(), partial: call.rights.hides() });
+                    Body::Written(body)
+                }
+            };
+            Ok(fresh(Reply { body, ..Reply::done() }, &asked, index))
         }
         Action::Pair(scope, show) => {
             let asked = Asked::of(&call)?;

@@ -6,6 +6,7 @@
 
 mod access;
 mod agent;
+mod answers;
 mod asked;
 mod call;
 mod catalog;

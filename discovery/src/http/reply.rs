@@ -21,6 +21,8 @@ pub(super) enum Body {
     Empty,
     Text(String),
     Json(Value),
+    /// JSON that is written already.
+    Written(Bytes),
     /// Bytes that are somebody's.
     Raw(Bytes),
 }
@@ -65,6 +67,7 @@ impl Reply {
         let (kind, bytes) = match self.body {
             Body::Empty => (None, Bytes::new()),
             Body::Text(text) => (Some(TEXT), text.into()),
+            Body::Written(bytes) => (Some(JSON), bytes),
             Body::Raw(bytes) => (Some(TEXT), bytes),
             Body::Json(value) => (Some(JSON), text(&value, pretty).into()),
         };
@@ -85,7 +88,8 @@ impl From<Failure> for Reply {
     }
 }
 
-fn text(value: &Value, pretty: bool) -> Vec<u8> {
+/// JSON as it goes out.
+pub(super) fn text(value: &Value, pretty: bool) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     // Neither a value nor a vector can refuse to be written.
     let _ = if pretty {

@@ -19,8 +19,9 @@ pub(in crate::http) fn datacenters(call: &Call) -> Result<Reply, Failure> {
 pub(in crate::http) fn nodes(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<Value, Failure> {
     let mut entries: Vec<&NodeEntry> = snapshot.nodes().filter(|entry| asked.wants_node(&entry.node)).collect();
     asked.sort(&mut entries, |entry| &entry.node.name);
-    let datacenter = &call.settings.datacenter;
-    asked.filtered(entries.into_iter().map(|entry| shape::node(&entry.node, datacenter, entry.changed)).collect())
+    // Not the node's own number: that counts how it is, too, and this answer does not.
+    let (index, datacenter) = (snapshot.registered(), &call.settings.datacenter);
+    asked.filtered(entries.into_iter().map(|entry| shape::node(&entry.node, datacenter, index)).collect())
 }
 
 /// `GET catalog/services`: names with all their tags.
