@@ -1,10 +1,12 @@
 //! What checks and answers cost: `cost checks [COUNT] [SECONDS]` does that many HTTP checks every ten seconds against
-//! a peer in a process of its own; `cost dns [ADDRESS]` answers until it is killed, for a load generator.
+//! a peer in a process of its own; `cost dns [ADDRESS]` answers until it is killed, for a load generator; `cost http [COUNT]` lets that
+//! many readers wait for one service, while others change; `cost api [ADDRESS]` answers Consul's API until it is killed.
 
 use fourmi_discovery::dns::{Server, Settings};
+use fourmi_discovery::http;
 use fourmi_discovery::{Check, Definition, Instance, Node, Probe, Registry, State, checks};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +24,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             checking(number(0, 2000), number(1, 40)).await
         }
         ["dns", ref rest @ ..] => answering(rest.first().copied().unwrap_or("127.0.0.1:8600")).await,
-        _ => Err("cost checks | cost dns".into()),
+        ["api", ref rest @ ..] => api(rest.first().copied().unwrap_or("127.0.0.1:8500")).await,
+        ["http", ref rest @ ..] => waiting(rest.first().and_then(|n| n.parse().ok()).unwrap_or(10_000)).await,
+        ["readers", address, count, index] => readers(address.parse()?, count.parse()?, index).await,
+        _ => Err("cost checks | cost dns | cost http | cost api".into()),
     }
 }
 
@@ -65,6 +70,81 @@ async fn checking(count: u64, seconds: u64) -> Result<(), Box<dyn std::error::Er
     writeln!(std::io::stdout(), "{count} checks every 10 s: {share:.1} % of a core, {} pass", passing())?;
     peer.kill()?;
     Ok(())
+}
+
+async fn api(address: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let registry = Registry::default();
+    tokio::spawn(checks::run(registry.clone(), checks::Options::default()));
+    let server = http::Server::start(&[address.parse()?], registry, None, http::Settings::default()).await?;
+    writeln!(std::io::stdout(), "{:?}", server.addresses())?;
+    loop {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+}
+
+/// Readers that wait in this process's API, asked for by another one.
+async fn waiting(count: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let registry = Registry::default();
+    let server = http::Server::start(&[(HERE, 0).into()], registry.clone(), None, http::Settings::default()).await?;
+    let node = http::Settings::default().node;
+    registry.register(Instance::new("web", "first", &*node, 80), Vec::new(), false)?;
+    let address = server.addresses().first().ok_or("no address")?.to_string();
+    let index = registry.snapshot().changed("web").to_string();
+    let before = resident()?;
+    let readers = ["readers", &address, &count.to_string(), &index];
+    let mut child = Command::new(std::env::current_exe()?).args(readers).stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().ok_or("the readers are silent")?).lines();
+    // In a thread of their own, so that this one goes on answering.
+    let (told, mut hear) = tokio::sync::mpsc::channel(4);
+    std::thread::spawn(move || while lines.next().is_some_and(|line| told.blocking_send(line).is_ok()) {});
+    hear.recv().await.ok_or("the readers are gone")??;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let each = (resident()? - before) * 1024.0 / count as f64;
+    let start = ticks()?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let idle = (ticks()? - start) / 5.0;
+    let start = ticks()?;
+    for n in 0..1000_u16 {
+        registry.register(Instance::new("stock", "other", &*node, n), Vec::new(), false)?;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let others = (ticks()? - start) * 10.0;
+    let start = ticks()?;
+    registry.register(Instance::new("web", "second", &*node, 80), Vec::new(), false)?;
+    let took = hear.recv().await.ok_or("the readers are gone")??;
+    let woken = (ticks()? - start) * 10.0;
+    let mut out = std::io::stdout();
+    writeln!(out, "{count} readers: {each:.0} bytes each, {idle:.1} % of a core while nothing happens")?;
+    writeln!(out, "1,000 changes of another service: {others:.0} ms of a core")?;
+    writeln!(out, "their own change: {woken:.0} ms of a core, all had it after {took} ms")?;
+    child.wait()?;
+    Ok(())
+}
+
+async fn readers(address: SocketAddr, count: usize, index: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let mut open = tokio::task::JoinSet::new();
+    let path = format!("/v1/health/service/web?index={index}&wait=10m");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    for _ in 0..count {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(request.as_bytes()).await?;
+        open.spawn(async move {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).await.map(|_| Instant::now())
+        });
+    }
+    writeln!(std::io::stdout(), "all wait")?;
+    let first = open.join_next().await.ok_or("nobody waits")???;
+    let last = open.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().max();
+    writeln!(std::io::stdout(), "{}", last.unwrap_or(first).duration_since(first).as_millis())?;
+    Ok(())
+}
+
+/// What this process has in memory, in KiB.
+fn resident() -> Result<f64, Box<dyn std::error::Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }
 
 async fn answering(address: &str) -> Result<(), Box<dyn std::error::Error>> {

@@ -1,11 +1,12 @@
 //! Who is where: services, instances and their state. Knows nothing of the sidecar.
 //!
 //! A [`Registry`] is changed from anywhere and read through [`Snapshot`]s: immutable, cheap to hold, and numbered
-//! so that a reader can tell whether it has seen the newest one. [`dns`] answers from snapshots, [`checks`] finds out
-//! how instances are, a [`Store`] keeps what was registered over a restart.
+//! so that a reader can tell whether it has seen the newest one. [`dns`] and [`http`] answer from snapshots,
+//! [`checks`] finds out how instances are, a [`Store`] keeps what was registered over a restart.
 
 pub mod checks;
 pub mod dns;
+pub mod http;
 mod model;
 mod registry;
 mod snapshot;

@@ -86,15 +86,24 @@ pub struct Snapshot {
     pub(crate) records: Arc<BTreeMap<Arc<str>, Arc<Record>>>,
     pub(crate) owners: Arc<HashMap<IpAddr, Owner>>,
     pub(crate) gone: Arc<Gone>,
+    pub(crate) gone_nodes: Arc<Gone>,
     pub(crate) changes: u64,
+    pub(crate) registered: u64,
+    pub(crate) known: u64,
 }
 
-/// When services that are no more were touched last.
+/// When services or nodes that are no more were touched last.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gone {
-    pub(crate) services: BTreeMap<Arc<str>, u64>,
+    pub(crate) names: BTreeMap<Arc<str>, u64>,
     /// That of all which are not in the table any more.
     pub(crate) others: u64,
+}
+
+impl Gone {
+    pub(crate) fn changed(&self, name: &str) -> u64 {
+        self.names.get(name).copied().unwrap_or(self.others)
+    }
 }
 
 impl Snapshot {
@@ -147,7 +156,26 @@ impl Snapshot {
     pub fn changed(&self, name: &str) -> u64 {
         let name = lower(name);
         let there = self.services.get(&*name).map(|service| service.changed);
-        there.or_else(|| self.gone.services.get(&*name).copied()).unwrap_or(self.gone.others)
+        there.unwrap_or_else(|| self.gone.changed(&name))
+    }
+
+    /// The same of a node: its own checks, what lives on it, and the checks of that.
+    pub fn node_changed(&self, name: &str) -> u64 {
+        let name = lower(name);
+        let there = self.nodes.get(&*name).map(|node| node.changed);
+        there.unwrap_or_else(|| self.gone_nodes.changed(&name))
+    }
+
+    /// The value of [`Self::changes`] when a node or an instance last came, went or was registered otherwise. How they
+    /// are does not count.
+    pub fn registered(&self) -> u64 {
+        self.registered
+    }
+
+    /// The value of [`Self::changes`] when anything of a node, an instance or a check last changed. SkyDNS records do
+    /// not count.
+    pub fn known(&self) -> u64 {
+        self.known
     }
 
     /// How many instances there are over all services.

@@ -1,6 +1,6 @@
 //! One member of a service, and what may be said of it.
 
-use super::limits::{Invalid, TAGS_MAX, TEXT_MAX, are_keys, is_id, is_label, is_meta};
+use super::limits::{Invalid, LONG_MAX, TAGS_MAX, TEXT_MAX, are_keys, is_id, is_label, is_meta};
 use super::{Address, State};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +44,9 @@ pub struct Instance {
     /// Its port.
     #[serde(default)]
     pub port: u16,
+    /// Its unix socket, when it has one; only kept and told.
+    #[serde(default)]
+    pub socket: String,
     /// Words to choose by (`v1`, `eu`), in the order given.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -80,6 +83,7 @@ impl Instance {
             node: node.into(),
             address: None,
             port,
+            socket: String::new(),
             tags: Vec::new(),
             meta: BTreeMap::new(),
             tagged: BTreeMap::new(),
@@ -111,7 +115,7 @@ impl Instance {
         if self.tags.len() > TAGS_MAX || self.tags.iter().any(|tag| tag.is_empty() || tag.len() > TEXT_MAX) {
             return Err(Invalid::Tags);
         }
-        if !are_keys(&self.tagged) || !is_meta(&self.meta) {
+        if !are_keys(&self.tagged) || !is_meta(&self.meta) || self.socket.len() > LONG_MAX {
             return Err(Invalid::Meta);
         }
         self.address.iter().try_for_each(Address::check)?;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// So many services that are gone are remembered by name.
+/// So many services, and so many nodes, that are gone are remembered by name.
 const GONE_MAX: usize = 1024;
 
 /// The last snapshot, and what has been touched since.
@@ -19,18 +19,24 @@ pub(super) struct Publisher {
     nodes: BTreeMap<String, u64>,
     records: bool,
     addresses: bool,
+    registered: u64,
+    known: u64,
 }
 
 impl Publisher {
     pub(super) fn new(changes: u64) -> Self {
         let gone = Arc::new(Gone { others: changes, ..Gone::default() });
+        let (registered, known) = (changes, changes);
+        let gone_nodes = Arc::clone(&gone);
         Publisher {
-            last: Arc::new(Snapshot { changes, gone, ..Snapshot::default() }),
+            last: Arc::new(Snapshot { changes, registered, known, gone, gone_nodes, ..Snapshot::default() }),
             changes,
             services: BTreeMap::new(),
             nodes: BTreeMap::new(),
             records: false,
             addresses: false,
+            registered,
+            known,
         }
     }
 
@@ -38,6 +44,12 @@ impl Publisher {
     pub(super) fn touch(&mut self, touched: Touched) -> u64 {
         self.changes += 1;
         let number = self.changes;
+        if touched.addresses {
+            self.registered = number;
+        }
+        if !touched.services.is_empty() || !touched.nodes.is_empty() {
+            self.known = number;
+        }
         self.services.extend(touched.services.into_iter().map(|name| (name, number)));
         self.nodes.extend(touched.nodes.into_iter().map(|name| (name, number)));
         self.records |= touched.records;
@@ -50,7 +62,7 @@ impl Publisher {
             return Arc::clone(&self.last);
         }
         let mut next = Snapshot::clone(&self.last);
-        next.changes = self.changes;
+        (next.changes, next.registered, next.known) = (self.changes, self.registered, self.known);
         if self.addresses {
             next.owners = Arc::new(owners(catalog));
         }
@@ -60,13 +72,22 @@ impl Publisher {
         self.show(catalog);
         if !self.nodes.is_empty() {
             let mut nodes = BTreeMap::clone(&next.nodes);
+            let mut gone = Gone::clone(&next.gone_nodes);
             for (name, changed) in std::mem::take(&mut self.nodes) {
                 match catalog.hosts.get(&name) {
-                    Some(host) => drop(nodes.insert(name.into(), Arc::new(entry(host, changed)))),
-                    None => drop(nodes.remove(&*name)),
+                    Some(host) => {
+                        gone.names.remove(&*name);
+                        nodes.insert(name.into(), Arc::new(entry(host, changed)));
+                    }
+                    None => {
+                        nodes.remove(&*name);
+                        gone.names.insert(name.into(), changed);
+                    }
                 }
             }
+            forget(&mut gone);
             next.nodes = Arc::new(nodes);
+            next.gone_nodes = Arc::new(gone);
         }
         if !self.services.is_empty() {
             let mut services = BTreeMap::clone(&next.services);
@@ -74,20 +95,16 @@ impl Publisher {
             for (name, changed) in std::mem::take(&mut self.services) {
                 match service(catalog, &name, changed) {
                     Some(service) => {
-                        gone.services.remove(&*name);
+                        gone.names.remove(&*name);
                         services.insert(name.into(), Arc::new(service));
                     }
                     None => {
                         services.remove(&*name);
-                        gone.services.insert(name.into(), changed);
+                        gone.names.insert(name.into(), changed);
                     }
                 }
             }
-            while gone.services.len() > GONE_MAX {
-                let oldest = gone.services.iter().min_by_key(|(_, changed)| **changed).map(|(name, _)| name.clone());
-                let changed = oldest.and_then(|name| gone.services.remove(&name));
-                gone.others = gone.others.max(changed.unwrap_or(0));
-            }
+            forget(&mut gone);
             next.services = Arc::new(services);
             next.gone = Arc::new(gone);
         }
@@ -117,6 +134,15 @@ impl Publisher {
                 }));
             }
         }
+    }
+}
+
+/// Forgets the names that are gone for the longest time, when there are too many.
+fn forget(gone: &mut Gone) {
+    while gone.names.len() > GONE_MAX {
+        let oldest = gone.names.iter().min_by_key(|(_, changed)| **changed).map(|(name, _)| name.clone());
+        let changed = oldest.and_then(|name| gone.names.remove(&name));
+        gone.others = gone.others.max(changed.unwrap_or(0));
     }
 }
 

@@ -107,6 +107,28 @@ fn held_back_instances_are_better_than_none() {
 }
 
 #[test]
+fn nodes_and_registrations_remember_their_last_change() {
+    let registry = Registry::default();
+    registry.put_node(Node::new("n1", HERE)).unwrap();
+    registry.put_node(Node::new("n2", HERE)).unwrap();
+    let instance = Instance::new("stock", "a", "n1", 80);
+    let check = Check::new(Definition::of(&instance, "c", Probe::Manual));
+    registry.register(instance, vec![check], false).unwrap();
+    let first = registry.snapshot();
+    assert_eq!((first.node_changed("N1"), first.node_changed("n2"), first.registered()), (3, 2, 3));
+    registry.report("n1", "c", State::Passing, "");
+    registry.put_record("a.skydns.local", Record::host("10.0.0.1", 1)).unwrap();
+    let second = registry.snapshot();
+    assert_eq!((second.node_changed("n1"), second.node_changed("n2")), (4, 2));
+    assert_eq!((second.registered(), second.known(), second.changes()), (3, 4, 5), "a report registers nobody");
+    assert_eq!(second.node_changed("never"), 0);
+    assert!(registry.deregister_node("n1"));
+    let third = registry.snapshot();
+    assert_eq!((third.node_changed("n1"), third.registered()), (third.changes(), third.changes()));
+    assert_eq!(third.node_changed("never"), 0);
+}
+
+#[test]
 fn a_service_remembers_its_own_last_change() {
     let registry = with_node();
     let mail = Instance { service: "mail".into(), ..at("m", 1) };

@@ -1,0 +1,105 @@
+//! An answer before it is written.
+
+use super::access::Right;
+use super::failure::Failure;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::ser::PrettyFormatter;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+/// Every answer says what is so without a rule.
+const POLICY: HeaderName = HeaderName::from_static("x-consul-default-acl-policy");
+
+/// What an answer says.
+#[derive(Debug)]
+pub(super) enum Body {
+    Empty,
+    Text(String),
+    Json(Value),
+    /// JSON that is written already.
+    Written(Bytes),
+    /// Bytes that are somebody's.
+    Raw(Bytes),
+}
+
+/// An answer before it is written.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Body,
+}
+
+impl Reply {
+    /// Done, and there is nothing to say.
+    pub(super) fn done() -> Self {
+        Reply { status: StatusCode::OK, headers: Vec::new(), body: Body::Empty }
+    }
+
+    pub(super) fn json(value: Value) -> Self {
+        Reply { body: Body::Json(value), ..Reply::done() }
+    }
+
+    /// With a header, unless the value cannot be one.
+    pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((HeaderName::from_static(name), value));
+        }
+        self
+    }
+
+    /// Which methods there are, to one that is not among them or to OPTIONS.
+    pub(super) fn methods(allowed: &str, refused: Option<&http::Method>) -> Self {
+        let reply = match refused {
+            None => Reply::done(),
+            Some(method) => Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("method {method} not allowed")).into(),
+        };
+        reply.header("allow", allowed)
+    }
+
+    /// As it goes out; indented if somebody wants to read it.
+    pub(super) fn written(self, pretty: bool, policy: Right) -> Response<Full<Bytes>> {
+        let (kind, bytes) = match self.body {
+            Body::Empty => (None, Bytes::new()),
+            Body::Text(text) => (Some(TEXT), text.into()),
+            Body::Written(bytes) => (Some(JSON), bytes),
+            Body::Raw(bytes) => (Some(TEXT), bytes),
+            Body::Json(value) => (Some(JSON), text(&value, pretty).into()),
+        };
+        let mut response = Response::new(Full::new(bytes));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+        let policy = if policy == Right::Deny { "deny" } else { "allow" };
+        headers.insert(POLICY, HeaderValue::from_static(policy));
+        headers.extend(self.headers);
+        response
+    }
+}
+
+impl From<Failure> for Reply {
+    fn from(failure: Failure) -> Self {
+        Reply { status: failure.status, headers: Vec::new(), body: Body::Text(failure.text) }
+    }
+}
+
+/// JSON as it goes out.
+pub(super) fn text(value: &Value, pretty: bool) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256);
+    // Neither a value nor a vector can refuse to be written.
+    let _ = if pretty {
+        let mut to = serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b"    "));
+        value.serialize(&mut to)
+    } else {
+        serde_json::to_writer(&mut bytes, value)
+    };
+    if pretty {
+        bytes.push(b'\n');
+    }
+    bytes
+}
