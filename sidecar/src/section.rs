@@ -170,6 +170,8 @@ pub(crate) enum Shape {
     Header,
     Network,
     DnsName,
+    /// A name or how it begins; it may be empty.
+    Prefix,
     Pointer,
     Path,
     TagKey,
@@ -189,6 +191,7 @@ impl Shape {
             Shape::Secret => "a secret text",
             Shape::Header => "a header's name",
             Shape::Network => "a network such as 10.0.0.0/8",
+            Shape::Prefix => "a name, or how it begins",
             Shape::DnsName => "a name such as skydns.local",
             Shape::Pointer => "a JSON pointer such as /command",
             Shape::Path => "a path such as /healthz",

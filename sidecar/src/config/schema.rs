@@ -118,7 +118,7 @@ fn variable() -> Json {
 fn text(shape: Shape) -> Json {
     let pattern = match shape {
         // YAML reads `tags: {zone: 5}` as a number; it is taken as the text it was written as.
-        Shape::Free => return json!({ "type": ["string", "number", "boolean"] }),
+        Shape::Free | Shape::Prefix => return json!({ "type": ["string", "number", "boolean"] }),
         Shape::Target => r"^((https?|h2c?)://|unix:|h2c\+unix:|.*\$\{)",
         Shape::Listen(_) => r"^(https?://|unix:|.*\$\{)",
         Shape::Socket => r":[0-9]+/?$|\$\{",

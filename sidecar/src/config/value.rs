@@ -26,6 +26,10 @@ pub(crate) fn check(shape: Shape, text: &str) -> Result<(), Wrong> {
         Shape::Socket => socket(text).map(drop),
         Shape::Receiver(schemes, port) => Receiver::parse(text, schemes, port).map(drop),
         Shape::Network => network(text).map(drop),
+        Shape::Prefix => match text.is_empty() {
+            true => Ok(()),
+            false => free(text).map(drop),
+        },
         Shape::DnsName => dns_name(text).map(drop),
         Shape::Pointer => pointer(text).map(drop),
         Shape::Path => http_path(text).map(drop),

@@ -158,7 +158,7 @@ pub(super) fn settings(
 ) -> Result<(Vec<SocketAddr>, Settings), Wrong> {
     let standard = Settings { datacenter: datacenter.into(), servers: vec![node.name.clone()], ..Settings::default() };
     let Some(v) = values else { return Ok((Vec::new(), standard)) };
-    let listen = listen(&v.listen)?;
+    let listen = listen(&v.listen, port::DNS, "dns.listen")?;
     for (key, n) in [("domains", v.domains.len()), ("zones", v.zones.len()), ("recursors", v.recursors.len())] {
         if n > MANY {
             return Err(Wrong::new(format!("{n} of them"), format!("keep at most {MANY}")).of(whole(key)));
@@ -260,16 +260,18 @@ fn seconds(time: Duration, key: &'static str) -> Result<u32, Wrong> {
     }
 }
 
-fn listen(texts: &[String]) -> Result<Vec<SocketAddr>, Wrong> {
-    let usual = [format!("127.0.0.1:{}", port::DNS)];
+/// Addresses and ports to listen at.
+pub(super) fn listen(texts: &[String], port: u16, key: &'static str) -> Result<Vec<SocketAddr>, Wrong> {
+    let usual = [format!("127.0.0.1:{port}")];
     let texts = if texts.is_empty() { &usual[..] } else { texts };
     if texts.len() > MANY {
-        return Err(Wrong::new(format!("{} of them", texts.len()), format!("keep at most {MANY}")).of("dns.listen"));
+        return Err(Wrong::new(format!("{} of them", texts.len()), format!("keep at most {MANY}")).of(key));
     }
     let one = |text: &String| {
         let text = text.trim().replacen("localhost:", "127.0.0.1:", 1);
         text.parse::<SocketAddr>().map_err(|_| {
-            Wrong::new(format!("`{text}` is no address and port"), "write one such as 127.0.0.1:8600").of("dns.listen")
+            Wrong::new(format!("`{text}` is no address and port"), format!("write one such as 127.0.0.1:{port}"))
+                .of(key)
         })
     };
     texts.iter().map(one).collect()

@@ -5,6 +5,7 @@
 mod address;
 mod check;
 mod dns;
+mod http;
 mod keys;
 pub(crate) mod section;
 mod service;
@@ -12,6 +13,7 @@ mod service;
 mod tests;
 
 use fourmi_discovery::dns::{Dialect, Settings as Answers};
+use fourmi_discovery::http::Settings as Api;
 use fourmi_discovery::{Check, Instance, Node, Record};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ pub struct Settings {
     pub dns: Vec<SocketAddr>,
     /// Where Consul's HTTP API is answered, when it is.
     pub http: Vec<SocketAddr>,
+    /// Who may do what there.
+    pub api: Api,
     /// How names are answered; the domains are those of commands' hosts too.
     pub answers: Answers,
     /// The instances that the file registers, each with its checks.

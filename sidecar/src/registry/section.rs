@@ -1,6 +1,6 @@
 //! The section `discovery:`.
 
-use super::{Settings, address, dns, keys, service};
+use super::{Settings, address, dns, http, keys, service};
 use crate::section::{Key, Kind, Shape, Wrong, key, later};
 use fourmi_discovery::{Address, Node, Record};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("store", Kind::Choice(STORES), "Where registrations are kept.")
         .or_words("`embedded` when there is `http`, else `memory`"),
     key("dns", Kind::Section(dns::KEYS), "Answers names by DNS, as Consul and SkyDNS do.").or_words("off"),
-    later("http", "Consul's HTTP API."),
+    key("http", Kind::Section(http::KEYS), "Answers Consul's HTTP API.").or_words("off"),
     later("join", "Another registry that this one follows."),
     key(
         "services",
@@ -76,7 +76,7 @@ struct Values {
     datacenter: Option<String>,
     store: Option<Stores>,
     dns: Option<dns::Values>,
-    http: Option<serde_json::Value>,
+    http: Option<http::Values>,
     services: Vec<service::Values>,
     records: BTreeMap<String, Record>,
     keys: Option<Entries>,
@@ -126,6 +126,10 @@ impl Settings {
             Some(Stores { memory: Some(_), .. }) => None,
             _ => v.http.is_some().then(|| FILE.into()),
         };
+        let (http, api) = match v.http {
+            Some(values) => http::settings(values, &answers, &node)?,
+            None => Default::default(),
+        };
         let mut services: Vec<(fourmi_discovery::Instance, _)> = Vec::with_capacity(v.services.len());
         for (at, values) in v.services.into_iter().enumerate() {
             let (instance, checks) = service::instance(values, &node).map_err(|wrong| wrong.of("services"))?;
@@ -142,6 +146,6 @@ impl Settings {
         // What is written here holds where both know a name.
         records.retain(|(name, _)| !v.records.contains_key(name));
         records.extend(v.records);
-        Ok(Settings { node, store, dns, http: Vec::new(), answers, services, records })
+        Ok(Settings { node, store, dns, http, api, answers, services, records })
     }
 }

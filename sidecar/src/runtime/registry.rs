@@ -12,7 +12,7 @@ use crate::sink::Queries;
 use crate::tls::ClientTls;
 use crate::upstream::health::Check;
 use crate::upstream::{Place, Policy, Scheme, Target};
-use fourmi_discovery::{Limits, Member, Registry, Snapshot, State, Store, checks, dns};
+use fourmi_discovery::{Limits, Member, Registry, Snapshot, State, Store, checks, dns, http};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -34,7 +34,7 @@ const WRITTEN: Duration = Duration::from_secs(2);
 
 /// What the thread is told.
 enum Order {
-    Answer(Box<dns::Settings>),
+    Answer(Arc<Settings>),
     Stop,
 }
 
@@ -62,7 +62,7 @@ impl Running {
                         io::Error::new(e.kind(), what)
                     })?;
                 }
-                Some(Store::open(path, Limits::default()).map_err(io::Error::other)?)
+                Some(Arc::new(Store::open(path, Limits::default()).map_err(io::Error::other)?))
             }
         };
         let registry = store.as_ref().map_or_else(Registry::default, |store| store.registry().clone());
@@ -72,7 +72,7 @@ impl Running {
         let (ended, has_ended) = oneshot::channel();
         let (of_thread, of_registry) = (settings.clone(), registry.clone());
         std::thread::Builder::new().name("discovery".into()).spawn(move || {
-            live(of_registry, &of_thread, started, inbox);
+            live(of_registry, store.clone(), &of_thread, started, inbox);
             // What is not written yet is written now.
             drop(store);
             let _ = ended.send(());
@@ -90,12 +90,13 @@ impl Running {
             ("node", old.node == new.node),
             ("store", old.store == new.store),
             ("dns.listen", old.dns == new.dns),
+            ("http.listen", old.http == new.http),
             ("datacenter", old.answers.datacenter == new.answers.datacenter),
         ];
         let stays = same.iter().filter(|(_, same)| !same);
         let notes = stays.map(|(key, _)| format!("`discovery.{key}` needs a restart")).collect();
         register(&self.registry, new, Some(&old)).map_err(|e| e.to_string())?;
-        let _ = self.orders.send(Order::Answer(Box::new(new.answers.clone()))).await;
+        let _ = self.orders.send(Order::Answer(new.clone())).await;
         *self.settings.borrow_mut() = new.clone();
         // What is configured by itself now may have been the registry's, and the other way round.
         self.published.set(0);
@@ -156,6 +157,7 @@ fn register(registry: &Registry, new: &Settings, old: Option<&Settings>) -> io::
 /// The thread.
 fn live(
     registry: Registry,
+    store: Option<Arc<Store>>,
     settings: &Settings,
     started: oneshot::Sender<io::Result<Queries>>,
     mut orders: mpsc::Receiver<Order>,
@@ -166,9 +168,16 @@ fn live(
     };
     runtime.block_on(async {
         tokio::spawn(checks::run(registry.clone(), checks::Options::default()));
-        let server = match dns::Server::bind(&settings.dns, registry, settings.answers.clone()).await {
+        let server = match dns::Server::bind(&settings.dns, registry.clone(), settings.answers.clone()).await {
             Ok(server) => server,
             Err(e) => return drop(started.send(Err(e))),
+        };
+        let api = match settings.http.is_empty() {
+            true => None,
+            false => match http::Server::start(&settings.http, registry, store, settings.api.clone()).await {
+                Ok(api) => Some(api),
+                Err(e) => return drop(started.send(Err(e))),
+            },
         };
         let counter = server.counter();
         let counts: Queries = Arc::new(move || counter.all().collect());
@@ -177,7 +186,10 @@ fn live(
         }
         while let Some(order) = orders.recv().await {
             match order {
-                Order::Answer(settings) => server.reload(*settings),
+                Order::Answer(settings) => {
+                    server.reload(settings.answers.clone());
+                    api.iter().for_each(|api| api.reload(settings.api.clone()));
+                }
                 Order::Stop => return,
             }
         }

@@ -1,0 +1,194 @@
+//! `discovery.http`: Consul's HTTP API, and who may do what there.
+
+use crate::names::port;
+use crate::section::{Key, Kind, Shape, Word, Wrong, key, word};
+use fourmi_discovery::Node;
+use fourmi_discovery::dns::Settings as Answers;
+use fourmi_discovery::http::{Access, Resource, Right, Rule, Settings, Token};
+use ipnet::IpNet;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+const TEXT: Kind = Kind::Text(Shape::Free);
+const RIGHT: Kind = Kind::Word(RIGHTS);
+const NAMES: Kind = Kind::Named(Shape::Prefix, &RIGHT);
+
+/// Its keys.
+pub(super) const KEYS: &[Key] = &[
+    key("listen", Kind::OneOrMany(&Kind::Text(Shape::Socket)), "Where.").or("127.0.0.1:8500"),
+    key(
+        "allow_write",
+        Kind::List(&Kind::Text(Shape::Network)),
+        "Networks from where it may be changed, besides this machine.",
+    ),
+    key("default", Kind::Word(DEFAULTS), "What no rule speaks of: `allow` is everything, `deny` nothing.").or("allow"),
+    key("anonymous", Kind::Section(RULES), "What may be done without a token."),
+    key("tokens", Kind::List(&Kind::Section(TOKEN)), "Who may do what, by tokens."),
+    key("check_host", Kind::Flag, "Whether `Host` must name us, so that no page in a browser reaches us.")
+        .or_words("true on listeners of this machine"),
+];
+
+const TOKEN: &[Key] = &[
+    key("name", TEXT, "What it is called where it is talked about.").required(),
+    key("token", Kind::Text(Shape::Secret), "The secret."),
+    key("token_file", Kind::Text(Shape::File), "A file that holds it."),
+    key("rules", Kind::Section(RULES), "What it allows."),
+];
+
+const RULES: &[Key] = &[
+    key("service", NAMES, "By the name of a service: `{stock: write}`."),
+    key("service_prefix", NAMES, "By how it begins; `''` is every name."),
+    key("node", NAMES, "The same of nodes."),
+    key("node_prefix", NAMES, "By how it begins."),
+    key("agent", NAMES, "What this node says of itself."),
+    key("agent_prefix", NAMES, "By how it begins."),
+    key("key", NAMES, "The same of keys."),
+    key("key_prefix", NAMES, "By how it begins."),
+];
+
+const RIGHTS: &[Word] = &[word("deny"), word("read"), word("write")];
+const DEFAULTS: &[Word] = &[word("allow"), word("deny")];
+
+/// The most tokens.
+const TOKENS_MAX: usize = 10_000;
+/// Bytes of a secret.
+const SECRET_MAX: usize = 256;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Values {
+    listen: Vec<String>,
+    allow_write: Vec<IpNet>,
+    default: Option<String>,
+    anonymous: Rules,
+    tokens: Vec<TokenValues>,
+    check_host: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TokenValues {
+    name: String,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
+    rules: Rules,
+}
+
+impl std::fmt::Debug for TokenValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the secret.
+        f.debug_struct("TokenValues").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+type Names = BTreeMap<String, Word3>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Rules {
+    service: Names,
+    service_prefix: Names,
+    node: Names,
+    node_prefix: Names,
+    agent: Names,
+    agent_prefix: Names,
+    key: Names,
+    key_prefix: Names,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word3 {
+    Deny,
+    Read,
+    Write,
+}
+
+impl Rules {
+    fn all(&self) -> Vec<Rule> {
+        let lists = [
+            (Resource::Service, false, &self.service),
+            (Resource::Service, true, &self.service_prefix),
+            (Resource::Node, false, &self.node),
+            (Resource::Node, true, &self.node_prefix),
+            (Resource::Agent, false, &self.agent),
+            (Resource::Agent, true, &self.agent_prefix),
+            (Resource::Key, false, &self.key),
+            (Resource::Key, true, &self.key_prefix),
+        ];
+        let rule = |resource, prefix, name: &String, word: &Word3| Rule {
+            resource,
+            name: name.clone(),
+            prefix,
+            right: match word {
+                Word3::Deny => Right::Deny,
+                Word3::Read => Right::Read,
+                Word3::Write => Right::Write,
+            },
+        };
+        let of = |(resource, prefix, names): (Resource, bool, &Names)| {
+            names.iter().map(move |(name, word)| rule(resource, prefix, name, word)).collect::<Vec<_>>()
+        };
+        lists.into_iter().flat_map(of).collect()
+    }
+}
+
+/// Where it listens and what it allows.
+pub(super) fn settings(v: Values, answers: &Answers, node: &Node) -> Result<(Vec<SocketAddr>, Settings), Wrong> {
+    let listen = super::dns::listen(&v.listen, port::CONSUL, "http.listen")?;
+    if v.tokens.len() > TOKENS_MAX {
+        let message = format!("{} tokens", v.tokens.len());
+        return Err(Wrong::new(message, format!("keep at most {TOKENS_MAX}")).of("http.tokens"));
+    }
+    let mut tokens: Vec<Token> = Vec::with_capacity(v.tokens.len());
+    for values in v.tokens {
+        let rules = values.rules.all();
+        let token = Token { secret: secret(&values)?, accessor: values.name, rules };
+        if let Some(other) = tokens.iter().find(|other| other.secret == token.secret) {
+            let message = format!("`{}` and `{}` have the same secret", other.accessor, token.accessor);
+            return Err(Wrong::new(message, "give each a secret of its own").of("http.tokens"));
+        }
+        tokens.push(token);
+    }
+    let access = Access {
+        default: if v.default.as_deref() == Some("deny") { Right::Deny } else { Right::Write },
+        tokens,
+        anonymous: v.anonymous.all(),
+    };
+    let settings = Settings {
+        node: node.name.clone(),
+        address: node.address.ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        datacenter: answers.datacenter.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        domains: answers.domains.iter().map(|d| d.name().trim_end_matches('.').to_owned()).collect(),
+        check_host: v.check_host,
+        allow_write: v.allow_write,
+        access,
+        ..Settings::default()
+    };
+    Ok((listen, settings))
+}
+
+fn secret(values: &TokenValues) -> Result<String, Wrong> {
+    let name = &values.name;
+    let wrong = |why: String, fix: &str| Wrong::new(format!("the token `{name}`: {why}"), fix).of("http.tokens");
+    let text = match (&values.token, &values.token_file) {
+        (Some(text), None) => text.trim().to_owned(),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file);
+            let cannot = |e| wrong(format!("can't read {}: {e}", file.display()), "correct the path");
+            text.map_err(cannot)?.trim().to_owned()
+        }
+        (Some(_), Some(_)) => return Err(wrong("it has both `token` and `token_file`".into(), "keep one")),
+        (None, None) => return Err(wrong("it has no secret".into(), "write `token` or `token_file`")),
+    };
+    match text.is_empty() || text.len() > SECRET_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => {
+            let fix = "write 1 to 256 letters, digits and signs without blanks";
+            Err(wrong("its secret is none that a header can carry".into(), fix))
+        }
+        false => Ok(text),
+    }
+}
