@@ -57,8 +57,8 @@ async fn a_change_wakes_those_who_wait_for_it_and_nobody_else() {
     for _ in 0..300 {
         readers.push(waiting(address, &format!("health/service/web?index={web}&wait=60s")).await);
     }
-    let other = waiting(address, &format!("health/service/stock?index={stock}&wait=1s")).await;
     let began = Instant::now();
+    let other = waiting(address, &format!("health/service/stock?index={stock}&wait=1s")).await;
     registry.register(Instance::new("web", "a", "n1", 80), Vec::new(), false).unwrap();
     for reader in readers {
         let answer = rest(reader).await;
@@ -66,7 +66,7 @@ async fn a_change_wakes_those_who_wait_for_it_and_nobody_else() {
     }
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(rest(other).await.ends_with("[]"));
-    assert!(began.elapsed() > Duration::from_millis(900), "it waited to the end: {:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(1), "it waited to the end: {:?}", began.elapsed());
     assert_eq!(server.counts().collect::<Vec<_>>(), [("health/service", "2xx", 303)]);
 }
 
@@ -179,15 +179,15 @@ async fn connections_have_a_limit_and_heads_a_time() {
     let registry = Registry::default();
     let limits = Limits { connections: 2, head_time: Duration::from_millis(300), ..Limits::default() };
     let (_server, address) = serve(&registry, limits).await;
+    let began = Instant::now();
     let mut silent = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET /v1/agent/self HTT").await.unwrap();
         silent.push(stream);
     }
-    let began = Instant::now();
     assert_eq!(ask(address, "GET agent/self", &[]).await.status, 200);
-    assert!(began.elapsed() > Duration::from_millis(200), "it waited for a place: {:?}", began.elapsed());
+    assert!(began.elapsed() > Duration::from_millis(300), "it waited for a place: {:?}", began.elapsed());
     for mut stream in silent {
         let mut answer = Vec::new();
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed");

@@ -3,6 +3,9 @@
 use crate::registry::Refused;
 use http::StatusCode;
 
+/// What the text begins with when a body cannot be understood.
+const UNDECODED: &str = "Request decode failed: ";
+
 /// A status and a text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -42,12 +45,13 @@ impl Failure {
 
     /// The body cannot be understood.
     pub(super) fn decode(text: impl std::fmt::Display) -> Self {
-        Failure::bad(format!("Request decode failed: {text}"))
+        Failure::bad(format!("{UNDECODED}{text}"))
     }
 
-    /// The same with the status that the catalog has for bad input.
+    /// The same with the status that the catalog has for bad input, unless the body cannot be understood at all.
     pub(super) fn of_catalog(self) -> Self {
         match self.status {
+            _ if self.text.starts_with(UNDECODED) => self,
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Failure::internal(self.text),
             _ => self,
         }

@@ -96,6 +96,9 @@ fn starter_key(key: &'static Key, depth: usize, out: &mut String) {
         ("sinks", _) => "[prometheus, {statsd: {to: udp://statsd:8125, dialect: datadog}}]",
         ("name", _) => "/command",
         ("id", _) => "/id",
+        ("discovery", _) => {
+            "{dns: {listen: 127.0.0.1:8600}, services: [{name: payment, port: 25001, check: {http: /healthz}}]}"
+        }
         ("codec", _) => "symfony",
         ("otlp", _) => "{endpoint: http://collector:4318}",
         (_, Fallback::Yaml(yaml)) => yaml,
