@@ -109,7 +109,9 @@ impl Context<'_> {
 
     /// Whether a member is told of.
     pub(crate) fn shows(&self, member: &Member) -> bool {
-        member.usable() && (!self.settings.only_passing || member.state == State::Passing)
+        member.usable()
+            && (!self.settings.only_passing || member.state == State::Passing)
+            && self.settings.visible.member(member)
     }
 
     /// Whether so many answers are enough.

@@ -17,6 +17,8 @@ mod server;
 mod settings;
 mod skydns;
 mod tcp;
+mod visible;
 
 pub use server::{Counter, Server};
 pub use settings::{Dialect, Domain, Order, Recursors, Settings, SkyDns, Soa, Strategy, Ttls};
+pub use visible::Visible;

@@ -44,9 +44,13 @@ fn owner(context: &Context<'_>, labels: &Labels, ip: IpAddr) -> Option<(Name, u3
     let domain = &settings.primary()?.name;
     let owner = context.snapshot.owners.get(&ip)?;
     let name = match (&owner.node, &owner.instance) {
-        (Some(node), _) => name_under(node.name.split('.').chain(["node", &settings.datacenter]), domain)?,
-        (None, Some(instance)) => name_under([&instance.service, "service", &settings.datacenter], domain)?,
-        (None, None) => return None,
+        (Some(node), _) if settings.visible.node(&node.name) => {
+            name_under(node.name.split('.').chain(["node", &settings.datacenter]), domain)?
+        }
+        (None, Some(instance)) if settings.visible.service(&instance.service) => {
+            name_under([&instance.service, "service", &settings.datacenter], domain)?
+        }
+        _ => return None,
     };
     Some((name, settings.ttls.node))
 }

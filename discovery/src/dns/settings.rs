@@ -1,6 +1,7 @@
 //! What an operator may say about the answers.
 
 use super::labels::{Labels, name_of};
+use super::visible::Visible;
 use hickory_proto::rr::Name;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -189,6 +190,8 @@ pub struct Settings {
     /// So many bytes a second more than it asked with go to one network by UDP; then TC tells it to ask by TCP.
     /// None is no limit.
     pub amplification: Option<u32>,
+    /// What may be told.
+    pub visible: Visible,
     /// What `version.bind` says; refused when None.
     pub version: Option<String>,
 }
@@ -213,6 +216,7 @@ impl Default for Settings {
             skydns: SkyDns::default(),
             recursors: Recursors::default(),
             amplification: Some(1 << 20),
+            visible: Visible::default(),
             version: Some(concat!("fourmi ", env!("CARGO_PKG_VERSION")).into()),
         }
     }

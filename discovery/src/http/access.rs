@@ -99,7 +99,7 @@ impl Access {
         self.default == Right::Write && self.tokens.is_empty() && self.anonymous.is_empty()
     }
 
-    fn right(&self, rules: &[Rule], resource: Resource, name: &str) -> Right {
+    pub(crate) fn right(&self, rules: &[Rule], resource: Resource, name: &str) -> Right {
         let fits = |rule: &&Rule| match rule.prefix {
             true => name.get(..rule.name.len()).is_some_and(|front| front.eq_ignore_ascii_case(&rule.name)),
             false => name.eq_ignore_ascii_case(&rule.name),

@@ -57,6 +57,9 @@ pub(crate) async fn run(row: &Row) -> Result<(), String> {
         if let Some(question) = line.strip_prefix("ask ") {
             check(&mut world, asked.take()).await?;
             asked = Some((question.to_owned(), Vec::new()));
+        } else if let Some(line) = line.strip_prefix("then ") {
+            check(&mut world, asked.take()).await?;
+            world.line(line).await;
         } else if let Some((_, expected)) = &mut asked {
             expected.push(line.clone());
         } else {

@@ -1,7 +1,8 @@
 //! What a row registers and sets.
 
 use super::peers::{Foreign, Mood, recursor};
-use fourmi_discovery::dns::{Dialect, Domain, Server, Settings};
+use fourmi_discovery::dns::{Dialect, Domain, Server, Settings, Visible};
+use fourmi_discovery::http::{Access, Resource, Right, Rule};
 use fourmi_discovery::{Address, Check, Definition, Instance, Node, Probe, Record, Registry, State, TaggedAddress};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -65,6 +66,10 @@ impl World {
             ("record", [name, json @ ..]) => {
                 let record: Record = serde_json::from_str(&json.join(" ")).unwrap();
                 self.registry.put_record(name, record).unwrap();
+            }
+            ("key", [prefix, name, key]) => {
+                assert_eq!(Record::key(prefix, name).as_deref(), Some(*key));
+                assert_eq!(Record::name(prefix, key).as_deref(), Some(*name));
             }
             ("lease", [name, seconds, host]) => {
                 let expires = std::time::SystemTime::now() + Duration::from_secs(seconds.parse().unwrap());
@@ -148,6 +153,15 @@ impl World {
             "private" => s.recursors.private = value == "true",
             "skydns_ttl" => (s.skydns.ttl, s.skydns.max_ttl) = (number(), number()),
             "local" => s.skydns.local = Some(value.into()),
+            "deny" => {
+                let access = Access { default: Right::Deny, ..Access::default() };
+                let rule = |word: &&str| {
+                    let (resource, name) = word.split_once('=').unwrap();
+                    let resource = if resource == "node" { Resource::Node } else { Resource::Service };
+                    Rule { resource, name: name.into(), prefix: false, right: Right::Read }
+                };
+                s.visible = Visible::by(access, words.iter().map(rule).collect());
+            }
             "version" => s.version = (!value.is_empty()).then(|| value.into()),
             other => panic!("what is {other}?"),
         }

@@ -220,6 +220,7 @@ pub(super) fn settings(
             Some(0) => None,
             given => given.or(standard.amplification),
         },
+        visible: standard.visible,
         version: standard.version.filter(|_| v.version != Some(false)),
         servers: if v.name_servers.is_empty() { standard.servers } else { v.name_servers },
         datacenter: standard.datacenter,

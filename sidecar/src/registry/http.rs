@@ -3,7 +3,7 @@
 use crate::names::port;
 use crate::section::{Key, Kind, Shape, Word, Wrong, key, word};
 use fourmi_discovery::Node;
-use fourmi_discovery::dns::Settings as Answers;
+use fourmi_discovery::dns::{Settings as Answers, Visible};
 use fourmi_discovery::http::{Access, Resource, Right, Rule, Settings, Token};
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -25,6 +25,8 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("default", Kind::Word(DEFAULTS), "What no rule speaks of: `allow` is everything, `deny` nothing.").or("allow"),
     key("anonymous", Kind::Section(RULES), "What may be done without a token."),
+    key("dns", Kind::Section(RULES), "What names tell, as whoever asks by DNS has no token.")
+        .or_words("as `anonymous`"),
     key("tokens", Kind::List(&Kind::Section(TOKEN)), "Who may do what, by tokens."),
     key("check_host", Kind::Flag, "Whether `Host` must name us, so that no page in a browser reaches us.")
         .or_words("true on listeners of this machine"),
@@ -63,6 +65,7 @@ pub(super) struct Values {
     allow_write: Vec<IpNet>,
     default: Option<String>,
     anonymous: Rules,
+    dns: Option<Rules>,
     tokens: Vec<TokenValues>,
     check_host: Option<bool>,
 }
@@ -135,8 +138,8 @@ impl Rules {
     }
 }
 
-/// Where it listens and what it allows.
-pub(super) fn settings(v: Values, answers: &Answers, node: &Node) -> Result<(Vec<SocketAddr>, Settings), Wrong> {
+/// Where it listens and what it allows; names tell no more.
+pub(super) fn settings(v: Values, answers: &mut Answers, node: &Node) -> Result<(Vec<SocketAddr>, Settings), Wrong> {
     let listen = super::dns::listen(&v.listen, port::CONSUL, "http.listen")?;
     if v.tokens.len() > TOKENS_MAX {
         let message = format!("{} tokens", v.tokens.len());
@@ -157,6 +160,10 @@ pub(super) fn settings(v: Values, answers: &Answers, node: &Node) -> Result<(Vec
         tokens,
         anonymous: v.anonymous.all(),
     };
+    if access != Access::default() {
+        let rules = v.dns.as_ref().map_or_else(|| access.anonymous.clone(), Rules::all);
+        answers.visible = Visible::by(access.clone(), rules);
+    }
     let settings = Settings {
         node: node.name.clone(),
         address: node.address.ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),

@@ -120,14 +120,14 @@ impl Settings {
             e => Wrong::new(e.to_string(), "shorten it").of("meta"),
         })?;
         let datacenter = v.datacenter.unwrap_or_else(|| "dc1".into()).to_ascii_lowercase();
-        let (dns, answers) = dns::settings(v.dns, &datacenter, &node)?;
+        let (dns, mut answers) = dns::settings(v.dns, &datacenter, &node)?;
         let store = match v.store {
             Some(Stores { embedded: Some(embedded), .. }) => Some(embedded.path.unwrap_or_else(|| FILE.into())),
             Some(Stores { memory: Some(_), .. }) => None,
             _ => v.http.is_some().then(|| FILE.into()),
         };
         let (http, api) = match v.http {
-            Some(values) => http::settings(values, &answers, &node)?,
+            Some(values) => http::settings(values, &mut answers, &node)?,
             None => Default::default(),
         };
         let mut services: Vec<(fourmi_discovery::Instance, _)> = Vec::with_capacity(v.services.len());

@@ -378,6 +378,9 @@ impl Control for Rc<Keeper> {
             };
             parts.push(Part { name: "worker".into(), ready: up > 0, detail });
         }
+        if let Some(running) = self.running() {
+            parts.push(Part { name: "registry".into(), ready: true, detail: running.shown() });
+        }
         parts
     }
 

@@ -103,6 +103,16 @@ impl Running {
         Ok(notes)
     }
 
+    /// What it knows, for people.
+    pub(super) fn shown(&self) -> String {
+        let snapshot = self.registry.snapshot();
+        let services = snapshot.services().count();
+        let critical =
+            snapshot.services().flat_map(|s| s.members.iter()).filter(|m| m.state == State::Critical).count();
+        let nodes = snapshot.nodes().count();
+        format!("{services} services, {} instances ({critical} critical), {nodes} nodes", snapshot.len())
+    }
+
     /// Nobody is sent to what the configuration registers any more. Says how long others may not have noticed.
     pub(super) fn leave(&self) -> Option<Duration> {
         let settings = self.settings.borrow();

@@ -12,7 +12,8 @@ const PLAIN: &str = "rfc1035-";
 
 pub(super) fn answer(asked: &Asked<'_>, node: &str, seen: &mut Vec<Name>) -> Reply {
     let Asked { context, name, kind, .. } = *asked;
-    let Some(entry) = context.snapshot.node(node) else { return asked.nothing(ResponseCode::NXDomain) };
+    let entry = context.snapshot.node(node).filter(|entry| context.settings.visible.node(&entry.node.name));
+    let Some(entry) = entry else { return asked.nothing(ResponseCode::NXDomain) };
     let (node, settings) = (&*entry.node, context.settings);
     let mut records = Vec::new();
     if matches!(kind, RecordType::A | RecordType::AAAA | RecordType::ANY) {
