@@ -47,6 +47,8 @@ pub(super) struct Running {
     pub(super) counts: Queries,
     /// The last change that was published.
     published: Cell<u64>,
+    /// Whether we have left it: nothing more is published then.
+    left: Cell<bool>,
 }
 
 impl Running {
@@ -80,7 +82,7 @@ impl Running {
         let counts = has_started.await.map_err(|_| io::Error::other("the registry's thread ended"))??;
         let settings = RefCell::new(settings);
         let ended = RefCell::new(Some(has_ended));
-        Ok(Running { registry, settings, orders, ended, counts, published: Cell::new(0) })
+        Ok(Running { registry, settings, orders, ended, counts, published: Cell::new(0), left: Cell::new(false) })
     }
 
     /// Follows another configuration. Says what needs a restart.
@@ -113,8 +115,10 @@ impl Running {
         format!("{services} services, {} instances ({critical} critical), {nodes} nodes", snapshot.len())
     }
 
-    /// Nobody is sent to what the configuration registers any more. Says how long others may not have noticed.
+    /// Nobody is sent to what the configuration registers any more, but those who are here until the end: the worker
+    /// may need others while it finishes. Says how long others may not have noticed.
     pub(super) fn leave(&self) -> Option<Duration> {
+        self.left.set(true);
         let settings = self.settings.borrow();
         let left = settings.services.iter().filter(|(i, _)| self.registry.drain(&i.node, &i.id, true)).count();
         let ttl = Duration::from_secs(settings.answers.ttls.service.into());
@@ -272,7 +276,7 @@ impl Keeper {
 
     /// Takes the services of the registry over into those of the data threads.
     pub(super) fn publish(&self, changed: &Changed) {
-        let Some(running) = self.running() else { return };
+        let Some(running) = self.running().filter(|running| !running.left.get()) else { return };
         let snapshot = running.registry.snapshot();
         let since = running.published.replace(snapshot.changes());
         let plan = self.plan();
