@@ -11,13 +11,14 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use hickory_server::zone_handler::MessageResponse;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{self, JoinSet};
+use tokio::task::{self, AbortHandle, JoinSet};
 
-/// So many connections are open at once; more wait.
+/// So many connections are open at once; for one more, the one goes that has been silent for longest (RFC 7766 6.2.3).
 const CONNECTIONS: usize = 256;
 /// So many of one client, this machine apart; more are closed at once.
 const OF_ONE: usize = 64;
@@ -26,26 +27,41 @@ const IDLE: Duration = Duration::from_secs(10);
 /// After an error of accepting, as when there are no more file handles.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// An open connection.
+struct Open {
+    client: IpAddr,
+    task: AbortHandle,
+    /// When it asked last, or was opened: a number that grows from one to the next, whoever it was.
+    asked: Arc<AtomicU64>,
+}
+
 /// Answers on a listener until it is dropped.
 pub(super) async fn serve(listener: TcpListener, handler: Handler) {
-    let mut open = JoinSet::new();
-    let mut clients: HashMap<task::Id, IpAddr> = HashMap::default();
+    let mut tasks = JoinSet::new();
+    let mut open: HashMap<task::Id, Open> = HashMap::default();
+    let clock = Arc::new(AtomicU64::new(0));
     loop {
         let accepted = tokio::select! {
-            Some(ended) = open.join_next_with_id() => {
+            Some(ended) = tasks.join_next_with_id() => {
                 // A connection that fails is the client's to open again.
                 let id = ended.map_or_else(|error| error.id(), |(id, _): (task::Id, io::Result<()>)| id);
-                clients.remove(&id);
+                open.remove(&id);
                 continue;
             }
-            accepted = listener.accept(), if open.len() < CONNECTIONS => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, from)) => {
-                let ip = from.ip().to_canonical();
-                if ip.is_loopback() || clients.values().filter(|client| **client == ip).count() < OF_ONE {
-                    clients.insert(open.spawn(talk(stream, from, handler.clone())).id(), ip);
+                let client = from.ip().to_canonical();
+                if !client.is_loopback() && open.values().filter(|one| one.client == client).count() >= OF_ONE {
+                    continue;
                 }
+                if open.len() >= CONNECTIONS {
+                    close_silent(&mut open);
+                }
+                let asked = Arc::new(AtomicU64::new(tick(&clock)));
+                let task = tasks.spawn(talk(stream, from, handler.clone(), (clock.clone(), asked.clone())));
+                open.insert(task.id(), Open { client, task, asked });
             }
             Err(error) => {
                 tracing::warn!(%error, "a DNS connection was not accepted");
@@ -55,10 +71,28 @@ pub(super) async fn serve(listener: TcpListener, handler: Handler) {
     }
 }
 
-async fn talk(mut stream: TcpStream, from: SocketAddr, handler: Handler) -> io::Result<()> {
+/// Closes the one that has asked nothing for longest.
+fn close_silent(open: &mut HashMap<task::Id, Open>) {
+    let silent = open.iter().min_by_key(|(_, one)| one.asked.load(Ordering::Relaxed)).map(|(id, _)| *id);
+    if let Some(one) = silent.and_then(|id| open.remove(&id)) {
+        one.task.abort();
+    }
+}
+
+fn tick(clock: &AtomicU64) -> u64 {
+    clock.fetch_add(1, Ordering::Relaxed)
+}
+
+async fn talk(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    handler: Handler,
+    (clock, asked): (Arc<AtomicU64>, Arc<AtomicU64>),
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     loop {
         let bytes = tokio::time::timeout(IDLE, read(&mut stream)).await??;
+        asked.store(tick(&clock), Ordering::Relaxed);
         let request = Request::from_bytes(bytes, from, Protocol::Tcp).map_err(io::Error::other)?;
         if request.metadata.message_type == hickory_proto::op::MessageType::Response {
             return Ok(());
