@@ -10,6 +10,7 @@
 //! A test owns its ports, its folder and its processes; dropping them ends them.
 
 pub mod differential;
+pub mod dns;
 pub mod gelf;
 pub mod h2;
 pub mod load;
@@ -17,6 +18,7 @@ pub mod net;
 pub mod patience;
 pub mod peers;
 pub mod prometheus;
+pub mod registered;
 pub mod sidecar;
 pub mod statsd;
 pub mod wire;
@@ -27,6 +29,7 @@ pub use load::Load;
 pub use net::free_port;
 pub use patience::{eventually, until};
 pub use prometheus::Scrape;
+pub use registered::{Instance, Section};
 pub use sidecar::{Ended, Fourmi, Setup, run_fourmi};
 pub use statsd::StatsdServer;
 pub use wire::{Client, Message};
