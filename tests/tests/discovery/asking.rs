@@ -113,11 +113,11 @@ fn many_instances_are_cut_by_udp_and_whole_by_tcp() {
 #[test]
 fn several_addresses_answer_the_same() {
     let port = free_port();
-    let addresses = ["127.0.0.1", "127.0.0.7"].map(|ip| format!("{ip}:{port}").parse().unwrap());
+    let addresses = ["127.0.0.1", "127.0.0.7", "[::1]"].map(|ip| format!("{ip}:{port}").parse().unwrap());
     let section = Section::at(addresses[0]).service("{name: stock, address: 127.0.0.2, port: 8081}");
     let yaml = section.yaml().replace(
         &format!("listen: \"{}\"", addresses[0]),
-        &format!("listen: [\"{}\", \"{}\"]", addresses[0], addresses[1]),
+        &format!("listen: [\"{}\", \"{}\", \"{}\"]", addresses[0], addresses[1], addresses[2]),
     );
     let _fourmi = Setup::alone().more(&yaml).start();
     for at in addresses {

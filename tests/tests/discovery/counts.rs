@@ -2,6 +2,7 @@
 
 use super::{CHECK, has, with};
 use fourmi_tests::dns::Tool;
+use fourmi_tests::peers::printed;
 use fourmi_tests::{Instance, Section};
 
 #[test]
@@ -31,6 +32,33 @@ fn questions_are_counted_by_type_and_code() {
     }
     let all: i32 = asked.iter().map(|(.., times)| times).sum();
     fourmi.counts("fourmi_dns_queries_total", &[], f64::from(all));
+}
+
+/// dnsperf asks as fast as it is answered, from several sockets.
+#[test]
+fn many_questions_at_once_are_all_answered_and_counted() {
+    let section = Section::new()
+        .service("{name: stock, address: 127.0.0.2, port: 8081}")
+        .record("one.shop.skydns.local", "{host: 10.0.0.9}");
+    let fourmi = with(&section);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("questions");
+    let questions = "stock.service.consul A\nstock.service.fourmi SRV\none.shop.skydns.local A\nnobody.consul A\n";
+    std::fs::write(&file, questions).unwrap();
+    let (port, rounds) = (section.at.port().to_string(), 2000);
+    let (file, many) = (file.to_str().unwrap(), rounds.to_string());
+    for mode in ["udp", "tcp"] {
+        let said =
+            printed("dnsperf", &["-s", "127.0.0.1", "-p", &port, "-m", mode, "-c", "4", "-d", file, "-n", &many]);
+        let told = said.lines().filter(|l| ["Queries ", "Response codes"].iter().any(|k| l.trim().starts_with(k)));
+        println!("{mode}: {}", told.map(str::trim).collect::<Vec<_>>().join("; "));
+        assert!(said.contains("Queries lost:         0 (0.00%)"), "{said}");
+        assert!(said.contains("NOERROR 6000 (75.00%), NXDOMAIN 2000 (25.00%)"), "{said}");
+    }
+    let both = f64::from(2 * rounds);
+    for (kind, code, n) in [("A", "noerror", 2.0), ("SRV", "noerror", 1.0), ("A", "nxdomain", 1.0)] {
+        fourmi.counts("fourmi_dns_queries_total", &[("type", kind), ("rcode", code)], n * both);
+    }
 }
 
 #[test]
