@@ -83,6 +83,7 @@ fn counted(request: &'static str, warm: usize, measured: usize, whole: Wants) ->
             gate: None,
         }),
         services: Vec::new(),
+        finder: None,
         gateway: None,
         own: Vec::new(),
         outbound: false,

@@ -118,7 +118,9 @@ impl<'a> Report<'a> {
         // The plain dialect has room for commands and tags only.
         if self.dialect != Dialect::Plain {
             let mut labels: Vec<(&str, &str)> = vec![("env", self.env)];
-            labels.extend(event.labels().map(|(name, value)| (name, value)));
+            for (name, value) in event.labels() {
+                labels.push((name, value));
+            }
             self.count(dotted(event.metric), &labels, n);
         }
     }
