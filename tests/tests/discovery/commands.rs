@@ -1,6 +1,7 @@
 //! Commands through the outbound listener go where the registry says.
 
 use super::{CHECK, command, goes_to, has, with};
+use fourmi_tests::h2::{H2Worker, Pieces};
 use fourmi_tests::{Instance, Section, Setup, Worker, dns, until};
 use std::collections::BTreeMap;
 
@@ -139,13 +140,18 @@ fn a_reload_adds_and_removes_services() {
 }
 
 #[test]
-fn an_address_may_be_a_name_and_a_service_may_speak_http_2() {
-    let worker = Worker::echo();
-    let h2c = Section::new()
-        .service(format!("{{name: named, address: localhost, port: {}}}", worker.port()))
+fn meta_says_how_an_instance_is_spoken_to_and_its_address_may_be_a_name() {
+    let (one, two) = (Worker::echo(), H2Worker::replying(|_| http::Response::new(Pieces::of("by HTTP/2"))));
+    let port = two.address().rsplit(':').next().unwrap().to_owned();
+    let section = Section::new()
+        .service(format!("{{name: named, address: localhost, port: {}}}", one.port()))
+        .service(format!("{{name: newer, address: 127.0.0.1, port: {port}, meta: {{scheme: h2c}}}}"))
         .service("{name: portless, address: 127.0.0.1}");
-    let fourmi = with(&h2c);
+    let fourmi = with(&section);
     until("a name is looked up", || command(&fourmi, "named.service.fourmi").0 == 200);
+    assert_eq!(command(&fourmi, "newer"), (200, "by HTTP/2".into()));
+    // Names know it, commands cannot go there.
+    assert!(dns::dig(section.at, "portless.service.consul", "A").is(&["A 127.0.0.1"]));
     let (status, text) = command(&fourmi, "portless.service.fourmi");
     assert_eq!(status, 503, "{text}");
 }
