@@ -263,6 +263,7 @@ fn built(of: Text<'_>, kong: Option<(String, KongFile)>, env: &Env) -> Result<Lo
         // Before the share that holds by default is filled in.
         let traces = root.get("traces").is_some_and(|t| t.get("sample").is_some());
         fill::fill(&mut root, &hostname, &mut problems);
+        read::beside(&mut root, of.path.as_deref());
         cross::cross(&root, gateway.as_ref(), &mut problems);
         let mut sinks = gateway.as_ref().map(|g| g.sinks.clone()).unwrap_or_default();
         let mut read = read::read(&root, of.path, gateway);

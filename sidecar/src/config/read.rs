@@ -5,7 +5,7 @@ use super::keys::{SERVICE, WORKER};
 use super::plan::{Address, Admin, GatewayPlan, Listener, Plan, Ready, Service, Worker};
 use super::raw;
 use super::source::Span;
-use super::tree::Node;
+use super::tree::{Node, Value};
 use super::value;
 use crate::command::{Codec, Rules};
 use crate::exchange::{Direction, Identity};
@@ -23,7 +23,7 @@ use crate::tls::{ClientTls, ServerTls, section};
 use crate::upstream::balance::Algorithm;
 use crate::upstream::{Policy, names};
 use serde_json::{Map, Value as Json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +116,20 @@ fn addresses(node: &Node) -> Vec<Address> {
 /// Whom names are asked of, or why it can't be.
 pub(crate) fn dns(node: &Node) -> Result<names::Settings, Wrong> {
     names::section::settings(&raw::section(node, names::section::KEYS))
+}
+
+/// Finds files that are named beside the configuration there.
+pub(crate) fn beside(root: &mut Node, file: Option<&Path>) {
+    let Some(folder) = file.and_then(Path::parent) else { return };
+    let keys = root.get_mut("discovery").and_then(|d| d.get_mut("keys"));
+    // It may be the name alone.
+    let path = keys.and_then(|keys| match keys.value {
+        Value::Map(_) => keys.get_mut("path"),
+        _ => Some(keys),
+    });
+    if let Some(Node { value: Value::Scalar { text, .. }, .. }) = path {
+        *text = folder.join(text.trim()).display().to_string();
+    }
 }
 
 /// What is wrong with each instance that the section `discovery` registers, at its place.

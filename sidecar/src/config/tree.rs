@@ -12,8 +12,10 @@ use std::sync::Arc;
 /// Nesting beyond this is no configuration.
 const DEPTH_MAX: usize = 48;
 /// Nodes of one text, those that aliases repeat included: a few lines of aliases can stand for billions.
-const NODES_MAX: usize = 50_000;
-/// Entries of one section, and of one list unless said otherwise.
+const NODES_MAX: usize = 300_000;
+/// Entries of one list: as many as a registry takes instances.
+const ITEMS_MAX: usize = 16_384;
+/// Entries of one section.
 const ENTRIES_MAX: usize = 2_048;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +102,13 @@ impl Node {
         Node { value: Value::Scalar { text: text.into(), plain: false }, span }
     }
 
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|e| e.key == key).map(|e| &mut e.value),
+            _ => None,
+        }
+    }
+
     pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
@@ -169,7 +178,7 @@ pub(crate) struct Limits {
 
 /// Parses one text of `problems.sources`. None: it is no YAML, and that has been reported.
 pub(crate) fn parse(source: u16, problems: &mut Problems) -> Option<Node> {
-    parse_within(source, &Limits { nodes: NODES_MAX, items: ENTRIES_MAX }, problems)
+    parse_within(source, &Limits { nodes: NODES_MAX, items: ITEMS_MAX }, problems)
 }
 
 /// The same with other limits.

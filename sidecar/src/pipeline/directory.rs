@@ -42,4 +42,14 @@ pub struct Finder {
     pub directory: Arc<Directory>,
     /// What may stand behind a service's name, in lower case, with the dot.
     pub suffixes: Arc<[String]>,
+    /// The domains of such names, with the dot: a service that is in none of ours is nowhere else.
+    pub domains: Arc<[String]>,
+}
+
+impl Finder {
+    /// Whether a host can be nothing but a service of a domain of ours, whatever it is called.
+    pub(super) fn owns(&self, host: &str) -> bool {
+        let front = self.domains.iter().find_map(|domain| host.strip_suffix(domain.as_str()));
+        front.is_some_and(|front| front.ends_with(".service") || front.contains(".service."))
+    }
 }

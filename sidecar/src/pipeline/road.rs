@@ -226,6 +226,8 @@ impl Road {
         if host.is_empty() {
             return Err(Fault::new(FaultKind::NoRoute, "the command names no host"));
         }
+        // The root of names may be written (RFC 3986 3.2.2).
+        let host = host.strip_suffix('.').unwrap_or(host);
         let bare = self.finder.as_ref().map_or_else(
             || host.strip_suffix(SUFFIX),
             |finder| finder.suffixes.iter().find_map(|suffix| host.strip_suffix(suffix.as_str())),
@@ -239,7 +241,7 @@ impl Road {
         {
             return Ok(Taken::plain(way));
         }
-        if bare.is_some() {
+        if bare.is_some() || self.finder.as_ref().is_some_and(|finder| finder.owns(host)) {
             return Err(Fault::new(FaultKind::NoRoute, self.unknown(name)));
         }
         let given = head.authority[host.len()..].strip_prefix(':').and_then(|p| p.parse::<u16>().ok());

@@ -41,6 +41,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The domains in Consul's dialect, lower case and with the dot before them.
+    pub fn domains(&self) -> Arc<[String]> {
+        let consul = self.answers.domains.iter().filter(|domain| domain.dialect() == Dialect::Consul);
+        consul.map(|domain| format!(".{}", domain.name().trim_end_matches('.').to_ascii_lowercase())).collect()
+    }
+
     /// What may stand behind a service's name in a command's host, lower case and with the dot before it.
     pub fn suffixes(&self) -> Arc<[String]> {
         let domains = self.answers.domains.iter().filter(|domain| domain.dialect() == Dialect::Consul);

@@ -31,7 +31,11 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Named(Shape::DnsName, &Kind::Section(RECORD)),
         "Entries of SkyDNS by their whole names, such as `1.stock.skydns.local`.",
     ),
-    key("keys", Kind::Short("path", ENTRIES), "A file with more of them, as SkyDNS's store prints them."),
+    key(
+        "keys",
+        Kind::Short("path", ENTRIES),
+        "A file with more of them, as SkyDNS's store prints them; looked for beside this one.",
+    ),
 ];
 
 const ENTRIES: &[Key] = &[

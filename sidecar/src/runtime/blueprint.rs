@@ -21,10 +21,11 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
         limits: plan.limits.clone(),
         worker: services.worker(),
         services: services.outbound(plan),
-        finder: plan
-            .discovery
-            .as_ref()
-            .map(|settings| Finder { directory: services.directory.clone(), suffixes: settings.suffixes() }),
+        finder: plan.discovery.as_ref().map(|settings| Finder {
+            directory: services.directory.clone(),
+            suffixes: settings.suffixes(),
+            domains: settings.domains(),
+        }),
         gateway: services.gateway(plan),
         own: listeners.chain(admin).collect(),
         outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),

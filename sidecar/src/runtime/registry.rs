@@ -5,17 +5,19 @@ use super::certificates::Use;
 use super::keeper::Keeper;
 use super::service::{Connectors, Service, Wanted};
 use super::services::Changed;
-use crate::config::{Address, Plan};
+use crate::config::{Address, Bind, Plan};
+use crate::exchange::Direction;
 use crate::pipeline::Served;
 use crate::registry::Settings;
 use crate::sink::Queries;
 use crate::tls::ClientTls;
 use crate::upstream::health::Check;
 use crate::upstream::{Place, Policy, Scheme, Target};
-use fourmi_discovery::{Limits, Member, Registry, Snapshot, State, Store, checks, dns, http};
+use fourmi_discovery::{Instance, Limits, Member, Node, Registry, Snapshot, State, Store, checks, dns, http};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,12 +117,14 @@ impl Running {
         format!("{services} services, {} instances ({critical} critical), {nodes} nodes", snapshot.len())
     }
 
-    /// Nobody is sent to what the configuration registers any more, but those who are here until the end: the worker
-    /// may need others while it finishes. Says how long others may not have noticed.
-    pub(super) fn leave(&self) -> Option<Duration> {
+    /// Nobody is sent any more to what the configuration registers and what goes away with us: our worker, and what
+    /// listens for it. Those who are here until the end still are, since the worker may need others while it finishes.
+    /// Says how long others may not have noticed.
+    pub(super) fn leave(&self, plan: &Plan) -> Option<Duration> {
         self.left.set(true);
         let settings = self.settings.borrow();
-        let left = settings.services.iter().filter(|(i, _)| self.registry.drain(&i.node, &i.id, true)).count();
+        let ours = settings.services.iter().filter(|(instance, _)| goes_with_us(instance, &settings.node, plan));
+        let left = ours.filter(|(i, _)| self.registry.drain(&i.node, &i.id, true)).count();
         let ttl = Duration::from_secs(settings.answers.ttls.service.into());
         (left > 0 && !settings.dns.is_empty()).then_some(ttl + NOTICED)
     }
@@ -135,6 +139,23 @@ impl Running {
             tracing::warn!("the registry did not end within {WRITTEN:?}");
         }
     }
+}
+
+/// Whether an instance is the worker of this process, or what listens before it.
+fn goes_with_us(instance: &Instance, node: &Node, plan: &Plan) -> bool {
+    let ip = instance.address.as_ref().unwrap_or(&node.address).ip();
+    let local = instance.address.is_none() || ip == node.address.ip() || ip.is_some_and(|ip| ip.is_loopback());
+    // A node without an address of its own in the listener's eyes is wherever that listens.
+    let here = |at: IpAddr| at.is_unspecified() || instance.address.is_none() || ip == Some(at);
+    let listens = plan.listeners.iter().filter(|l| l.direction == Direction::Inbound).any(|l| match &l.bind {
+        Bind::Tcp(at) => at.port() == instance.port && here(at.ip()),
+        Bind::Unix(_) => false,
+    });
+    let works = plan.worker.iter().flat_map(|w| &w.addresses).any(|a| match &a.target.place {
+        Place::Tcp(host, port) => *port == instance.port && host.parse().map_or(host == "localhost", here),
+        Place::Unix(_) => false,
+    });
+    local && (listens || works)
 }
 
 /// Registers what the configuration says, and takes back what it said before and does not any more.
@@ -249,7 +270,7 @@ impl Keeper {
 
     /// Leaves the registry, before anything is ended; how long others may not have noticed.
     pub(super) fn leave(&self) -> Option<Duration> {
-        self.running().and_then(|running| running.leave())
+        self.running().and_then(|running| running.leave(&self.plan()))
     }
 
     /// Ends the registry, with everything written.
