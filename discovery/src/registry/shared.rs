@@ -3,6 +3,7 @@
 use super::catalog::{Catalog, Key};
 use super::{Refused, Registry, settle};
 use crate::model::{Check, Definition, Instance, Node, Probe, Record, State, lower};
+use crate::snapshot::Snapshot;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -57,6 +58,18 @@ impl Registry {
     /// From now on others share it, and do checks too.
     pub(crate) fn share(&self, owners: Owners) {
         let _ = self.change(|catalog| Ok(catalog.share(owners)));
+    }
+
+    /// As [`Registry::take_unsaved`], with what it holds at the same moment.
+    pub(crate) fn take_changes<T>(&self, read: impl Fn(&Catalog, &Key) -> T) -> (Arc<Snapshot>, Vec<(Key, T)>) {
+        let inner = &mut *self.lock();
+        let keys = inner.catalog.take_unsaved();
+        let read = keys.into_iter().map(|key| {
+            let value = read(&inner.catalog, &key);
+            (key, value)
+        });
+        let rows = read.collect();
+        (inner.publisher.publish(&mut inner.catalog), rows)
     }
 
     /// Forgets that these were to be written.

@@ -141,7 +141,7 @@ async fn battery(cluster: &Cluster) {
     assert!(a.usable("bare").is_empty() && a.usable("stock").is_empty(), "nor elsewhere");
     let checking = tokio::spawn(checks::run(b.registry().clone(), checks::Options::default()));
     let elsewhere = tokio::spawn(checks::run(a.registry().clone(), checks::Options::default()));
-    eventually("it is seen, and told", || a.usable("bare") == ["N2/x"] && c.usable("bare") == ["N2/x"]).await;
+    eventually("it is seen, and told", || a.usable("bare") == ["n2/x"] && c.usable("bare") == ["n2/x"]).await;
     b.is("b", State::Passing);
     eventually("the other is told again", || a.usable("stock") == ["N2/b"]).await;
 

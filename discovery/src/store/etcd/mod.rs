@@ -22,6 +22,7 @@ use client::Client;
 use keys::Layout;
 pub use settings::{Settings, SkyDns, Unusable};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use work::{Report, Work};
 
@@ -61,7 +62,7 @@ impl Store {
         let store = Store { registry, report: report.clone(), stop: Some(stop), worker: Some(worker) };
         let begun = tokio::select! {
             begun = &mut begun => begun,
-            () = waited(wait, &mut report) => match report.borrow().claiming {
+            claiming = waited(wait, &mut report) => match claiming {
                 // How long that takes has an end of its own.
                 true => begun.await,
                 false => Ok(Ok(())),
@@ -106,8 +107,10 @@ impl Drop for Store {
     }
 }
 
-async fn waited(most: std::time::Duration, report: &mut watch::Receiver<Report>) {
-    let _ = tokio::time::timeout(most, report.wait_for(|report| report.claiming)).await;
+/// Waits for that long, or until our node's name is waited for: which of the two it was.
+async fn waited(most: Duration, report: &mut watch::Receiver<Report>) -> bool {
+    let claiming = report.wait_for(|report| report.claiming);
+    tokio::time::timeout(most, claiming).await.is_ok_and(|claiming| claiming.is_ok())
 }
 
 /// Why nothing can be registered.

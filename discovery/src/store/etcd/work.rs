@@ -213,8 +213,11 @@ impl Work {
             if !self.claimed {
                 self.keep_lease().await?;
             }
-            self.write().await?;
-            self.tell().await?;
+            let snapshot = self.write().await?;
+            self.tell(&snapshot).await?;
+            if self.refusal.is_none() {
+                self.done(snapshot.changes());
+            }
             self.here(tries);
             if self.view.crowded && self.view.roomier && self.read_at.elapsed() > READ_AGAIN {
                 self.read_all().await?;

@@ -9,7 +9,9 @@ use super::view::Entry;
 use super::wire::{self, Lease, Txn};
 use super::work::{Ended, Work};
 use crate::registry::Key;
+use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -40,10 +42,11 @@ fn split<T>(steps: &[(T, Value)]) -> Vec<&[(T, Value)]> {
 
 impl Work {
     /// Writes what has changed here. Others see what belongs together at once, unless it is very much.
-    pub(super) async fn write(&mut self) -> Result<(), Ended> {
+    /// Returns what there is then.
+    pub(super) async fn write(&mut self) -> Result<Arc<Snapshot>, Ended> {
         let left = std::mem::take(&mut self.pending);
         self.registry.put_back(left.into_iter().map(|(key, _)| key));
-        let (number, rows) = self.registry.take_unsaved(rows::row);
+        let (snapshot, rows) = self.registry.take_changes(rows::row);
         self.pending = rows;
         let mut steps: Vec<((Key, Row, String), Value)> = Vec::new();
         for (key, row) in &self.pending {
@@ -71,14 +74,13 @@ impl Work {
                 let pending = std::mem::take(&mut self.pending);
                 self.registry.put_back(pending.into_iter().map(|(key, _)| key));
                 self.refused(failed)?;
-                return Ok(());
             }
         }
-        self.told_changes(number);
-        Ok(())
+        Ok(snapshot)
     }
 
-    fn told_changes(&mut self, number: u64) {
+    /// All is told up to that change.
+    pub(super) fn done(&mut self, number: u64) {
         self.report.send_if_modified(|report| {
             let changed = report.changes < number;
             report.changes = report.changes.max(number);
@@ -163,13 +165,13 @@ impl Work {
         Ok(())
     }
 
-    /// Tells under our lease what is to be told there, and takes back what is not any more.
-    pub(super) async fn tell(&mut self) -> Result<(), Ended> {
+    /// Tells under our lease what is to be told there, and takes back what is not any more. Nothing is told that is newer
+    /// than what is written: others would not know what it speaks of.
+    pub(super) async fn tell(&mut self, snapshot: &Snapshot) -> Result<(), Ended> {
         if self.refusal.is_some() {
             return Ok(());
         }
         let Some(lease) = self.lease.as_ref().filter(|_| self.claimed).map(|lease| lease.id) else { return Ok(()) };
-        let snapshot = self.registry.snapshot();
         let rest = if self.view.is_checker() { snapshot.known() } else { 0 };
         let at = (snapshot.node_changed(&self.view.own), rest);
         if self.ready && at == self.told_at && self.view.owned.contains(&self.view.own) {
@@ -177,7 +179,7 @@ impl Work {
         }
         let own = self.view.own.clone();
         let seconds = self.settings.lease().as_secs();
-        let wanted = leased::wanted(&self.registry, &snapshot, &self.layout, &own, seconds);
+        let wanted = leased::wanted(&self.registry, snapshot, &self.layout, &own, seconds);
         let mut steps: Vec<((String, Option<String>), Value)> = Vec::new();
         if !self.view.owned.contains(&own) && snapshot.node(&own).is_some() {
             let key = self.layout.registry(&own);
