@@ -124,7 +124,6 @@ async fn three_etcds_of_which_one_goes_while_another_compacts() {
     };
     let (a, b, c) = (Peer::start(at(0)).await, Peer::start(at(1)).await, Peer::start(at(2)).await);
     let peers = [&a, &b, &c];
-    let servers = [serve(&a).await, serve(&b).await, serve(&c).await];
     let mut wanted = Vec::new();
     for round in 0..30_u16 {
         let peer = peers[usize::from(round) % 3];
@@ -150,9 +149,6 @@ async fn three_etcds_of_which_one_goes_while_another_compacts() {
         for peer in peers {
             eventually("all know", || peer.usable("stock").len() == wanted.len()).await;
         }
-    }
-    for server in &servers {
-        assert_eq!(ports(server, "stock.service.consul.").await.len(), wanted.len());
     }
     for peer in peers {
         peer.store.settled().await.unwrap();

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "../asking/mod.rs"]
+mod asking;
 mod away;
 mod battery;
 mod harness;

@@ -151,7 +151,9 @@ impl Work {
             };
             let Err(ended) = ended;
             // Once the start is over, an operator may still mend it.
-            if let (Ended::Unusable(why), Some(first)) = (&ended, self.first.take_if(|first| !first.is_closed())) {
+            if let Ended::Unusable(why) = &ended
+                && let Some(first) = self.first.take_if(|first| !first.is_closed())
+            {
                 let _ = first.send(Err(why.clone()));
                 return;
             }
