@@ -289,6 +289,12 @@ impl Catalog {
 
     pub(super) fn report(&mut self, node: &str, id: &str, state: State, output: &str, held: bool) -> bool {
         let node = lower(node).into_owned();
+        // Its own registry says how it is, and is not heard here only.
+        let elsewhere = self.owners.as_ref().is_some_and(|owners| owners.others.contains(&node));
+        !elsewhere && self.is_now(node, id, state, output, held)
+    }
+
+    pub(super) fn is_now(&mut self, node: String, id: &str, state: State, output: &str, held: bool) -> bool {
         let Some(host) = self.hosts.get_mut(&node) else { return false };
         let Some(owner) = host.owners.get(id).cloned() else { return false };
         let checks = match &owner {

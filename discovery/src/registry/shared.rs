@@ -140,7 +140,7 @@ impl Catalog {
                 };
                 self.put_check(settle(check)?)
             }
-            Told::How(node, id, state, output, held) => Ok(self.report(&node, &id, state, &output, held)),
+            Told::How(node, id, state, output, held) => Ok(self.is_now(node, &id, state, &output, held)),
             Told::Record(path, record) => {
                 record.check()?;
                 self.put_record(path, record)

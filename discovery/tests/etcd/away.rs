@@ -13,8 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 async fn call(server: &Server, method: &str, path: &str, body: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(server.addresses()[0]).await.unwrap();
     let length = body.len();
-    let request =
-        format!("{method} /v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    let request = format!(
+        "{method} /v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
@@ -67,7 +68,8 @@ async fn while_etcd_is_away_reads_go_on_and_nothing_is_registered() {
             store.refuses().is_none() && a.store.refuses().is_none()
         })
         .await;
-        let told = || registry.snapshot().checks().any(|check| check.definition.id == "a" && check.state == State::Warning);
+        let told =
+            || registry.snapshot().checks().any(|check| check.definition.id == "a" && check.state == State::Warning);
         eventually("what happened meanwhile is told", || {
             lost |= registry.snapshot().usable("stock").count() != 2;
             told()

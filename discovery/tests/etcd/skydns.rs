@@ -144,15 +144,16 @@ async fn what_nobody_can_read_is_left_out_and_counted() {
             cluster.put(&format!("/fourmi/nodes/{}", ["a", "b", "c", "bad"][n]), value);
         }
         let deep = "[".repeat(100_000);
-        for (n, value) in ["", "null", "7", "\"x\"", r#"{"host":7}"#, r#"{"port":70000}"#, r#"{"ttl":-1}"#, &deep]
-            .iter()
-            .enumerate()
+        for (n, value) in
+            ["", "null", "7", "\"x\"", r#"{"host":7}"#, r#"{"port":70000}"#, r#"{"ttl":-1}"#, &deep].iter().enumerate()
         {
             cluster.put(&format!("/skydns/local/skydns/bad{n}"), value);
         }
         cluster.put("/skydns/local/skydns/*", r#"{"host":"10.0.0.1"}"#);
         cluster.put("/skydns/config", r#"{"dns_addr":"127.0.0.1:53"}"#);
-        for key in ["states/n9/x", "states/", "alive/", "registries/a/b", "checks/n1", "instances/n1/", "checker/x", "z"] {
+        for key in
+            ["states/n9/x", "states/", "alive/", "registries/a/b", "checks/n1", "instances/n1/", "checker/x", "z"]
+        {
             cluster.put(&format!("/fourmi/{key}"), r#"{"state":"splendid"}"#);
         }
         let lost = r#"{"id":"i","service":"stock","node":"nowhere"}"#;

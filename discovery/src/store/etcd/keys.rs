@@ -165,7 +165,9 @@ mod tests {
         assert_eq!(entry, "/skydns/local/skydns/stock/s1/n1");
         let strange = ["/skydns/config", "/skydns/a//b", "/skydns/A", "/a/fourmi/nodes/a/b", "/a/fourmi/x/y", "/b"];
         assert!(strange.iter().all(|key| layout.place(key).is_none()));
-        for (own, skydns) in [("", "skydns"), ("a b", "skydns"), ("skydns/fourmi", "skydns"), ("a", "a/b"), ("a//b", "c")] {
+        for (own, skydns) in
+            [("", "skydns"), ("a b", "skydns"), ("skydns/fourmi", "skydns"), ("a", "a/b"), ("a//b", "c")]
+        {
             let skydns = Some(SkyDns { prefix: skydns.into(), ..SkyDns::default() });
             assert!(Layout::new(&Settings { prefix: own.into(), skydns, ..Settings::default() }).is_err(), "{own}");
         }

@@ -8,6 +8,7 @@
 mod client;
 mod keys;
 mod leased;
+mod read;
 mod rows;
 mod settings;
 mod ttl;
@@ -25,9 +26,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use work::{Report, Work};
-
-/// So many keys are read at once.
-const PAGE: usize = 512;
 
 /// A registry that is shared through etcd.
 #[derive(Debug)]
@@ -61,6 +59,8 @@ impl Store {
         let worker = worker.map_err(|error| Unusable::Thread(error.to_string()))?;
         let store = Store { registry, report: report.clone(), stop: Some(stop), worker: Some(worker) };
         let begun = tokio::select! {
+            // Who has ended has said why before.
+            biased;
             begun = &mut begun => begun,
             claiming = waited(wait, &mut report) => match claiming {
                 // How long that takes has an end of its own.

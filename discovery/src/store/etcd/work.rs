@@ -1,13 +1,13 @@
 //! What is done all the time: one task holds the session with etcd, reads what others write, and writes what changes.
 
-use super::client::{Client, Failed, Lines};
+use super::client::{Client, Failed};
 use super::keys::Layout;
-use super::rows::{self, Row};
+use super::rows::Row;
 use super::settings::{Settings, Unusable};
 use super::ttl::Leases;
-use super::view::{Entry, View};
+use super::view::View;
 use super::wire::{self, Lease, Line, Range, Watched};
-use crate::registry::{Key, Registry, Told};
+use crate::registry::{Key, Registry};
 use crate::store::Standing;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +22,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const PAUSE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 /// All is read again for what had no room, but not more often than that.
 const READ_AGAIN: Duration = Duration::from_secs(10);
+/// A watch that was silent for so long is begun anew: nobody tells that a connection is forgotten on its way.
+const QUIET: Duration = Duration::from_secs(60);
 /// How long the end may take: what is unwritten, and the lease that is given back.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -79,7 +81,7 @@ pub(super) struct Work {
     /// The changes of our own node, and of all, when that was.
     pub(super) told_at: (u64, u64),
     /// From where on each prefix is watched; None before all was read.
-    next: Option<Vec<i64>>,
+    pub(super) next: Option<Vec<i64>>,
     /// The newest revision that is known.
     pub(super) revision: i64,
     /// What we wrote and have not seen in the watch yet.
@@ -93,9 +95,11 @@ pub(super) struct Work {
     pub(super) report: watch::Sender<Report>,
     first: Option<oneshot::Sender<Result<(), Unusable>>>,
     contact: SystemTime,
-    read_at: Instant,
+    /// When the watch said something last.
+    pub(super) heard_at: Instant,
+    pub(super) read_at: Instant,
     /// All was read as it was then.
-    read_revision: i64,
+    pub(super) read_revision: i64,
 }
 
 impl Work {
@@ -131,6 +135,7 @@ impl Work {
             report,
             first: Some(first),
             contact: SystemTime::now(),
+            heard_at: Instant::now(),
             read_at: Instant::now(),
             read_revision: 0,
         }
@@ -159,7 +164,8 @@ impl Work {
             }
             self.client.move_on();
             tries += 1;
-            if tries < self.client.len() {
+            // One who has only lost a connection finds the next, or the same again.
+            if tries <= self.client.len() {
                 continue;
             }
             self.away(ended);
@@ -205,7 +211,7 @@ impl Work {
         let mut lines = self.watch().await?;
         self.keep_lease().await?;
         let away = SystemTime::now().duration_since(self.contact).unwrap_or_default();
-        if !self.is_first() && away > self.settings.lease() / 3 {
+        if !self.is_first() && away > self.settings.lease() / 2 {
             // The leases of others may be over for no other reason than etcd's absence.
             self.view.be_patient(self.settings.lease());
         }
@@ -229,11 +235,13 @@ impl Work {
             let again = self.refusal.as_ref().map_or(far, |_| Instant::now() + AGAIN);
             let judge = self.view.patient_until().unwrap_or(far);
             let ask = self.leases.due();
+            let quiet = self.heard_at + QUIET;
             tokio::select! {
                 line = lines.next::<Watched>() => self.watched(line, &mut lines).await?,
                 _ = changes.changed() => {}
                 () = tokio::time::sleep_until(renew) => self.keep_lease().await?,
                 () = tokio::time::sleep_until(again) => {}
+                () = tokio::time::sleep_until(quiet) => lines = self.watch().await?,
                 () = tokio::time::sleep_until(judge) => self.view.judge(&self.registry),
                 () = tokio::time::sleep_until(ask.map_or(far, |(due, _)| due)) => {
                     if let Some((_, lease)) = ask.filter(|(due, _)| *due <= Instant::now()) {
@@ -271,114 +279,6 @@ impl Work {
         if let Some(first) = self.first.take() {
             let _ = first.send(Ok(()));
         }
-    }
-
-    async fn watch(&mut self) -> Result<Lines, Ended> {
-        let from = self.next.clone().unwrap_or_default();
-        let requests: Vec<_> =
-            self.layout.prefixes().zip(&from).map(|(prefix, from)| wire::watch(prefix, *from)).collect();
-        Ok(self.client.watch(&requests).await?)
-    }
-
-    /// One line of the watch, and those that have come with it.
-    async fn watched(&mut self, line: Result<Watched, Failed>, lines: &mut Lines) -> Result<(), Ended> {
-        let mut entries = Vec::new();
-        let mut line = Some(line);
-        while let Some(watched) = line {
-            let watched = watched?;
-            if watched.canceled {
-                if watched.compact_revision > 0 {
-                    // What was between is not known any more, so all is read again.
-                    self.next = None;
-                    return Err(Ended::Away("etcd has compacted what was not read yet; all is read again".into()));
-                }
-                return Err(Ended::Away(format!("etcd has ended the watch: {}", watched.cancel_reason)));
-            }
-            if !watched.created {
-                self.revision = self.revision.max(watched.header.revision);
-            }
-            for event in &watched.events {
-                let place = usize::try_from(watched.watch_id).unwrap_or(usize::MAX);
-                if let Some(next) = self.next.as_mut().and_then(|next| next.get_mut(place)) {
-                    // What follows may be of the same revision.
-                    *next = (*next).max(event.kv.mod_revision + i64::from(!watched.fragment));
-                }
-                if event.kv.mod_revision > self.read_revision {
-                    entries.extend(self.view.entry(&event.kv, event.is_gone()));
-                }
-            }
-            line = lines.ready();
-        }
-        self.take(entries).await
-    }
-
-    /// Takes over what has changed, but for what we have changed ourselves since.
-    async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Ended> {
-        let entries = self.without_own(entries);
-        for lease in entries.iter().map(|entry| entry.lease).collect::<std::collections::BTreeSet<_>>() {
-            let of_record =
-                |entry: &Entry| matches!(entry.place, super::keys::Place::Kept(Key::Record(_))) && entry.lease == lease;
-            if self.leases.is_new(lease) && entries.iter().any(of_record) {
-                self.ask_lease(lease).await?;
-            }
-        }
-        self.view.take(&self.registry, &mut self.leases, entries);
-        Ok(())
-    }
-
-    async fn ask_lease(&mut self, lease: i64) -> Result<(), Ended> {
-        let left: Lease = self.client.call("lease/timetolive", &json!({"ID": lease.to_string()})).await?;
-        self.leases.set(&self.registry, lease, left.ttl);
-        Ok(())
-    }
-
-    /// Reads all, and forgets what is not there.
-    async fn read_all(&mut self) -> Result<(), Ended> {
-        let beginning = self.next.is_none() && self.revision == 0;
-        let mut missing = self.registry.read(|catalog| catalog.keys());
-        self.view.begin();
-        let mut revision = 0;
-        for part in self.layout.parts() {
-            let mut from = part.clone().into_bytes();
-            let mut limit = super::PAGE;
-            loop {
-                let asked = wire::page(&from, &part, revision, limit);
-                let range: Range = match self.client.call("kv/range", &asked).await {
-                    Err(Failed::TooLong) if limit > 1 => {
-                        limit = (limit / 8).max(1);
-                        continue;
-                    }
-                    // It is begun again.
-                    Err(failed) if failed.is_compacted() => return Err(Ended::Away(failed.to_string())),
-                    result => result?,
-                };
-                if revision == 0 {
-                    revision = range.header.revision;
-                }
-                let entries: Vec<Entry> = range.kvs.iter().filter_map(|kv| self.view.entry(kv, false)).collect();
-                for entry in &entries {
-                    if let (super::keys::Place::Kept(key), true) = (&entry.place, entry.value.is_some()) {
-                        missing.remove(key);
-                    }
-                }
-                self.take(entries).await?;
-                match range.kvs.last().and_then(wire::Kv::raw_key).filter(|_| range.more) {
-                    // The next key there can be.
-                    Some(last) => from = [last, vec![0]].concat(),
-                    None => break,
-                }
-            }
-        }
-        self.view.missing(&self.registry, missing, &mut self.leases);
-        self.revision = self.revision.max(revision);
-        if self.next.is_none() {
-            self.next = Some(self.layout.prefixes().map(|_| revision + 1).collect());
-        }
-        (self.read_at, self.read_revision) = (Instant::now(), revision);
-        if beginning {
-            self.registry.follow(rows::returned(&self.registry.snapshot(), &self.view.own).collect::<Vec<Told>>());
-        }
-        Ok(())
     }
 
     /// etcd has lost what it had. What we have is written again, as all others do.

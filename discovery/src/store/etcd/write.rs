@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A lease that is over is taken away that late at most.
 const LATE: Duration = Duration::from_secs(3);
 
+/// A key, the revision before it was tried, and how.
+type Doubt = (Key, (i64, Row));
+
 /// Splits steps into what one transaction takes.
 fn split<T>(steps: &[(T, Value)]) -> Vec<&[(T, Value)]> {
     let mut parts = Vec::new();
@@ -141,7 +144,7 @@ impl Work {
             let name = self.layout.kept(&key)?;
             Some(((key, tried), wire::read(&name)))
         });
-        let steps: Vec<((Key, (i64, Row)), Value)> = named.collect();
+        let steps: Vec<(Doubt, Value)> = named.collect();
         for part in split(&steps) {
             let txn = match self.transact(part.iter().map(|(_, step)| step), Vec::new()).await {
                 Ok(txn) => txn,
@@ -269,8 +272,7 @@ impl Work {
         loop {
             let Some(lease) = self.lease.as_ref().map(|lease| lease.id) else { return Ok(()) };
             let put = wire::put(&key, &self.ourselves(false), Some(lease));
-            let asked =
-                json!({"compare": [wire::is_absent(&key)], "success": [put], "failure": [wire::read(&key)]});
+            let asked = json!({"compare": [wire::is_absent(&key)], "success": [put], "failure": [wire::read(&key)]});
             let txn: Txn = self.client.call("kv/txn", &asked).await?;
             if txn.succeeded {
                 return self.claimed(txn.header.revision, key);

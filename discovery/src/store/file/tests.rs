@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Instance, Node, Record, State};
+use crate::{Instance, Node, Probe, Record, State};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::sync::Arc;

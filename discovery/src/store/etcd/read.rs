@@ -1,0 +1,134 @@
+//! What others write: all of it at the beginning, and from then on what changes.
+
+use super::client::{Failed, Lines};
+use super::keys::Place;
+use super::rows;
+use super::view::Entry;
+use super::wire::{self, Lease, Range, Watched};
+use super::work::{Ended, Work};
+use crate::registry::{Key, Told};
+use serde_json::json;
+use std::collections::BTreeSet;
+use tokio::time::Instant;
+
+/// So many keys are read at once.
+const PAGE: usize = 512;
+/// Beyond so many writes that were not seen in the watch it is looked which will never be.
+const WRITTEN_MAX: usize = 1024;
+
+impl Work {
+    pub(super) async fn watch(&mut self) -> Result<Lines, Ended> {
+        self.heard_at = Instant::now();
+        let from = self.next.clone().unwrap_or_default();
+        let requests: Vec<_> =
+            self.layout.prefixes().zip(&from).map(|(prefix, from)| wire::watch(prefix, *from)).collect();
+        Ok(self.client.watch(&requests).await?)
+    }
+
+    /// One line of the watch, and those that have come with it.
+    pub(super) async fn watched(&mut self, line: Result<Watched, Failed>, lines: &mut Lines) -> Result<(), Ended> {
+        self.heard_at = Instant::now();
+        let mut entries = Vec::new();
+        let mut line = Some(line);
+        while let Some(watched) = line {
+            let watched = watched?;
+            if watched.canceled {
+                if watched.compact_revision > 0 {
+                    // What was between is not known any more, so all is read again.
+                    self.next = None;
+                    return Err(Ended::Away("etcd has compacted what was not read yet; all is read again".into()));
+                }
+                return Err(Ended::Away(format!("etcd has ended the watch: {}", watched.cancel_reason)));
+            }
+            if !watched.created {
+                self.revision = self.revision.max(watched.header.revision);
+            }
+            for event in &watched.events {
+                let place = usize::try_from(watched.watch_id).unwrap_or(usize::MAX);
+                if let Some(next) = self.next.as_mut().and_then(|next| next.get_mut(place)) {
+                    // What follows may be of the same revision.
+                    *next = (*next).max(event.kv.mod_revision + i64::from(!watched.fragment));
+                }
+                if event.kv.mod_revision > self.read_revision {
+                    entries.extend(self.view.entry(&event.kv, event.is_gone()));
+                }
+            }
+            line = lines.ready();
+        }
+        if self.written.len() > WRITTEN_MAX {
+            // What changed nothing is not told by the watch.
+            let next: Vec<_> = self.layout.prefixes().zip(self.next.iter().flatten()).collect();
+            let seen = |key: &str, at: i64| next.iter().any(|(prefix, next)| key.starts_with(prefix) && at < **next);
+            self.written.retain(|key, at| !seen(key, *at));
+        }
+        self.take(entries).await
+    }
+
+    /// Takes over what has changed, but for what we have changed ourselves since.
+    async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Ended> {
+        let entries = self.without_own(entries);
+        for lease in entries.iter().map(|entry| entry.lease).collect::<BTreeSet<_>>() {
+            let of_record = |entry: &Entry| matches!(entry.place, Place::Kept(Key::Record(_))) && entry.lease == lease;
+            if self.leases.is_new(lease) && entries.iter().any(of_record) {
+                self.ask_lease(lease).await?;
+            }
+        }
+        self.view.take(&self.registry, &mut self.leases, entries);
+        Ok(())
+    }
+
+    pub(super) async fn ask_lease(&mut self, lease: i64) -> Result<(), Ended> {
+        let left: Lease = self.client.call("lease/timetolive", &json!({"ID": lease.to_string()})).await?;
+        self.leases.set(&self.registry, lease, left.ttl);
+        Ok(())
+    }
+
+    /// Reads all, and forgets what is not there.
+    pub(super) async fn read_all(&mut self) -> Result<(), Ended> {
+        let beginning = self.next.is_none() && self.revision == 0;
+        let mut missing = self.registry.read(|catalog| catalog.keys());
+        self.view.begin();
+        let mut revision = 0;
+        for part in self.layout.parts() {
+            let mut from = part.clone().into_bytes();
+            let mut limit = PAGE;
+            loop {
+                let asked = wire::page(&from, &part, revision, limit);
+                let range: Range = match self.client.call("kv/range", &asked).await {
+                    Err(Failed::TooLong) if limit > 1 => {
+                        limit = (limit / 8).max(1);
+                        continue;
+                    }
+                    // It is begun again.
+                    Err(failed) if failed.is_compacted() => return Err(Ended::Away(failed.to_string())),
+                    result => result?,
+                };
+                if revision == 0 {
+                    revision = range.header.revision;
+                }
+                let entries: Vec<Entry> = range.kvs.iter().filter_map(|kv| self.view.entry(kv, false)).collect();
+                for entry in &entries {
+                    if let (Place::Kept(key), true) = (&entry.place, entry.value.is_some()) {
+                        missing.remove(key);
+                    }
+                }
+                self.take(entries).await?;
+                match range.kvs.last().and_then(wire::Kv::raw_key).filter(|_| range.more) {
+                    // The next key there can be.
+                    Some(last) => from = [last, vec![0]].concat(),
+                    None => break,
+                }
+            }
+        }
+        self.view.missing(&self.registry, missing, &mut self.leases);
+        self.revision = self.revision.max(revision);
+        if self.next.is_none() {
+            self.next = Some(self.layout.prefixes().map(|_| revision + 1).collect());
+        }
+        (self.read_at, self.read_revision) = (Instant::now(), revision);
+        if beginning {
+            self.registry.follow(rows::returned(&self.registry.snapshot(), &self.view.own).collect::<Vec<Told>>());
+        }
+        Ok(())
+    }
+}
