@@ -113,6 +113,7 @@ impl Work {
                     }
                 }
                 self.take(entries).await?;
+                self.renew().await?;
                 match range.kvs.last().and_then(wire::Kv::raw_key).filter(|_| range.more) {
                     // The next key there can be.
                     Some(last) => from = [last, vec![0]].concat(),

@@ -131,6 +131,8 @@ impl Work {
         compare: Vec<Value>,
     ) -> Result<Txn, Failed> {
         let asked = json!({"compare": compare, "success": steps.collect::<Vec<_>>()});
+        // What is very much takes long.
+        self.renew().await?;
         let txn: Txn = self.client.call("kv/txn", &asked).await?;
         self.revision = self.revision.max(txn.header.revision);
         Ok(txn)
@@ -307,11 +309,13 @@ impl Work {
         }
     }
 
-    async fn renew(&mut self) -> Result<(), Ended> {
+    /// Keeps the lease in the middle of what may take long. Whether it was still there is seen by [`Work::keep_lease`].
+    pub(super) async fn renew(&mut self) -> Result<(), Failed> {
         if let Some(lease) = self.lease.as_ref().filter(|lease| lease.renew < Instant::now()) {
             let asked = json!({"ID": lease.id.to_string()});
-            let _: wire::Line<Lease> = self.client.call("lease/keepalive", &asked).await?;
-            if let Some(lease) = &mut self.lease {
+            let kept: wire::Line<Lease> = self.client.call("lease/keepalive", &asked).await?;
+            let there = kept.result.is_some_and(|kept| kept.ttl > 0);
+            if let Some(lease) = self.lease.as_mut().filter(|_| there) {
                 lease.renew = Instant::now() + lease.every;
             }
         }
