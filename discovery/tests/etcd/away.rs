@@ -169,7 +169,12 @@ async fn what_was_compacted_is_read_again() {
         b.registry().register(Instance::new("stock", id, "outside", 1), Vec::new(), false).unwrap();
     }
     cluster.put("/skydns/local/skydns/old", r#"{"host":"10.0.0.1"}"#);
-    eventually("a knows", || a.usable("stock").len() == 2 && a.registry().snapshot().records().count() == 1).await;
+    b.add("mail", "m", 25);
+    b.is("m", State::Passing);
+    eventually("a knows", || {
+        a.usable("mail").len() == 1 && a.usable("stock").len() == 2 && a.registry().snapshot().records().count() == 1
+    })
+    .await;
     relay.set(false);
     eventually("a sees that", || a.store.refuses().is_some()).await;
     b.registry().deregister("outside", "x");
@@ -180,11 +185,14 @@ async fn what_was_compacted_is_read_again() {
     eventually("b has seen all", || b.registry().snapshot().records().any(|(name, _)| name.starts_with("new"))).await;
     cluster.control(&["compact", &b.store.standing().revision.to_string()]).unwrap();
     relay.set(true);
+    let mut lost = false;
     eventually("a knows what came and went", || {
+        lost |= !a.usable("mail").contains(&"n2/m".into());
         let records: Vec<String> = a.registry().snapshot().records().map(|(name, _)| name).collect();
         a.usable("stock") == ["outside/y", "outside/z"] && records == ["new.skydns.local"]
     })
     .await;
+    assert!(!lost, "and nobody was taken for gone meanwhile");
 }
 
 #[tokio::test]

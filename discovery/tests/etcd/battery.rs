@@ -183,6 +183,20 @@ async fn battery(cluster: &Cluster) {
         a.usable("stock").contains(&"n4/d".into()) && a.usable("from-config") == ["n4/t"]
     })
     .await;
+    // One that is started again right after it was killed gets its name when the lease of before is over.
+    relay.set(false);
+    let begun = Instant::now();
+    let again_d = cluster.registry("n4").await;
+    println!("{:?}: after a kill the name is free after {:?}", cluster.version, begun.elapsed());
+    assert_eq!(again_d.known("stock").iter().filter(|id| *id == "n4/d").count(), 1);
+    assert!(!again_d.usable("stock").contains(&"n4/d".into()), "it must be seen again");
+    // The old one comes back, sees that it is another's by now, and keeps still.
+    relay.set(true);
+    eventually("it says why", || d.store.refuses().is_some_and(|why| why.contains("another registry"))).await;
+    again_d.is("d", State::Passing);
+    eventually("the new one is told", || c.usable("stock").contains(&"n4/d".into())).await;
+    again_d.is("d", State::Critical);
+    eventually("and it alone", || !c.usable("stock").contains(&"n4/d".into())).await;
     println!("{:?}: the slowest change was everywhere after {worst:?}", cluster.version);
     assert!(worst < crate::harness::PATIENCE);
     [checking, elsewhere, again].iter().for_each(tokio::task::JoinHandle::abort);

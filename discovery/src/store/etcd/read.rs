@@ -86,6 +86,8 @@ impl Work {
     /// Reads all, and forgets what is not there.
     pub(super) async fn read_all(&mut self) -> Result<(), Ended> {
         let beginning = self.next.is_none() && self.revision == 0;
+        // Should that not come to its end, it is begun again.
+        let next = self.next.take();
         let mut missing = self.registry.read(|catalog| catalog.keys());
         self.view.begin();
         let mut revision = 0;
@@ -123,9 +125,7 @@ impl Work {
         }
         self.view.missing(&self.registry, missing, &mut self.leases);
         self.revision = self.revision.max(revision);
-        if self.next.is_none() {
-            self.next = Some(self.layout.prefixes().map(|_| revision + 1).collect());
-        }
+        self.next = next.or_else(|| Some(self.layout.prefixes().map(|_| revision + 1).collect()));
         (self.read_at, self.read_revision) = (Instant::now(), revision);
         if beginning {
             self.registry.follow(rows::returned(&self.registry.snapshot(), &self.view.own).collect::<Vec<Told>>());

@@ -23,11 +23,12 @@ pub(super) fn row(catalog: &Catalog, key: &Key) -> Row {
     body(catalog, key).map_or(Row::Delete, Row::Put)
 }
 
-/// Whether something is told under the lease of whoever registered it.
+/// Whether something is under the lease of whoever registered it.
 pub(super) fn is_transient(catalog: &Catalog, key: &Key) -> bool {
     let transient = |node: &str, id: &str| catalog.instance(node, id).is_some_and(|instance| instance.transient);
     match key {
-        Key::Node(_) | Key::Record(_) => false,
+        Key::Node(_) => false,
+        Key::Record(path) => catalog.record(path).is_some_and(|record| record.expires.is_some()),
         Key::Instance(node, id) => transient(node, id),
         Key::Check(node, id) => catalog.definition(node, id).is_some_and(|check| {
             let of = check.instance.as_ref();

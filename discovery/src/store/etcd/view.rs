@@ -43,6 +43,8 @@ pub(super) struct View {
     deferred: BTreeSet<Key>,
     /// Something of the above has changed.
     moved: bool,
+    /// All is being read, so that who is there is not known yet.
+    reading: bool,
     pub(super) unreadable: u64,
     pub(super) left_out: u64,
     /// Something was left out that may have room when another thing is gone.
@@ -63,6 +65,7 @@ impl View {
             grace: None,
             deferred: BTreeSet::new(),
             moved: true,
+            reading: true,
             unreadable: 0,
             left_out: 0,
             crowded: false,
@@ -70,12 +73,12 @@ impl View {
         }
     }
 
-    /// Forgets who is there: all is read again.
+    /// Forgets who is there: all is read again, until [`View::missing`] ends that.
     pub(super) fn begin(&mut self) {
         self.alive.clear();
         self.owned.clear();
         self.checker = None;
-        (self.moved, self.crowded, self.roomier) = (true, false, false);
+        (self.moved, self.reading, self.crowded, self.roomier) = (true, true, false, false);
     }
 
     /// Takes nobody for gone for that long.
@@ -226,6 +229,7 @@ impl View {
             }
             record
         });
+        self.deferred.remove(&Key::Record(path.clone()));
         match record {
             Some(record) => {
                 let expires = leases.keep(&path, lease);
@@ -240,7 +244,7 @@ impl View {
 
     /// Lets the registry know who does which checks.
     fn share(&self, registry: &Registry) {
-        if self.moved {
+        if self.moved && !self.reading {
             let others = self.owned.iter().filter(|node| **node != self.own).cloned().collect();
             registry.share(Owners { own: self.own.clone(), others, rest: self.is_checker() });
         }
@@ -271,6 +275,9 @@ impl View {
 
     /// Says of every node that has a registry whether that is there.
     pub(super) fn judge(&mut self, registry: &Registry) {
+        if self.reading {
+            return;
+        }
         let patient = self.is_patient();
         if !patient && self.grace.take().is_some() {
             self.moved = true;
@@ -302,8 +309,9 @@ impl View {
                 _ => told.push(Told::Gone(key)),
             }
         }
+        (self.reading, self.moved) = (false, true);
+        self.share(registry);
         self.follow(registry, told);
-        self.moved = true;
         self.judge(registry);
     }
 
