@@ -2,9 +2,11 @@
 
 use fourmi_discovery::etcd::Settings;
 use fourmi_discovery::{Check, Definition, Instance, Limits, Node, Probe, Registry, State, Store};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -50,8 +52,16 @@ impl Version {
     }
 }
 
+/// A port that nobody has, below those that connections take: an etcd that was killed must get it again.
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut taken = TAKEN.lock().unwrap();
+    loop {
+        let port = fastrand::u16(20_000..32_000);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() && taken.insert(port) {
+            return port;
+        }
+    }
 }
 
 /// One etcd.

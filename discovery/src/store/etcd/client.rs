@@ -357,3 +357,19 @@ impl Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_as_people_write_them() {
+        let parsed = |text: &str| Endpoint::parse(text).map(|e| (e.authority, e.host, e.port, e.encrypted));
+        assert_eq!(parsed("etcd"), Some(("etcd:2379".into(), "etcd".into(), 2379, false)));
+        assert_eq!(parsed("http://10.0.0.1:1"), Some(("10.0.0.1:1".into(), "10.0.0.1".into(), 1, false)));
+        assert_eq!(parsed("https://[::1]:99/"), Some(("[::1]:99".into(), "::1".into(), 99, true)));
+        for wrong in ["", "ftp://a", "http://", "a b"] {
+            assert_eq!(parsed(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -30,30 +30,20 @@ impl Work {
         self.heard_at = Instant::now();
         let mut entries = Vec::new();
         let mut line = Some(line);
-        while let Some(watched) = line {
-            let watched = watched?;
-            if watched.canceled {
-                if watched.compact_revision > 0 {
+        let mut ended = Ok(());
+        while let (Some(one), true) = (line.take(), ended.is_ok()) {
+            match one.map_err(Ended::from).and_then(going_on) {
+                Ok(watched) => {
+                    self.collect(&watched, &mut entries);
+                    line = lines.ready();
+                }
+                Err(Ended::Compacted) => {
                     // What was between is not known any more, so all is read again.
                     self.next = None;
-                    return Err(Ended::Away("etcd has compacted what was not read yet; all is read again".into()));
+                    ended = Err(Ended::Compacted);
                 }
-                return Err(Ended::Away(format!("etcd has ended the watch: {}", watched.cancel_reason)));
+                Err(why) => ended = Err(why),
             }
-            if !watched.created {
-                self.revision = self.revision.max(watched.header.revision);
-            }
-            for event in &watched.events {
-                let place = usize::try_from(watched.watch_id).unwrap_or(usize::MAX);
-                if let Some(next) = self.next.as_mut().and_then(|next| next.get_mut(place)) {
-                    // What follows may be of the same revision.
-                    *next = (*next).max(event.kv.mod_revision + i64::from(!watched.fragment));
-                }
-                if event.kv.mod_revision > self.read_revision {
-                    entries.extend(self.view.entry(&event.kv, event.is_gone()));
-                }
-            }
-            line = lines.ready();
         }
         if self.written.len() > WRITTEN_MAX {
             // What changed nothing is not told by the watch.
@@ -61,23 +51,48 @@ impl Work {
             let seen = |key: &str, at: i64| next.iter().any(|(prefix, next)| key.starts_with(prefix) && at < **next);
             self.written.retain(|key, at| !seen(key, *at));
         }
-        self.take(entries).await
+        // What came before the end is not told again.
+        self.take(entries).await;
+        ended
+    }
+
+    /// Adds the changes of a line, and remembers where to go on.
+    fn collect(&mut self, watched: &Watched, entries: &mut Vec<Entry>) {
+        if !watched.created {
+            self.revision = self.revision.max(watched.header.revision);
+        }
+        let place = usize::try_from(watched.watch_id).unwrap_or(usize::MAX);
+        for event in &watched.events {
+            let revision = event.kv.mod_revision;
+            if let Some(next) = self.next.as_mut().and_then(|next| next.get_mut(place)) {
+                // What follows may be of the same revision.
+                *next = (*next).max(revision + i64::from(!watched.fragment));
+            }
+            if revision > self.read_revision {
+                entries.extend(self.view.entry(&event.kv, event.is_gone()));
+            }
+        }
     }
 
     /// Takes over what has changed, but for what we have changed ourselves since.
-    async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Ended> {
+    async fn take(&mut self, entries: Vec<Entry>) {
         let entries = self.without_own(entries);
-        for lease in entries.iter().map(|entry| entry.lease).collect::<BTreeSet<_>>() {
-            let of_record = |entry: &Entry| matches!(entry.place, Place::Kept(Key::Record(_))) && entry.lease == lease;
-            if self.leases.is_new(lease) && entries.iter().any(of_record) {
-                self.ask_lease(lease).await?;
+        let of_records = entries.iter().filter(|entry| matches!(entry.place, Place::Kept(Key::Record(_))));
+        let new: BTreeSet<i64> = of_records.map(|entry| entry.lease).filter(|id| self.leases.is_new(*id)).collect();
+        for lease in &new {
+            // One that cannot be asked for is asked for again, and told for a short time until then.
+            if self.ask_lease(*lease).await.is_err() {
+                break;
             }
         }
         self.view.take(&self.registry, &mut self.leases, entries);
-        Ok(())
+        if !new.is_empty() {
+            self.leases.forget_empty();
+        }
     }
 
     pub(super) async fn ask_lease(&mut self, lease: i64) -> Result<(), Ended> {
+        self.renew().await?;
         let left: Lease = self.client.call("lease/timetolive", &json!({"ID": lease.to_string()})).await?;
         self.leases.set(&self.registry, lease, left.ttl);
         Ok(())
@@ -114,7 +129,7 @@ impl Work {
                         missing.remove(key);
                     }
                 }
-                self.take(entries).await?;
+                self.take(entries).await;
                 self.renew().await?;
                 match range.kvs.last().and_then(wire::Kv::raw_key).filter(|_| range.more) {
                     // The next key there can be.
@@ -131,5 +146,14 @@ impl Work {
             self.registry.follow(rows::returned(&self.registry.snapshot(), &self.view.own).collect::<Vec<Told>>());
         }
         Ok(())
+    }
+}
+
+/// A line that is not the end of the watch.
+fn going_on(watched: Watched) -> Result<Watched, Ended> {
+    match (watched.canceled, watched.compact_revision) {
+        (false, _) => Ok(watched),
+        (true, 0) => Err(Ended::Away(format!("etcd has ended the watch: {}", watched.cancel_reason))),
+        (true, _) => Err(Ended::Compacted),
     }
 }

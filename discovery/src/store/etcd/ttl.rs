@@ -54,6 +54,11 @@ impl Leases {
         }
     }
 
+    /// Forgets leases whose entries nobody could read.
+    pub(super) fn forget_empty(&mut self) {
+        self.leases.retain(|_, lease| !lease.paths.is_empty());
+    }
+
     /// When the next is to be asked for, and which.
     pub(super) fn due(&self) -> Option<(Instant, i64)> {
         self.leases.iter().map(|(id, lease)| (lease.due, *id)).min()

@@ -43,6 +43,8 @@ pub(super) struct Report {
 #[derive(Debug)]
 pub(super) enum Ended {
     Away(String),
+    /// What was not read yet is not there any more.
+    Compacted,
     /// Only an operator can mend that.
     Unusable(Unusable),
 }
@@ -186,6 +188,7 @@ impl Work {
     fn away(&mut self, ended: Ended) {
         let why = match ended {
             Ended::Away(why) => why,
+            Ended::Compacted => "what was not read yet is compacted; all is read again".into(),
             Ended::Unusable(why) => why.to_string(),
         };
         let since = self.contact;

@@ -378,3 +378,20 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_are_as_long_as_etcd_takes_them() {
+        let lengths = |steps: &[((), Value)]| split(steps).iter().map(|part| part.len()).collect::<Vec<_>>();
+        let steps = |count: usize, value: &str| vec![((), wire::put("k", value, None)); count];
+        assert_eq!(lengths(&steps(0, "")), [0; 0]);
+        assert_eq!(lengths(&steps(250, "v")), [100, 100, 50]);
+        let large = "v".repeat(400 * 1024);
+        assert_eq!(lengths(&steps(5, &large)), [1, 1, 1, 1, 1], "a value grows by a third on its way");
+        let medium = "v".repeat(100 * 1024);
+        assert_eq!(lengths(&steps(10, &medium)), [7, 3]);
+    }
+}
