@@ -4,6 +4,7 @@
 //! so that a reader can tell whether it has seen the newest one. [`dns`] and [`http`] answer from snapshots,
 //! [`checks`] finds out how instances are, a [`Store`] keeps what was registered over a restart.
 
+mod base64;
 pub mod checks;
 pub mod dns;
 pub mod http;
@@ -18,4 +19,4 @@ pub use model::{
 };
 pub use registry::{Limits, Refused, Registry};
 pub use snapshot::{Member, NodeEntry, Service, Snapshot};
-pub use store::{Store, Unusable};
+pub use store::{Standing, Store, Unusable, etcd};

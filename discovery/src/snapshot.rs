@@ -69,6 +69,15 @@ pub struct NodeEntry {
     pub instances: Box<[Arc<Member>]>,
     /// The change that touched it last.
     pub changed: u64,
+    /// Whether its checks are ours to do.
+    pub(crate) ours: bool,
+}
+
+impl NodeEntry {
+    /// Its own checks and those of all that lives on it.
+    pub(crate) fn all_checks(&self) -> impl Iterator<Item = &Arc<Check>> {
+        self.checks.iter().chain(self.instances.iter().flat_map(|member| member.checks.iter()))
+    }
 }
 
 /// Who has an address.
@@ -134,10 +143,12 @@ impl Snapshot {
 
     /// All checks.
     pub fn checks(&self) -> impl Iterator<Item = &Arc<Check>> {
-        self.nodes().flat_map(|node| {
-            let own = node.instances.iter().flat_map(|member| member.checks.iter());
-            node.checks.iter().chain(own)
-        })
+        self.nodes().flat_map(NodeEntry::all_checks)
+    }
+
+    /// The checks that are ours to do: of our own node, when several registries share a store.
+    pub(crate) fn own_checks(&self) -> impl Iterator<Item = &Arc<Check>> {
+        self.nodes().filter(|node| node.ours).flat_map(NodeEntry::all_checks)
     }
 
     /// All SkyDNS records by name.

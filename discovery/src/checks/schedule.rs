@@ -100,7 +100,7 @@ impl Schedule {
         let now = Instant::now();
         let mut old = std::mem::take(&mut self.entries);
         self.aliases = 0;
-        for check in snapshot.checks() {
+        for check in snapshot.own_checks() {
             let definition = &check.definition;
             self.aliases += usize::from(matches!(definition.probe, Probe::Alias(_)));
             let key = (lower(&definition.node).into_owned(), definition.id.clone());
@@ -215,7 +215,7 @@ impl Schedule {
 
     /// Removes who was critical for longer than allowed.
     fn reap(&self, now: Instant) {
-        for check in self.registry.snapshot().checks().filter(|check| check.state == State::Critical) {
+        for check in self.registry.snapshot().own_checks().filter(|check| check.state == State::Critical) {
             let Definition { node, instance, timing, id, .. } = &*check.definition;
             if let (Some(after), Some(instance)) = (timing.deregister_after, instance)
                 && now.saturating_duration_since(check.since) >= after

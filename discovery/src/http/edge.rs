@@ -22,8 +22,12 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+
+/// Says that an answer is what was known last, and how many seconds ago that was.
+const REGISTRY: &str = "fourmi-registry";
 
 type Stack = BoxCloneSyncService<Job, Reply, BoxError>;
 
@@ -85,6 +89,12 @@ impl Shared {
 
     pub(super) fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How long the store has been away.
+    fn away(&self) -> Option<Duration> {
+        let since = self.store.as_ref()?.standing().away_since?;
+        Some(SystemTime::now().duration_since(since).unwrap_or_default())
     }
 
     pub(super) fn reload(&self, settings: Settings) {
@@ -153,9 +163,17 @@ async fn directed(
     let answers = Arc::clone(&current.answers);
     let job = Job { shared: Arc::clone(shared), answers, place: found.place, action: route.action, call, body };
     let stack = if waits { current.slow.clone() } else { current.quick.clone() };
-    let reply = stack.oneshot(job).await.map_err(|error| shed(&error));
+    let reply = stack.oneshot(job).await.map_err(|error| shed(&error)).map(|reply| dated(shared, reply));
     let partial = |reply: Reply| reply.header("x-consul-results-filtered-by-acls", "true");
     (place, reply.map(|reply| if rights.is_partial() { partial(reply) } else { reply }))
+}
+
+/// With how old it is, while the store is away.
+fn dated(shared: &Shared, reply: Reply) -> Reply {
+    match shared.away() {
+        None => reply,
+        Some(away) => reply.header(REGISTRY, &format!("stale; age={}", away.as_secs())),
+    }
 }
 
 /// What a limit has to say.
@@ -175,6 +193,10 @@ async fn done(job: Job) -> Result<Reply, Failure> {
     match action {
         Action::Now(now) => now(&call),
         Action::Write(write) => {
+            // Before anything is changed here that others would not see.
+            if let Some(why) = shared.store.as_ref().and_then(|store| store.refuses()) {
+                return Err(Failure::unavailable(why));
+            }
             call.body = read(body, call.settings.limits.body).await?;
             let reply = write(&call)?;
             if let Some(store) = &shared.store {
@@ -194,7 +216,7 @@ async fn done(job: Job) -> Result<Reply, Failure> {
                 if answer.partial {
                     call.rights.hide();
                 }
-                return Ok(fresh(Reply { body: Body::Written(answer.body), ..Reply::done() }, &asked, index));
+                return Ok(fresh(&shared, Reply { body: Body::Written(answer.body), ..Reply::done() }, &asked, index));
             }
             let value = show(&call, &asked, &snapshot)?;
             let body = match key {
@@ -205,7 +227,7 @@ async fn done(job: Job) -> Result<Reply, Failure> {
                     Body::Written(body)
                 }
             };
-            Ok(fresh(Reply { body, ..Reply::done() }, &asked, index))
+            Ok(fresh(&shared, Reply { body, ..Reply::done() }, &asked, index))
         }
         Action::Pair(scope, show) => {
             let asked = Asked::of(&call)?;
@@ -213,7 +235,7 @@ async fn done(job: Job) -> Result<Reply, Failure> {
             let snapshot = moved(&shared, &call, &asked, &scope).await?;
             // Before it is read: a later number would hide a change in between.
             let index = scope.index(&snapshot, &call.keys);
-            Ok(fresh(show(&call)?, &asked, index))
+            Ok(fresh(&shared, show(&call)?, &asked, index))
         }
     }
 }
@@ -229,14 +251,15 @@ async fn moved(shared: &Shared, call: &Call, asked: &Asked, scope: &Scope) -> Re
 }
 
 /// With the headers that say how new an answer is.
-fn fresh(reply: Reply, asked: &Asked, index: u64) -> Reply {
+fn fresh(shared: &Shared, reply: Reply, asked: &Asked, index: u64) -> Reply {
+    let away = shared.away();
     let reply = reply
         .header("x-consul-index", &index.to_string())
-        .header("x-consul-knownleader", "true")
-        .header("x-consul-lastcontact", "0")
+        .header("x-consul-knownleader", if away.is_none() { "true" } else { "false" })
+        .header("x-consul-lastcontact", &away.unwrap_or_default().as_millis().to_string())
         .header("x-consul-effective-consistency", asked.consistency)
         .header("x-consul-query-backend", "blocking-query");
-    // Every answer is made from memory, and is as new as can be.
+    // Every answer is made from memory, and is as new as is known.
     if asked.cached { reply.header("x-cache", "HIT").header("age", "0") } else { reply }
 }
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub const SCRIPTS_REFUSED: &str =
     "script checks are not run: whoever may register could run any command here; use an http, tcp, grpc or ttl check";
 
+/// How the id of a check begins whose instance came back from the store without one.
+const RETURNED: &str = "_returned:";
 /// The shortest interval and timeout; shorter ones are raised to it.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// The shortest time to be critical before an instance is removed.
@@ -192,6 +194,11 @@ impl Definition {
             tls: Tls::default(),
             output_max: OUTPUT_MAX,
         }
+    }
+
+    /// The check of an instance that came back from the store without one.
+    pub(crate) fn returned(instance: &super::Instance) -> Self {
+        Definition::of(instance, format!("{RETURNED}{}", instance.id), Probe::Returned)
     }
 
     /// Raises what is too short.

@@ -12,7 +12,7 @@ pub use limits::Invalid;
 pub(crate) use limits::{cut, lower};
 pub use node::{Address, Node};
 pub use record::Record;
-pub(crate) use record::path;
+pub(crate) use record::{label, path};
 
 /// How an instance or a check is; the greater, the worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,6 +3,7 @@
 use super::limits::{Invalid, LONG_MAX, TEXT_MAX, is_label};
 use crate::snapshot::Member;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 /// An entry of SkyDNS, in JSON as SkyDNS writes it. Unknown fields are ignored.
@@ -87,6 +88,16 @@ pub(crate) fn path(name: &str) -> Option<String> {
     let labels: Vec<&str> = name.split('.').rev().collect();
     let fits = name.len() <= TEXT_MAX && labels.iter().all(|label| is_label(label));
     fits.then(|| labels.join("/").to_ascii_lowercase())
+}
+
+/// An instance's id as a label of a name.
+pub(crate) fn label(id: &str) -> Cow<'_, str> {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    if id.bytes().all(legal) && id.len() <= 63 {
+        return Cow::Borrowed(id);
+    }
+    let lower = id.bytes().map(|b| b.to_ascii_lowercase());
+    Cow::Owned(lower.map(|b| if legal(b) { char::from(b) } else { '-' }).take(63).collect())
 }
 
 #[cfg(test)]

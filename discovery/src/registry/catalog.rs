@@ -1,6 +1,6 @@
 //! The tables behind a registry, and what a change of them touches.
 
-use super::{Limits, Refused};
+use super::{Limits, Owners, Refused};
 use crate::model::{Check, Definition, Instance, Node, Record, State, cut, lower};
 use crate::snapshot::Member;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,9 +30,11 @@ pub(super) struct Host {
     pub(super) checks: BTreeMap<String, Arc<Check>>,
     pub(super) instances: BTreeMap<String, Slot>,
     /// Which instance a check belongs to, None for the node itself.
-    owners: BTreeMap<String, Option<String>>,
+    pub(super) owners: BTreeMap<String, Option<String>>,
     /// When somebody reported a check last.
     reported: BTreeMap<String, Instant>,
+    /// Shown as a check of the node while its registry is not there.
+    pub(super) away: Option<Arc<Check>>,
 }
 
 /// What a change touched.
@@ -53,8 +55,10 @@ pub(crate) struct Catalog {
     pub(super) records: BTreeMap<Arc<str>, Arc<Record>>,
     instances: usize,
     checks: usize,
-    touched: Touched,
-    unsaved: Option<BTreeSet<Key>>,
+    pub(super) touched: Touched,
+    pub(super) unsaved: Option<BTreeSet<Key>>,
+    /// Who does the checks, when the registry is shared; all are ours otherwise.
+    pub(super) owners: Option<Owners>,
 }
 
 impl Catalog {
@@ -68,6 +72,7 @@ impl Catalog {
             checks: 0,
             touched: Touched::default(),
             unsaved: None,
+            owners: None,
         }
     }
 
@@ -89,6 +94,7 @@ impl Catalog {
                     instances: BTreeMap::new(),
                     owners: BTreeMap::new(),
                     reported: BTreeMap::new(),
+                    away: None,
                 };
                 self.hosts.insert(key.clone(), host);
             }
@@ -283,6 +289,12 @@ impl Catalog {
 
     pub(super) fn report(&mut self, node: &str, id: &str, state: State, output: &str, held: bool) -> bool {
         let node = lower(node).into_owned();
+        // Its own registry says how it is, and is not heard here only.
+        let elsewhere = self.owners.as_ref().is_some_and(|owners| owners.others.contains(&node));
+        !elsewhere && self.is_now(node, id, state, output, held)
+    }
+
+    pub(super) fn is_now(&mut self, node: String, id: &str, state: State, output: &str, held: bool) -> bool {
         let Some(host) = self.hosts.get_mut(&node) else { return false };
         let Some(owner) = host.owners.get(id).cloned() else { return false };
         let checks = match &owner {
@@ -298,6 +310,10 @@ impl Catalog {
         let definition = Arc::clone(&check.definition);
         *check = Arc::new(Check { definition, state, output: output.into(), since, held });
         self.touch_checked(&node, owner.as_deref());
+        if self.has_no_registry(&node) {
+            // Nobody would find out again how it is.
+            self.unsaved(Key::Check(node, id.to_owned()));
+        }
         true
     }
 
@@ -390,7 +406,7 @@ impl Catalog {
     }
 
     /// A node changed, and so did every service that lives on it.
-    fn touch_node(&mut self, node: &str) {
+    pub(super) fn touch_node(&mut self, node: &str) {
         self.touched.nodes.insert(node.to_owned());
         let slots = self.hosts.get_mut(node).into_iter().flat_map(|host| host.instances.values_mut());
         for slot in slots {
@@ -401,7 +417,7 @@ impl Catalog {
 }
 
 impl Host {
-    fn check(&self, id: &str) -> Option<&Arc<Check>> {
+    pub(super) fn check(&self, id: &str) -> Option<&Arc<Check>> {
         match self.owners.get(id)? {
             None => self.checks.get(id),
             Some(instance) => self.instances.get(instance)?.checks.get(id),

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod publish;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,7 @@ use crate::model::{Check, Definition, Instance, Invalid, Node, Record, State, cu
 use crate::snapshot::Snapshot;
 pub(crate) use catalog::{Catalog, Key};
 use publish::Publisher;
+pub(crate) use shared::{Owners, Told};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -77,7 +77,8 @@ impl Publisher {
                 match catalog.hosts.get(&name) {
                     Some(host) => {
                         gone.names.remove(&*name);
-                        nodes.insert(name.into(), Arc::new(entry(host, changed)));
+                        let ours = catalog.are_checks_ours(&name);
+                        nodes.insert(name.into(), Arc::new(entry(host, changed, ours)));
                     }
                     None => {
                         nodes.remove(&*name);
@@ -117,7 +118,7 @@ impl Publisher {
     fn show(&self, catalog: &mut Catalog) {
         for name in self.nodes.keys() {
             let Some(host) = catalog.hosts.get_mut(name) else { continue };
-            let node_checks: Arc<[Arc<Check>]> = host.checks.values().cloned().collect();
+            let node_checks: Arc<[Arc<Check>]> = host.checks.values().chain(&host.away).cloned().collect();
             for slot in host.instances.values_mut().filter(|slot| slot.shown.is_none()) {
                 let Slot { instance, checks, shown } = slot;
                 let checks: Arc<[Arc<Check>]> = checks.values().cloned().collect();
@@ -146,12 +147,13 @@ fn forget(gone: &mut Gone) {
     }
 }
 
-fn entry(host: &Host, changed: u64) -> NodeEntry {
+fn entry(host: &Host, changed: u64, ours: bool) -> NodeEntry {
     NodeEntry {
         node: Arc::clone(&host.node),
-        checks: host.checks.values().cloned().collect(),
+        checks: host.checks.values().chain(&host.away).cloned().collect(),
         instances: host.instances.values().filter_map(|slot| slot.shown.clone()).collect(),
         changed,
+        ours,
     }
 }
 

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use world::World;
+pub(crate) use world::World;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -26,7 +26,7 @@ pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) title: String,
     pub(crate) differs: Option<String>,
-    lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
 }
 
 impl Row {
@@ -50,8 +50,13 @@ impl Row {
 }
 
 /// Asks what a row asks. The error is what was wrong.
+#[allow(dead_code)]
 pub(crate) async fn run(row: &Row) -> Result<(), String> {
-    let mut world = World::default();
+    run_in(row, World::default()).await
+}
+
+/// The same of a registry that was made elsewhere.
+pub(crate) async fn run_in(row: &Row, mut world: World) -> Result<(), String> {
     let mut asked: Option<(String, Vec<String>)> = None;
     for line in &row.lines {
         if let Some(question) = line.strip_prefix("ask ") {

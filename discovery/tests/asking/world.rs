@@ -7,9 +7,13 @@ use fourmi_discovery::{Address, Check, Definition, Instance, Node, Probe, Record
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+/// Puts an entry where the registry learns of it: its name, its JSON, and the seconds of its lease.
+pub(crate) type Keep = Box<dyn Fn(&str, &str, Option<u64>) + Send>;
+
 /// Everything a row registers and sets, and the server that tells it.
-pub(super) struct World {
+pub(crate) struct World {
     registry: Registry,
+    keep: Option<Keep>,
     settings: Settings,
     foreign: Vec<Foreign>,
     moods: Vec<Mood>,
@@ -22,6 +26,7 @@ impl Default for World {
         let domains = [Domain::new("consul", Dialect::Consul), Domain::new("skydns.test", Dialect::SkyDns)];
         World {
             registry: Registry::default(),
+            keep: None,
             settings: Settings { domains: domains.into_iter().flatten().collect(), ..Settings::default() },
             foreign: Vec::new(),
             moods: Vec::new(),
@@ -32,6 +37,27 @@ impl Default for World {
 }
 
 impl World {
+    /// Over a registry that learns of entries from elsewhere.
+    #[allow(dead_code)]
+    pub(crate) fn over(registry: Registry, keep: Keep) -> Self {
+        World { registry, keep: Some(keep), ..World::default() }
+    }
+
+    async fn record(&self, name: &str, json: &str, lease: Option<u64>) {
+        let Some(keep) = &self.keep else {
+            let expires = lease.map(|seconds| std::time::SystemTime::now() + Duration::from_secs(seconds));
+            let record: Record = serde_json::from_str(json).unwrap();
+            self.registry.put_record(name, Record { expires, ..record }).unwrap();
+            return;
+        };
+        keep(name, json, lease);
+        let mut changes = self.registry.watch();
+        let lower = name.to_ascii_lowercase();
+        while !self.registry.snapshot().records().any(|(known, _)| known == lower) {
+            tokio::time::timeout(Duration::from_secs(20), changes.changed()).await.unwrap().unwrap();
+        }
+    }
+
     /// One line of a row.
     pub(super) async fn line(&mut self, line: &str) {
         let mut words = line.split(' ');
@@ -63,22 +89,18 @@ impl World {
                 self.registry.put_check(check.state(State::parse(state).unwrap())).unwrap();
             }
             ("drain", [node, id]) => assert!(self.registry.drain(node, id, true)),
-            ("record", [name, json @ ..]) => {
-                let record: Record = serde_json::from_str(&json.join(" ")).unwrap();
-                self.registry.put_record(name, record).unwrap();
-            }
+            ("record", [name, json @ ..]) => self.record(name, &json.join(" "), None).await,
             ("key", [prefix, name, key]) => {
                 assert_eq!(Record::key(prefix, name).as_deref(), Some(*key));
                 assert_eq!(Record::name(prefix, key).as_deref(), Some(*name));
             }
             ("lease", [name, seconds, host]) => {
-                let expires = std::time::SystemTime::now() + Duration::from_secs(seconds.parse().unwrap());
-                let record = Record { expires: Some(expires), ..Record::host(*host, 0) };
-                self.registry.put_record(name, record).unwrap();
+                let json = format!(r#"{{"host":"{host}"}}"#);
+                self.record(name, &json, Some(seconds.parse().unwrap())).await;
             }
             ("long", [name, length]) => {
-                let record = Record { text: "x".repeat(length.parse().unwrap()), ..Record::default() };
-                self.registry.put_record(name, record).unwrap();
+                let json = format!(r#"{{"text":"{}"}}"#, "x".repeat(length.parse().unwrap()));
+                self.record(name, &json, None).await;
             }
             ("set", [key, rest @ ..]) => self.set(key, rest),
             ("foreign", [name, ttl, kind, data]) => self.foreign.push(Foreign::parse(name, ttl, kind, data)),

@@ -55,8 +55,6 @@ const DEFAULTS: &[Word] = &[word("allow"), word("deny")];
 
 /// The most tokens.
 const TOKENS_MAX: usize = 10_000;
-/// Bytes of a secret.
-const SECRET_MAX: usize = 256;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -148,7 +146,8 @@ pub(super) fn settings(v: Values, answers: &mut Answers, node: &Node) -> Result<
     let mut tokens: Vec<Token> = Vec::with_capacity(v.tokens.len());
     for values in v.tokens {
         let rules = values.rules.all();
-        let token = Token { secret: secret(&values)?, accessor: values.name, rules };
+        let (secret, accessor) = secret(values).map_err(|wrong| wrong.of("http.tokens"))?;
+        let token = Token { secret, accessor, rules };
         if let Some(other) = tokens.iter().find(|other| other.secret == token.secret) {
             let message = format!("`{}` and `{}` have the same secret", other.accessor, token.accessor);
             return Err(Wrong::new(message, "give each a secret of its own").of("http.tokens"));
@@ -178,24 +177,9 @@ pub(super) fn settings(v: Values, answers: &mut Answers, node: &Node) -> Result<
     Ok((listen, settings))
 }
 
-fn secret(values: &TokenValues) -> Result<String, Wrong> {
-    let name = &values.name;
-    let wrong = |why: String, fix: &str| Wrong::new(format!("the token `{name}`: {why}"), fix).of("http.tokens");
-    let text = match (&values.token, &values.token_file) {
-        (Some(text), None) => text.trim().to_owned(),
-        (None, Some(file)) => {
-            let text = std::fs::read_to_string(file);
-            let cannot = |e| wrong(format!("can't read {}: {e}", file.display()), "correct the path");
-            text.map_err(cannot)?.trim().to_owned()
-        }
-        (Some(_), Some(_)) => return Err(wrong("it has both `token` and `token_file`".into(), "keep one")),
-        (None, None) => return Err(wrong("it has no secret".into(), "write `token` or `token_file`")),
-    };
-    match text.is_empty() || text.len() > SECRET_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        true => {
-            let fix = "write 1 to 256 letters, digits and signs without blanks";
-            Err(wrong("its secret is none that a header can carry".into(), fix))
-        }
-        false => Ok(text),
-    }
+fn secret(values: TokenValues) -> Result<(String, String), Wrong> {
+    let wrong = |w: Wrong| Wrong { message: format!("the token `{}`: {}", values.name, w.message), ..w };
+    let secret = super::secret::of(values.token, values.token_file, "token").map_err(wrong)?;
+    let none = || Wrong::new(format!("the token `{}` has no secret", values.name), "write `token` or `token_file`");
+    Ok((secret.ok_or_else(none)?, values.name))
 }

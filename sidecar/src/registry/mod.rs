@@ -7,8 +7,10 @@ mod check;
 mod dns;
 mod http;
 mod keys;
+mod secret;
 pub(crate) mod section;
 mod service;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -16,16 +18,16 @@ use fourmi_discovery::dns::{Dialect, Settings as Answers};
 use fourmi_discovery::http::Settings as Api;
 use fourmi_discovery::{Check, Instance, Node, Record};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
+pub use store::Place;
 
 /// What the section says.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The node that we are.
     pub node: Node,
-    /// The file that registrations are kept in; none keeps them in memory.
-    pub store: Option<PathBuf>,
+    /// Where registrations are kept.
+    pub store: Place,
     /// Where DNS is answered, when it is.
     pub dns: Vec<SocketAddr>,
     /// Where Consul's HTTP API is answered, when it is.

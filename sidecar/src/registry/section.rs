@@ -1,6 +1,6 @@
 //! The section `discovery:`.
 
-use super::{Settings, address, dns, http, keys, service};
+use super::{Settings, address, dns, http, keys, service, store};
 use crate::section::{Key, Kind, Shape, Wrong, key, later};
 use fourmi_discovery::{Address, Node, Record};
 use serde::Deserialize;
@@ -16,7 +16,7 @@ pub(crate) const KEYS: &[Key] = &[
         .or_words("the address that this machine uses towards others"),
     key("meta", Kind::Named(Shape::TagKey, &TEXT), "What else is known of this node; told in TXT records."),
     key("datacenter", TEXT, "The datacenter that this is.").or("dc1"),
-    key("store", Kind::Choice(STORES), "Where registrations are kept.")
+    key("store", Kind::Choice(store::KEYS), "Where registrations are kept.")
         .or_words("`embedded` when there is `http`, else `memory`"),
     key("dns", Kind::Section(dns::KEYS), "Answers names by DNS, as Consul and SkyDNS do.").or_words("off"),
     key("http", Kind::Section(http::KEYS), "Answers Consul's HTTP API.").or_words("off"),
@@ -43,15 +43,6 @@ const ENTRIES: &[Key] = &[
     key("prefix", TEXT, "What stands before the name in a key.").or("skydns"),
 ];
 
-const STORES: &[Key] = &[
-    key("memory", Kind::Section(&[]), "Nowhere: what others registered is gone after a restart."),
-    key("embedded", Kind::Section(EMBEDDED), "A file of this process."),
-    later("etcd", "Several registries with one content."),
-];
-
-const EMBEDDED: &[Key] =
-    &[key("path", Kind::Text(Shape::File), "The file, which is SQLite.").or("./fourmi-data/registry.db")];
-
 const SHORT: Kind = Kind::Count { min: 0, max: 65_535, word: None };
 
 const RECORD: &[Key] = &[
@@ -68,9 +59,6 @@ const RECORD: &[Key] = &[
 
 /// What SkyDNS puts before its names.
 const PREFIX: &str = "skydns";
-/// Where a registry's file is when nobody says.
-const FILE: &str = "./fourmi-data/registry.db";
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Values {
@@ -78,7 +66,7 @@ struct Values {
     address: Option<String>,
     meta: BTreeMap<String, String>,
     datacenter: Option<String>,
-    store: Option<Stores>,
+    store: Option<store::Values>,
     dns: Option<dns::Values>,
     http: Option<http::Values>,
     services: Vec<service::Values>,
@@ -90,19 +78,6 @@ struct Values {
 struct Entries {
     path: PathBuf,
     prefix: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Stores {
-    memory: Option<serde_json::Value>,
-    embedded: Option<Embedded>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Embedded {
-    path: Option<PathBuf>,
 }
 
 impl Settings {
@@ -125,11 +100,7 @@ impl Settings {
         })?;
         let datacenter = v.datacenter.unwrap_or_else(|| "dc1".into()).to_ascii_lowercase();
         let (dns, mut answers) = dns::settings(v.dns, &datacenter, &node)?;
-        let store = match v.store {
-            Some(Stores { embedded: Some(embedded), .. }) => Some(embedded.path.unwrap_or_else(|| FILE.into())),
-            Some(Stores { memory: Some(_), .. }) => None,
-            _ => v.http.is_some().then(|| FILE.into()),
-        };
+        let store = store::place(v.store, &node.name, v.http.is_some())?;
         let (http, api) = match v.http {
             Some(values) => http::settings(values, &mut answers, &node)?,
             None => Default::default(),

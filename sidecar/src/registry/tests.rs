@@ -8,7 +8,7 @@ fn settings(values: Value) -> Result<Settings, crate::section::Wrong> {
 #[test]
 fn the_section_is_understood() {
     let plain = settings(json!({})).unwrap();
-    assert_eq!((plain.node.name.as_str(), plain.store, plain.dns.len()), ("host-1", None, 0));
+    assert_eq!((plain.node.name.as_str(), plain.store, plain.dns.len()), ("host-1", Place::Memory, 0));
     assert!(plain.node.address.ip().is_some());
     let all = settings(json!({
         "node": "n1", "address": "10.0.0.1", "datacenter": "Eu", "store": {"embedded": {"path": "/r.db"}},
@@ -24,7 +24,7 @@ fn the_section_is_understood() {
         "records": {"1.stock.skydns.local": {"host": "10.0.0.9", "port": 80}},
     }))
     .unwrap();
-    assert_eq!(all.store, Some("/r.db".into()));
+    assert_eq!(all.store, Place::File("/r.db".into()));
     assert_eq!(*all.suffixes(), [".service.corp", ".service.eu.corp"]);
     assert_eq!((all.answers.ttls.service, all.answers.ttls.node, all.answers.amplification), (5, 5, None));
     let servers: Vec<String> = all.answers.recursors.servers.iter().map(ToString::to_string).collect();

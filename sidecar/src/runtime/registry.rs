@@ -8,12 +8,12 @@ use super::services::Changed;
 use crate::config::{Address, Bind, Plan};
 use crate::exchange::Direction;
 use crate::pipeline::Served;
-use crate::registry::Settings;
+use crate::registry::{Place as Kept, Settings};
 use crate::sink::Queries;
 use crate::tls::ClientTls;
 use crate::upstream::health::Check;
 use crate::upstream::{Place, Policy, Scheme, Target};
-use fourmi_discovery::{Instance, Limits, Member, Node, Registry, Snapshot, State, Store, checks, dns, http};
+use fourmi_discovery::{Instance, Limits, Member, Node, Registry, Snapshot, State, Store, checks, dns, etcd, http};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -56,19 +56,7 @@ pub(super) struct Running {
 impl Running {
     /// Starts it; when this returns, names are answered.
     pub(super) async fn start(settings: Arc<Settings>) -> io::Result<Running> {
-        let store = match &settings.store {
-            None => None,
-            Some(path) => {
-                if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                    std::fs::create_dir_all(folder).map_err(|e| {
-                        let what =
-                            format!("cannot create the registry's folder {}: {e} (discovery.store)", folder.display());
-                        io::Error::new(e.kind(), what)
-                    })?;
-                }
-                Some(Arc::new(Store::open(path, Limits::default()).map_err(io::Error::other)?))
-            }
-        };
+        let store = open(&settings.store).await?.map(Arc::new);
         let registry = store.as_ref().map_or_else(Registry::default, |store| store.registry().clone());
         register(&registry, &settings, None)?;
         let (orders, inbox) = mpsc::channel(ORDERS);
@@ -137,6 +125,28 @@ impl Running {
             && tokio::time::timeout(WRITTEN, ended).await.is_err()
         {
             tracing::warn!("the registry did not end within {WRITTEN:?}");
+        }
+    }
+}
+
+/// Opens what registrations are kept in.
+async fn open(place: &Kept) -> io::Result<Option<Store>> {
+    match place {
+        Kept::Memory => Ok(None),
+        Kept::File(path) => {
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                std::fs::create_dir_all(folder).map_err(|e| {
+                    let what =
+                        format!("cannot create the registry's folder {}: {e} (discovery.store)", folder.display());
+                    io::Error::new(e.kind(), what)
+                })?;
+            }
+            Store::open(path, Limits::default()).map(Some).map_err(io::Error::other)
+        }
+        Kept::Etcd(settings, tls) => {
+            let tls = tls.as_ref().map(|tls| tls.config()).transpose().map_err(io::Error::other)?;
+            let settings = etcd::Settings { tls, ..(**settings).clone() };
+            Store::etcd(settings, Limits::default()).await.map(Some).map_err(io::Error::other)
         }
     }
 }

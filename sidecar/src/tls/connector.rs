@@ -66,6 +66,13 @@ impl ClientTls {
         Connector(Arc::new(Kept::new(Wanted { tls: self.clone(), alpn })))
     }
 
+    /// The same for a library that connects by itself; the files are read once.
+    pub fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        self.check().map_err(|trouble| trouble.to_string())?;
+        let made = Wanted { tls: self.clone(), alpn: Vec::new() }.make();
+        made.map(|(config, _)| Arc::new(config)).map_err(|trouble| trouble.to_string())
+    }
+
     /// Whether the values and the files are usable.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::{lives, ttl};
 use crate::dns::context::Context;
 use crate::dns::labels::{Labels, name_of};
 use crate::dns::settings::{Dialect, Domain};
-use crate::model::Record as Entry;
+use crate::model::{Record as Entry, label};
 use hickory_proto::rr::{Name, RecordType};
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -105,16 +105,6 @@ pub(super) fn below<'a>(context: &Context<'a>, domain: &Domain, wanted: &[&str])
         }
     }
     found
-}
-
-/// An instance's id as a label of a name.
-fn label(id: &str) -> Cow<'_, str> {
-    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-    if id.bytes().all(legal) && id.len() <= 63 {
-        return Cow::Borrowed(id);
-    }
-    let lower = id.bytes().map(|b| b.to_ascii_lowercase());
-    Cow::Owned(lower.map(|b| if legal(b) { char::from(b) } else { '-' }).take(63).collect())
 }
 
 /// Entries that say the same are one.

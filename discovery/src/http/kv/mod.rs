@@ -1,6 +1,5 @@
 //! Keys and values, in memory.
 
-mod base64;
 mod table;
 
 pub(super) use table::{Keys, Room};
@@ -10,6 +9,7 @@ use super::call::Call;
 use super::failure::Failure;
 use super::reply::{Body, Reply};
 use super::waiting::Scope;
+use crate::base64;
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

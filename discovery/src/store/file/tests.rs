@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Instance, Node, Record, State};
+use crate::{Instance, Node, Probe, Record, State};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -81,7 +81,7 @@ fn what_is_settled_survives_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("registry.db");
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["store::tests::child", "--exact", "--nocapture"])
+        .args(["store::file::tests::child", "--exact", "--nocapture"])
         .env(CHILD, &path)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

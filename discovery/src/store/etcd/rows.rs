@@ -1,0 +1,119 @@
+//! What is kept as it is written: JSON.
+
+use crate::model::{Definition, Instance, Node, Probe, Record, State, lower};
+use crate::registry::{Catalog, Key, Told};
+use crate::snapshot::Snapshot;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// What becomes of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Row {
+    Put(String),
+    Delete,
+    /// It is not kept this way.
+    Nothing,
+}
+
+/// What is to be written of something that changed here.
+pub(super) fn row(catalog: &Catalog, key: &Key) -> Row {
+    if is_transient(catalog, key) {
+        return Row::Nothing;
+    }
+    body(catalog, key).map_or(Row::Delete, Row::Put)
+}
+
+/// Whether something is under the lease of whoever registered it.
+pub(super) fn is_transient(catalog: &Catalog, key: &Key) -> bool {
+    let transient = |node: &str, id: &str| catalog.instance(node, id).is_some_and(|instance| instance.transient);
+    match key {
+        Key::Node(_) => false,
+        Key::Record(path) => catalog.record(path).is_some_and(|record| record.expires.is_some()),
+        Key::Instance(node, id) => transient(node, id),
+        Key::Check(node, id) => catalog.definition(node, id).is_some_and(|check| {
+            let of = check.instance.as_ref();
+            // One that came with the restart is seen in how things are.
+            check.probe == Probe::Returned || of.is_some_and(|instance| transient(node, instance))
+        }),
+    }
+}
+
+/// The JSON of something. None when it is not there.
+pub(super) fn body(catalog: &Catalog, key: &Key) -> Option<String> {
+    match key {
+        Key::Node(name) => serde_json::to_string(catalog.node(name)?),
+        Key::Instance(node, id) => serde_json::to_string(catalog.instance(node, id)?),
+        Key::Record(path) => serde_json::to_string(catalog.record(path)?),
+        Key::Check(node, id) => {
+            let check = catalog.check(node, id)?;
+            let mut value = serde_json::to_value(&*check.definition).ok()?;
+            // Where nobody finds out how it is, that is part of what is registered.
+            if let Some(map) = value.as_object_mut().filter(|_| catalog.has_no_registry(node)) {
+                map.insert("state".into(), check.state.as_str().into());
+                map.insert("output".into(), (*check.output).into());
+            }
+            serde_json::to_string(&value)
+        }
+    }
+    .ok()
+}
+
+/// What somebody has written of something that is kept, but for entries of SkyDNS. None when nobody can read it.
+/// `alone` is whether its node has no registry.
+pub(super) fn read(key: &Key, value: &[u8], leased: bool, alone: bool) -> Option<Vec<Told>> {
+    match key {
+        Key::Node(name) => {
+            let node: Node = parsed(value)?;
+            (lower(&node.name) == **name).then(|| vec![Told::Node(node)])
+        }
+        Key::Instance(node, id) => {
+            let instance: Instance = parsed(value)?;
+            let fits = lower(&instance.node) == **node && instance.id == *id;
+            fits.then(|| vec![Told::Instance(Instance { transient: leased, ..instance })])
+        }
+        Key::Check(node, id) => {
+            let map: Map<String, Value> = parsed(value)?;
+            let how = map.get("state").filter(|_| alone).and_then(|_| how(&map));
+            let check: Definition = serde_json::from_value(Value::Object(map)).ok()?;
+            let fits = lower(&check.node) == **node && check.id == *id;
+            let how = how.map(|how| Told::How(node.clone(), id.clone(), how.state, how.output, false));
+            fits.then(|| [Told::Check(Box::new(check))].into_iter().chain(how).collect())
+        }
+        Key::Record(_) => None,
+    }
+}
+
+/// How a check is.
+pub(super) struct How {
+    pub(super) state: State,
+    pub(super) output: String,
+    pub(super) held: bool,
+    /// The instance that came back without a check.
+    pub(super) returned: Option<String>,
+}
+
+pub(super) fn how(map: &Map<String, Value>) -> Option<How> {
+    let text = |name: &str| map.get(name).and_then(Value::as_str);
+    Some(How {
+        state: State::parse(text("state")?)?,
+        output: text("output").unwrap_or_default().to_owned(),
+        held: map.get("held").and_then(Value::as_bool).unwrap_or(false),
+        returned: text("returned").map(str::to_owned),
+    })
+}
+
+pub(super) fn parsed<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    serde_json::from_slice(value).ok()
+}
+
+/// An entry of SkyDNS, whoever wrote it; None when nobody can read it.
+pub(super) fn entry(value: Value) -> Option<Record> {
+    serde_json::from_value(value).ok()
+}
+
+/// The checks of instances on our own node that came back without one: until they are seen, nobody is sent there.
+pub(super) fn returned(snapshot: &Snapshot, own: &str) -> impl Iterator<Item = Told> {
+    let members = snapshot.node(own).into_iter().flat_map(|node| node.instances.iter());
+    let bare = members.filter(|member| member.checks.is_empty());
+    bare.map(|member| Told::Check(Box::new(Definition::returned(&member.instance))))
+}

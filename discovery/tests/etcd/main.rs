@@ -1,0 +1,13 @@
+//! A registry that several share through etcd, with real etcds of both versions.
+//!
+//! `etcd` and `etcdctl` are Debian's, 3.5 is PyPI's; `./test` at the root installs both.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "../asking/mod.rs"]
+mod asking;
+mod away;
+mod battery;
+mod harness;
+mod skydns;
+mod trust;
