@@ -236,3 +236,35 @@ async fn a_start_without_etcd_goes_on_and_catches_up() {
     assert_eq!(store.registry().snapshot().records().count(), 1);
     assert_eq!(cluster.get("/fourmi/nodes/").len(), 1);
 }
+
+#[tokio::test]
+async fn one_that_hangs_is_left_for_the_next_and_all_that_hang_are_away() {
+    let cluster = Cluster::start(Version::Old, 3).await;
+    cluster.ready().await;
+    let (a, b) = (cluster.registry("n1").await, cluster.registry("n2").await);
+    for (peer, id) in [(&a, "a"), (&b, "b")] {
+        peer.add("stock", id, 1);
+        peer.is(id, State::Passing);
+    }
+    eventually("both know", || a.usable("stock").len() == 2 && b.usable("stock").len() == 2).await;
+    let first = a.store.standing().endpoint;
+    let at = cluster.endpoints().iter().position(|endpoint| *endpoint == first).unwrap();
+    cluster.members[at].hang(true);
+    let took = eventually("a is at another", || a.store.standing().endpoint != first).await;
+    println!("one that hangs is left after {took:?}");
+    a.add("mail", "m", 25);
+    a.is("m", State::Passing);
+    eventually("b is told", || b.usable("mail") == ["n1/m"] && b.usable("stock").len() == 2).await;
+    cluster.members.iter().enumerate().filter(|(n, _)| *n != at).for_each(|(_, member)| member.hang(true));
+    let took = eventually("both see it", || a.store.refuses().is_some() && b.store.refuses().is_some()).await;
+    println!("that all hang is seen after {took:?}");
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < LEASE * 2 {
+        assert_eq!((a.usable("stock").len(), b.usable("stock").len()), (2, 2), "reads go on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cluster.members.iter().for_each(|member| member.hang(false));
+    eventually("they are back", || a.store.refuses().is_none() && b.store.refuses().is_none()).await;
+    a.is("m", State::Critical);
+    eventually("b is told", || b.usable("mail").is_empty() && b.usable("stock").len() == 2).await;
+}

@@ -79,6 +79,13 @@ impl Member {
         self.child = Some(command.spawn().unwrap());
     }
 
+    /// Lets it hang, or go on.
+    pub(crate) fn hang(&self, hangs: bool) {
+        let process = self.child.as_ref().unwrap().id().to_string();
+        let signal = if hangs { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
+    }
+
     /// Stops it without a word.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -167,10 +167,13 @@ impl Work {
             self.client.move_on();
             tries += 1;
             // One who has only lost a connection finds the next, or the same again.
+            let silent = SystemTime::now().duration_since(self.contact).unwrap_or_default();
+            if tries > self.client.len() || silent > self.settings.patience() * 2 {
+                self.away(ended);
+            }
             if tries <= self.client.len() {
                 continue;
             }
-            self.away(ended);
             let [least, most] = PAUSE;
             let doublings = u32::try_from(tries / self.client.len()).unwrap_or(u32::MAX).min(8);
             let pause = (least * 2_u32.pow(doublings)).min(most).min(self.settings.lease() / 4);
