@@ -257,6 +257,8 @@ pub struct Check {
     pub since: Instant,
     /// The probes pass, yet it is held critical because it changed too often of late.
     pub held: bool,
+    /// It came back from the store, and nobody has looked since: its state says nothing.
+    pub unseen: bool,
 }
 
 impl Check {
@@ -268,6 +270,7 @@ impl Check {
             output: "".into(),
             since: Instant::now(),
             held: false,
+            unseen: false,
         }
     }
 
