@@ -5,9 +5,9 @@
 mod joining;
 
 use fourmi_discovery::join::Mode;
-use fourmi_discovery::{Instance, Limits, Node, Record, State, Store, TaggedAddress, Weights};
+use fourmi_discovery::{Instance, Node, Record, State, TaggedAddress, Weights};
 use joining::road::{How, Road};
-use joining::{Central, Looking, PATIENCE, connected, follow, following, put, same, settings, until};
+use joining::{Central, Looking, connected, follow, following, put, same, until};
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -95,6 +95,7 @@ impl Shared {
 
     pub(super) fn reload(&self, settings: Settings) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current::new(settings);
+        self.changes.judge();
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the tests of following share: a registry that can die and come back, and a road to it that can be cut.
 
+mod hostile;
+mod many;
 mod own;
 pub(crate) mod road;
 
@@ -66,10 +68,6 @@ impl Central {
         address
     }
 
-    /// How many requests there were to a route.
-    pub(crate) fn asked(&self, route: &str) -> u64 {
-        self.server.counts().filter(|(name, ..)| *name == route).map(|(.., count)| count).sum()
-    }
 }
 
 /// An instance with a check that is as it is told.

@@ -182,7 +182,9 @@ async fn tokens_say_what_is_seen() {
     for stream in [true, false] {
         let with = |secret: Option<&str>| {
             let settings = registering(&central.url(), vec![own("pay", "pay")]);
-            follow(Settings { stream, token: secret.map(str::to_owned), ..settings })
+            // What may not be seen any more goes soon.
+            let grace = Duration::from_millis(1);
+            follow(Settings { stream, grace, token: secret.map(str::to_owned), ..settings })
         };
         let (all, replica) = with(Some("all"));
         connected(&all).await;

@@ -33,6 +33,8 @@ pub(super) struct Changes {
     /// None until somebody follows.
     log: Mutex<Option<Log>>,
     newest: watch::Sender<u64>,
+    /// The settings are others.
+    judged: watch::Sender<()>,
     begun: Notify,
     followers: AtomicUsize,
 }
@@ -53,6 +55,7 @@ impl Changes {
             began: Instant::now(),
             log: Mutex::new(None),
             newest: watch::Sender::new(0),
+            judged: watch::Sender::new(()),
             begun: Notify::new(),
             followers: AtomicUsize::new(0),
         }
@@ -71,6 +74,11 @@ impl Changes {
             self.newest.send_replace(at);
             tokio::time::sleep(TOGETHER).await;
         }
+    }
+
+    /// Everybody who follows is to be judged anew.
+    pub(super) fn judge(&self) {
+        self.judged.send_replace(());
     }
 
     fn log(&self) -> MutexGuard<'_, Option<Log>> {
@@ -126,7 +134,7 @@ async fn tell(
     sender: mpsc::Sender<Bytes>,
 ) {
     let changes = &counted.0.changes;
-    let mut newest = changes.newest.subscribe();
+    let (mut newest, mut judged) = (changes.newest.subscribe(), changes.judged.subscribe());
     let mut line = Vec::new();
     Written::Hello(&hello).onto(&mut line);
     if sender.send(line.into()).await.is_err() {
@@ -143,6 +151,7 @@ async fn tell(
                 Err(_) => return,
             },
             () = beat => false,
+            _ = judged.changed() => false,
             () = sender.closed() => return,
         };
         first = false;
