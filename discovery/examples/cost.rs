@@ -1,6 +1,9 @@
 //! What checks and answers cost: `cost checks [COUNT] [SECONDS]` does that many HTTP checks every ten seconds against
 //! a peer in a process of its own; `cost dns [ADDRESS]` answers until it is killed, for a load generator; `cost http [COUNT]` lets that
-//! many readers wait for one service, while others change; `cost api [ADDRESS]` answers Consul's API until it is killed.
+//! many readers wait for one service, while others change; `cost api [ADDRESS]` answers Consul's API until it is killed;
+//! `cost join [SIDECARS] [SERVICES]` lets that many sidecars follow one registry, which is killed for a while.
+
+mod following;
 
 use fourmi_discovery::dns::{Server, Settings};
 use fourmi_discovery::http;
@@ -12,10 +15,12 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+type Failed = Box<dyn std::error::Error>;
+
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failed> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["peer"] => peer().await,
@@ -27,11 +32,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["api", ref rest @ ..] => api(rest.first().copied().unwrap_or("127.0.0.1:8500")).await,
         ["http", ref rest @ ..] => waiting(rest.first().and_then(|n| n.parse().ok()).unwrap_or(10_000)).await,
         ["readers", address, count, index] => readers(address.parse()?, count.parse()?, index).await,
-        _ => Err("cost checks | cost dns | cost http | cost api".into()),
+        ["join", ref rest @ ..] => {
+            let number = |at: usize, usual: usize| rest.get(at).and_then(|n| n.parse().ok()).unwrap_or(usual);
+            following::following(number(0, 50), number(1, 1000)).await
+        }
+        ["registry", address, file] => following::registry(address.parse()?, file).await,
+        _ => Err("cost checks | cost dns | cost http | cost api | cost join".into()),
     }
 }
 
-async fn peer() -> Result<(), Box<dyn std::error::Error>> {
+async fn peer() -> Result<(), Failed> {
     let listener = TcpListener::bind((HERE, 0)).await?;
     writeln!(std::io::stdout(), "{}", listener.local_addr()?.port())?;
     loop {
@@ -43,7 +53,7 @@ async fn peer() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-async fn checking(count: u64, seconds: u64) -> Result<(), Box<dyn std::error::Error>> {
+async fn checking(count: u64, seconds: u64) -> Result<(), Failed> {
     let mut peer = Command::new(std::env::current_exe()?).arg("peer").stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
     BufReader::new(peer.stdout.take().ok_or("the peer is silent")?).read_line(&mut line)?;
@@ -72,7 +82,7 @@ async fn checking(count: u64, seconds: u64) -> Result<(), Box<dyn std::error::Er
     Ok(())
 }
 
-async fn api(address: &str) -> Result<(), Box<dyn std::error::Error>> {
+async fn api(address: &str) -> Result<(), Failed> {
     let registry = Registry::default();
     tokio::spawn(checks::run(registry.clone(), checks::Options::default()));
     let server = http::Server::start(&[address.parse()?], registry, None, http::Settings::default()).await?;
@@ -83,7 +93,7 @@ async fn api(address: &str) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Readers that wait in this process's API, asked for by another one.
-async fn waiting(count: usize) -> Result<(), Box<dyn std::error::Error>> {
+async fn waiting(count: usize) -> Result<(), Failed> {
     let registry = Registry::default();
     let server = http::Server::start(&[(HERE, 0).into()], registry.clone(), None, http::Settings::default()).await?;
     let node = http::Settings::default().node;
@@ -121,7 +131,7 @@ async fn waiting(count: usize) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn readers(address: SocketAddr, count: usize, index: &str) -> Result<(), Box<dyn std::error::Error>> {
+async fn readers(address: SocketAddr, count: usize, index: &str) -> Result<(), Failed> {
     let mut open = tokio::task::JoinSet::new();
     let path = format!("/v1/health/service/web?index={index}&wait=10m");
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -141,13 +151,17 @@ async fn readers(address: SocketAddr, count: usize, index: &str) -> Result<(), B
 }
 
 /// What this process has in memory, in KiB.
-fn resident() -> Result<f64, Box<dyn std::error::Error>> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+fn resident() -> Result<f64, Failed> {
+    resident_of("self")
+}
+
+fn resident_of(process: &str) -> Result<f64, Failed> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }
 
-async fn answering(address: &str) -> Result<(), Box<dyn std::error::Error>> {
+async fn answering(address: &str) -> Result<(), Failed> {
     let registry = Registry::default();
     for n in 0..100_u8 {
         registry.put_node(Node::new(format!("n{n}"), IpAddr::V4(Ipv4Addr::new(10, 0, 0, n + 1))))?;
@@ -167,8 +181,12 @@ async fn answering(address: &str) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// What this process has used of a core, in hundredths of a second.
-fn ticks() -> Result<f64, Box<dyn std::error::Error>> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
+fn ticks() -> Result<f64, Failed> {
+    ticks_of("self")
+}
+
+fn ticks_of(process: &str) -> Result<f64, Failed> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     Ok(fields.get(11).ok_or("no utime")?.parse::<f64>()? + fields.get(12).ok_or("no stime")?.parse::<f64>()?)
 }

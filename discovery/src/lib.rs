@@ -2,16 +2,19 @@
 //!
 //! A [`Registry`] is changed from anywhere and read through [`Snapshot`]s: immutable, cheap to hold, and numbered
 //! so that a reader can tell whether it has seen the newest one. [`dns`] and [`http`] answer from snapshots,
-//! [`checks`] finds out how instances are, a [`Store`] keeps what was registered over a restart.
+//! [`checks`] finds out how instances are, a [`Store`] keeps what was registered over a restart, and [`join`] makes a
+//! registry a replica of another one.
 
 mod base64;
 pub mod checks;
 pub mod dns;
 pub mod http;
+pub mod join;
 mod model;
 mod registry;
 mod snapshot;
 mod store;
+mod wire;
 
 pub use model::{
     Address, Alias, Check, Definition, Instance, Invalid, Node, Probe, Record, SCRIPTS_REFUSED, State, TaggedAddress,

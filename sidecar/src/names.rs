@@ -51,6 +51,7 @@ pub mod metric {
     pub const WORKER_LINES: &str = "fourmi_worker_lines_total";
     pub const CONNECTIONS: &str = "fourmi_connections";
     pub const DNS_QUERIES: &str = "fourmi_dns_queries_total";
+    pub const REGISTRY_AWAY: &str = "fourmi_registry_away_seconds";
     pub const RELOADS: &str = "fourmi_reloads_total";
     pub const LABEL_COLLISIONS: &str = "fourmi_label_collisions_total";
     pub const BUILD_INFO: &str = "fourmi_build_info";

@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // What `discovery:` says, as plain values; the registry is a crate of its own.
-    ("registry", &[]),
+    ("registry", &["tls"]),
     ("pipeline", &["command", "exchange", "gateway", "middleware", "route", "sink", "tls", "upstream"]),
     ("codec", &["exchange", "tls"]),
     // Limits that processes share are asked of Redis through the control's channels.

@@ -172,7 +172,7 @@ impl Schedule {
         }
         let snapshot = self.registry.snapshot();
         let check = snapshot.checks().find(|check| *check.definition == *definition);
-        if let Some(check) = check.filter(|check| check.state != State::Critical) {
+        if let Some(check) = check.filter(|check| check.state != State::Critical || check.unseen) {
             let output = format!("TTL expired; before that: {}", check.output);
             self.registry.report_held(&definition.node, &definition.id, State::Critical, &output, false);
         }
@@ -189,6 +189,8 @@ impl Schedule {
         if entry.definition.probe == Probe::Returned {
             if verdict.state.usable() {
                 self.registry.deregister_check(node, id);
+            } else {
+                self.registry.report_held(node, id, verdict.state, &outcome.output, false);
             }
             return;
         }

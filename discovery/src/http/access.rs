@@ -141,6 +141,11 @@ impl Rights {
         self.token
     }
 
+    /// Whether they are of these settings still.
+    pub(super) fn are_of(&self, settings: &Arc<Settings>) -> bool {
+        Arc::ptr_eq(&self.settings, settings)
+    }
+
     /// Something was not shown.
     pub(super) fn hide(&self) {
         self.hidden.store(true, Ordering::Relaxed);

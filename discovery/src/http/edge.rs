@@ -4,11 +4,12 @@ use super::access::Rights;
 use super::answers::{Answer, Answers};
 use super::asked::{self, Asked};
 use super::call::{Call, Query, decoded};
+use super::changes::{self, Changes};
 use super::counts::Counts;
 use super::failure::Failure;
 use super::guard::{self, From};
 use super::kv::Keys;
-use super::reply::{Body, Reply, text};
+use super::reply::{Body, Outgoing, Reply, text};
 use super::routes::{self, Action};
 use super::settings::Settings;
 use super::waiting::{Scope, Waiting};
@@ -17,7 +18,7 @@ use crate::snapshot::Snapshot;
 use crate::store::Store;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 use std::hash::BuildHasher;
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub(super) keys: Arc<Keys>,
     pub(super) waiting: Waiting,
     pub(super) counts: Counts,
+    pub(super) changes: Changes,
     current: RwLock<Arc<Current>>,
 }
 
@@ -45,6 +47,8 @@ pub(super) struct Shared {
 pub(super) struct Current {
     pub(super) settings: Arc<Settings>,
     answers: Arc<Answers>,
+    /// What numbers of changes are told from others by.
+    epoch: u64,
     quick: Stack,
     slow: Stack,
 }
@@ -53,6 +57,7 @@ pub(super) struct Current {
 struct Job {
     shared: Arc<Shared>,
     answers: Arc<Answers>,
+    epoch: u64,
     place: usize,
     action: Action,
     call: Call,
@@ -70,7 +75,13 @@ impl Current {
         // These wait as long as they asked for, so only their number has a limit.
         let slow = ServiceBuilder::new().load_shed().concurrency_limit(limits.blocked).service(service_fn(run));
         let (quick, slow) = (BoxCloneSyncService::new(quick), BoxCloneSyncService::new(slow));
-        Arc::new(Current { settings: Arc::new(settings), answers: Arc::default(), quick, slow })
+        Arc::new(Current {
+            settings: Arc::new(settings),
+            answers: Arc::default(),
+            epoch: fastrand::u64(..),
+            quick,
+            slow,
+        })
     }
 }
 
@@ -79,6 +90,7 @@ impl Shared {
         let keys = Arc::new(Keys::new());
         Shared {
             waiting: Waiting::new(registry.clone(), Arc::clone(&keys)),
+            changes: Changes::new(registry.clone()),
             keys,
             registry,
             store,
@@ -99,11 +111,12 @@ impl Shared {
 
     pub(super) fn reload(&self, settings: Settings) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current::new(settings);
+        self.changes.judge();
     }
 }
 
 /// Answers one request.
-pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, from: From) -> Response<Full<Bytes>> {
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, from: From) -> Response<Outgoing> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let pretty = query.has("pretty");
     let policy = shared.current().settings.access.default;
@@ -143,7 +156,7 @@ async fn directed(
     let waits = match route.action {
         Action::Read(..) | Action::Pair(..) => query.get("index").is_some_and(|index| !matches!(index, "" | "0")),
         Action::Hashed(_) => query.has("hash"),
-        Action::Now(_) | Action::Write(_) => false,
+        Action::Now(_) | Action::Write(_) | Action::Follow => false,
     };
     let rights = match Rights::of(settings, &query, &head.headers) {
         Ok(rights) => Arc::new(rights),
@@ -161,7 +174,15 @@ async fn directed(
         from: from.client,
     };
     let answers = Arc::clone(&current.answers);
-    let job = Job { shared: Arc::clone(shared), answers, place: found.place, action: route.action, call, body };
+    let job = Job {
+        shared: Arc::clone(shared),
+        answers,
+        epoch: current.epoch,
+        place: found.place,
+        action: route.action,
+        call,
+        body,
+    };
     let stack = if waits { current.slow.clone() } else { current.quick.clone() };
     let reply = stack.oneshot(job).await.map_err(|error| shed(&error)).map(|reply| dated(shared, reply));
     let partial = |reply: Reply| reply.header("x-consul-results-filtered-by-acls", "true");
@@ -189,9 +210,10 @@ async fn run(job: Job) -> Result<Reply, BoxError> {
 }
 
 async fn done(job: Job) -> Result<Reply, Failure> {
-    let Job { shared, answers, place, action, mut call, body } = job;
+    let Job { shared, answers, epoch, place, action, mut call, body } = job;
     match action {
         Action::Now(now) => now(&call),
+        Action::Follow => changes::start(&shared, &call, epoch),
         Action::Write(write) => {
             // Before anything is changed here that others would not see.
             if let Some(why) = shared.store.as_ref().and_then(|store| store.refuses()) {

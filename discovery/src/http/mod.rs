@@ -10,6 +10,7 @@ mod answers;
 mod asked;
 mod call;
 mod catalog;
+mod changes;
 mod counts;
 mod edge;
 mod failure;

@@ -6,9 +6,14 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::PrettyFormatter;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -25,6 +30,48 @@ pub(super) enum Body {
     Written(Bytes),
     /// Bytes that are somebody's.
     Raw(Bytes),
+    /// Bytes of that type as they come, until nobody sends any more.
+    Stream(&'static str, mpsc::Receiver<Bytes>),
+}
+
+/// The body of an answer as it goes out.
+pub(super) enum Outgoing {
+    Whole(Full<Bytes>),
+    Stream(mpsc::Receiver<Bytes>),
+}
+
+impl Outgoing {
+    fn whole(bytes: Bytes) -> Self {
+        Outgoing::Whole(Full::new(bytes))
+    }
+}
+
+impl hyper::body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Outgoing::Whole(whole) => Pin::new(whole).poll_frame(context),
+            Outgoing::Stream(receiver) => {
+                receiver.poll_recv(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Outgoing::Whole(whole) => whole.is_end_stream(),
+            Outgoing::Stream(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Outgoing::Whole(whole) => whole.size_hint(),
+            Outgoing::Stream(_) => SizeHint::default(),
+        }
+    }
 }
 
 /// An answer before it is written.
@@ -63,15 +110,16 @@ impl Reply {
     }
 
     /// As it goes out; indented if somebody wants to read it.
-    pub(super) fn written(self, pretty: bool, policy: Right) -> Response<Full<Bytes>> {
-        let (kind, bytes) = match self.body {
-            Body::Empty => (None, Bytes::new()),
-            Body::Text(text) => (Some(TEXT), text.into()),
-            Body::Written(bytes) => (Some(JSON), bytes),
-            Body::Raw(bytes) => (Some(TEXT), bytes),
-            Body::Json(value) => (Some(JSON), text(&value, pretty).into()),
+    pub(super) fn written(self, pretty: bool, policy: Right) -> Response<Outgoing> {
+        let (kind, body) = match self.body {
+            Body::Empty => (None, Outgoing::whole(Bytes::new())),
+            Body::Text(text) => (Some(TEXT), Outgoing::whole(text.into())),
+            Body::Written(bytes) => (Some(JSON), Outgoing::whole(bytes)),
+            Body::Raw(bytes) => (Some(TEXT), Outgoing::whole(bytes)),
+            Body::Json(value) => (Some(JSON), Outgoing::whole(text(&value, pretty).into())),
+            Body::Stream(kind, receiver) => (Some(HeaderValue::from_static(kind)), Outgoing::Stream(receiver)),
         };
-        let mut response = Response::new(Full::new(bytes));
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));

@@ -22,6 +22,8 @@ pub(super) enum Action {
     Pair(fn(&Call) -> Result<Scope, Failure>, fn(&Call) -> Result<Reply, Failure>),
     /// At once.
     Now(fn(&Call) -> Result<Reply, Failure>),
+    /// All that changes, for as long as the client reads.
+    Follow,
     /// It changes the registry, and is answered when the change would survive a crash.
     Write(fn(&Call) -> Result<Reply, Failure>),
 }
@@ -44,7 +46,7 @@ const fn put(path: &'static str, write: fn(&Call) -> Result<Reply, Failure>) -> 
 
 use Action::{Hashed, Now, Pair, Read};
 
-pub(super) static ROUTES: [Route; 34] = [
+pub(super) static ROUTES: [Route; 35] = [
     put("agent/service/register", agent::register),
     put("agent/service/deregister/", agent::deregister),
     put("agent/service/maintenance/", agent::of_service),
@@ -76,6 +78,7 @@ pub(super) static ROUTES: [Route; 34] = [
     get("health/state/", Read(state, health::state)),
     get("status/leader", Now(status::leader)),
     get("status/peers", Now(status::peers)),
+    get(crate::wire::PATH, Action::Follow),
     get("kv/", Pair(kv::scope, kv::get)),
     put("kv/", kv::put),
     Route { path: "kv/", method: Method::DELETE, action: Action::Write(kv::delete) },

@@ -59,6 +59,8 @@ impl Server {
         let mut tasks = JoinSet::new();
         let waiting = Arc::clone(&shared);
         tasks.spawn(async move { waiting.waiting.follow().await });
+        let changes = Arc::clone(&shared);
+        tasks.spawn(async move { changes.changes.follow().await });
         for listener in listeners {
             tasks.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&connections), Arc::clone(&clients)));
         }

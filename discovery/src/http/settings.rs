@@ -14,6 +14,8 @@ pub struct Limits {
     pub of_one_client: usize,
     /// Reads that wait for a change; more are answered with 503.
     pub blocked: usize,
+    /// Streams of changes, each of them for one that follows us; more are answered with 503.
+    pub followers: usize,
     /// Other requests that are handled at once; more are answered with 503.
     pub at_once: usize,
     /// Keys of the key-value store.
@@ -39,6 +41,7 @@ impl Default for Limits {
             connections: 12_288,
             of_one_client: 200,
             blocked: 10_240,
+            followers: 1024,
             at_once: 256,
             keys: 4096,
             key_bytes: 16 * 1024 * 1024,

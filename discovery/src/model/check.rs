@@ -264,6 +264,8 @@ pub struct Check {
     pub since: Instant,
     /// The probes pass, yet it is held critical because it changed too often of late.
     pub held: bool,
+    /// It came back from the store, and nobody has looked since: its state says nothing.
+    pub unseen: bool,
 }
 
 impl Check {
@@ -275,6 +277,7 @@ impl Check {
             output: "".into(),
             since: Instant::now(),
             held: false,
+            unseen: false,
         }
     }
 

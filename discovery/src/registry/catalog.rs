@@ -105,12 +105,7 @@ impl Catalog {
         Ok(true)
     }
 
-    pub(super) fn register(
-        &mut self,
-        mut instance: Instance,
-        checks: Vec<Check>,
-        replace: bool,
-    ) -> Result<bool, Refused> {
+    pub(super) fn register(&mut self, instance: Instance, checks: Vec<Check>, replace: bool) -> Result<bool, Refused> {
         let node = lower(&instance.node).into_owned();
         let Some(host) = self.hosts.get(&node) else { return Err(Refused::Node(instance.node)) };
         let service = lower(&instance.service).into_owned();
@@ -130,8 +125,6 @@ impl Catalog {
         let mut changed = false;
         match before {
             Some(slot) => {
-                // Registering again is how an instance says that it is here to stay.
-                instance.draining = false;
                 if *slot.instance != instance {
                     changed = true;
                     let old = lower(&slot.instance.service).into_owned();
@@ -303,12 +296,12 @@ impl Catalog {
         };
         let Some(check) = checks.and_then(|checks| checks.get_mut(id)) else { return false };
         let output = cut(output, check.definition.output_max);
-        if check.state == state && check.held == held && *check.output == *output {
+        if check.state == state && check.held == held && !check.unseen && *check.output == *output {
             return false;
         }
         let since = if check.state == state { check.since } else { Instant::now() };
         let definition = Arc::clone(&check.definition);
-        *check = Arc::new(Check { definition, state, output: output.into(), since, held });
+        *check = Arc::new(Check { definition, state, output: output.into(), since, held, unseen: false });
         self.touch_checked(&node, owner.as_deref());
         if self.has_no_registry(&node) {
             // Nobody would find out again how it is.

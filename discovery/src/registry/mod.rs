@@ -1,16 +1,18 @@
 //! The set of services as it changes.
 
 mod catalog;
+mod mirror;
 mod publish;
 mod shared;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{Check, Definition, Instance, Invalid, Node, Record, State, cut, path};
+use crate::model::{Check, Definition, Instance, Invalid, Node, Record, State, cut, lower, path};
 use crate::snapshot::Snapshot;
 pub(crate) use catalog::{Catalog, Key};
+pub(crate) use mirror::{Mirrored, Told};
 use publish::Publisher;
-pub(crate) use shared::{Owners, Told};
+pub(crate) use shared::{Heard, Owners};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -136,7 +138,7 @@ impl Registry {
 
     /// Adds an instance, or replaces the one of the same id on the same node. Its checks are added to those it has,
     /// or take their place. A check that is registered as it was keeps its state. Returns whether anything changed.
-    pub fn register(&self, instance: Instance, checks: Vec<Check>, replace_checks: bool) -> Result<bool, Refused> {
+    pub fn register(&self, mut instance: Instance, checks: Vec<Check>, replace_checks: bool) -> Result<bool, Refused> {
         instance.check()?;
         let mut settled = Vec::with_capacity(checks.len());
         for check in checks {
@@ -146,7 +148,11 @@ impl Registry {
             }
             settled.push(check);
         }
-        self.change(|catalog| catalog.register(instance, settled, replace_checks))
+        self.change(|catalog| {
+            // Registering again is how an instance says that it is here to stay.
+            instance.draining &= catalog.instance(&lower(&instance.node), &instance.id).is_none();
+            catalog.register(instance, settled, replace_checks)
+        })
     }
 
     /// Adds a check, or replaces the one of the same id on the same node. One that is defined as it was keeps its

@@ -23,7 +23,7 @@ pub(crate) struct Owners {
 
 /// What somebody else has written.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum Heard {
     Node(Node),
     Instance(Instance),
     Check(Box<Definition>),
@@ -49,7 +49,7 @@ impl Owners {
 impl Registry {
     /// Takes over what others have written, all at once. What we have changed ourselves and not written yet is later,
     /// and stays. Returns what was refused.
-    pub(crate) fn follow(&self, told: Vec<Told>) -> Vec<Refused> {
+    pub(crate) fn follow(&self, told: Vec<Heard>) -> Vec<Refused> {
         let mut refused = Vec::new();
         let _ = self.change(|catalog| Ok(catalog.follow(told, &mut refused)));
         refused
@@ -96,7 +96,7 @@ impl Catalog {
         true
     }
 
-    fn follow(&mut self, told: Vec<Told>, refused: &mut Vec<Refused>) -> bool {
+    fn follow(&mut self, told: Vec<Heard>, refused: &mut Vec<Refused>) -> bool {
         let unsaved = self.unsaved.take();
         let mut changed = false;
         for one in told {
@@ -113,13 +113,13 @@ impl Catalog {
         changed
     }
 
-    fn follow_one(&mut self, told: Told) -> Result<bool, Refused> {
+    fn follow_one(&mut self, told: Heard) -> Result<bool, Refused> {
         match told {
-            Told::Node(node) => {
+            Heard::Node(node) => {
                 node.check()?;
                 self.put_node(node)
             }
-            Told::Instance(instance) => {
+            Heard::Instance(instance) => {
                 instance.check()?;
                 let node = lower(&instance.node).into_owned();
                 if self.instance(&node, &instance.id) == Some(&instance) {
@@ -129,7 +129,7 @@ impl Catalog {
                 let changed = self.register(instance, Vec::new(), false)?;
                 Ok(self.drain(&node, &id, draining) || changed)
             }
-            Told::Check(definition) => {
+            Heard::Check(definition) => {
                 let node = lower(&definition.node).into_owned();
                 let known = self.hosts.get(&node).and_then(|host| host.check(&definition.id));
                 // How it is comes by itself, and only when that changes.
@@ -140,18 +140,18 @@ impl Catalog {
                 };
                 self.put_check(settle(check)?)
             }
-            Told::How(node, id, state, output, held) => Ok(self.is_now(node, &id, state, &output, held)),
-            Told::Record(path, record) => {
+            Heard::How(node, id, state, output, held) => Ok(self.is_now(node, &id, state, &output, held)),
+            Heard::Record(path, record) => {
                 record.check()?;
                 self.put_record(path, record)
             }
-            Told::Gone(key) => Ok(match &key {
+            Heard::Gone(key) => Ok(match &key {
                 Key::Node(node) => self.deregister_node(node),
                 Key::Instance(node, id) => self.deregister(node, id),
                 Key::Check(node, id) => self.deregister_check(node, id),
                 Key::Record(path) => self.remove_record(path),
             }),
-            Told::Away(node, away) => Ok(self.away(&node, away)),
+            Heard::Away(node, away) => Ok(self.away(&node, away)),
         }
     }
 
@@ -199,18 +199,18 @@ impl Catalog {
     }
 }
 
-impl Told {
+impl Heard {
     /// What it would write, if it were ours.
     fn key(&self) -> Option<Key> {
         let own = |node: &str| lower(node).into_owned();
         Some(match self {
-            Told::Node(node) => Key::Node(own(&node.name)),
-            Told::Instance(instance) => Key::Instance(own(&instance.node), instance.id.clone()),
-            Told::Check(check) => Key::Check(own(&check.node), check.id.clone()),
-            Told::How(node, id, ..) => Key::Check(own(node), id.clone()),
-            Told::Record(path, _) => Key::Record(path.clone()),
-            Told::Gone(key) => key.clone(),
-            Told::Away(..) => return None,
+            Heard::Node(node) => Key::Node(own(&node.name)),
+            Heard::Instance(instance) => Key::Instance(own(&instance.node), instance.id.clone()),
+            Heard::Check(check) => Key::Check(own(&check.node), check.id.clone()),
+            Heard::How(node, id, ..) => Key::Check(own(node), id.clone()),
+            Heard::Record(path, _) => Key::Record(path.clone()),
+            Heard::Gone(key) => key.clone(),
+            Heard::Away(..) => return None,
         })
     }
 }

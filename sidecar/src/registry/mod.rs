@@ -6,6 +6,7 @@ mod address;
 mod check;
 mod dns;
 mod http;
+mod join;
 mod keys;
 mod secret;
 pub(crate) mod section;
@@ -17,6 +18,7 @@ mod tests;
 use fourmi_discovery::dns::{Dialect, Settings as Answers};
 use fourmi_discovery::http::Settings as Api;
 use fourmi_discovery::{Check, Instance, Node, Record};
+pub use join::Other;
 use std::net::SocketAddr;
 use std::sync::Arc;
 pub use store::Place;
@@ -28,6 +30,8 @@ pub struct Settings {
     pub node: Node,
     /// Where registrations are kept.
     pub store: Place,
+    /// Another registry that is followed.
+    pub join: Option<Other>,
     /// Where DNS is answered, when it is.
     pub dns: Vec<SocketAddr>,
     /// Where Consul's HTTP API is answered, when it is.

@@ -1,7 +1,7 @@
 //! The section `discovery:`.
 
-use super::{Settings, address, dns, http, keys, service, store};
-use crate::section::{Key, Kind, Shape, Wrong, key, later};
+use super::{Settings, address, dns, http, join, keys, service, store};
+use crate::section::{Key, Kind, Shape, Wrong, key};
 use fourmi_discovery::{Address, Node, Record};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -20,7 +20,12 @@ pub(crate) const KEYS: &[Key] = &[
         .or_words("`embedded` when there is `http`, else `memory`"),
     key("dns", Kind::Section(dns::KEYS), "Answers names by DNS, as Consul and SkyDNS do.").or_words("off"),
     key("http", Kind::Section(http::KEYS), "Answers Consul's HTTP API.").or_words("off"),
-    later("join", "Another registry that this one follows."),
+    key(
+        "join",
+        Kind::Short("to", join::KEYS),
+        "Another registry that this one follows: instances are registered there.",
+    )
+    .or_words("off"),
     key(
         "services",
         Kind::List(&Kind::Section(service::KEYS)),
@@ -69,6 +74,7 @@ struct Values {
     store: Option<store::Values>,
     dns: Option<dns::Values>,
     http: Option<http::Values>,
+    join: Option<join::Values>,
     services: Vec<service::Values>,
     records: BTreeMap<String, Record>,
     keys: Option<Entries>,
@@ -100,6 +106,17 @@ impl Settings {
         })?;
         let datacenter = v.datacenter.unwrap_or_else(|| "dc1".into()).to_ascii_lowercase();
         let (dns, mut answers) = dns::settings(v.dns, &datacenter, &node)?;
+        let join = match v.join {
+            None => None,
+            Some(_) if v.http.is_some() => {
+                return Err(Wrong::later("`join` together with `http`", "keep one of them").of("join"));
+            }
+            Some(_) if v.store.is_some() => {
+                let message = "what is known there is kept there, so that `store` says nothing";
+                return Err(Wrong::new(message, "remove `store`, or `join`").of("store"));
+            }
+            Some(values) => Some(join::other(values, &node, &datacenter)?),
+        };
         let store = store::place(v.store, &node.name, v.http.is_some())?;
         let (http, api) = match v.http {
             Some(values) => http::settings(values, &mut answers, &node)?,
@@ -121,6 +138,6 @@ impl Settings {
         // What is written here holds where both know a name.
         records.retain(|(name, _)| !v.records.contains_key(name));
         records.extend(v.records);
-        Ok(Settings { node, store, dns, http, api, answers, services, records })
+        Ok(Settings { node, store, join, dns, http, api, answers, services, records })
     }
 }

@@ -8,7 +8,7 @@ use super::filter::Filter;
 use super::generation::{Branch, Generation, tell_all};
 use super::kong::{Series, Switches, Target};
 use super::logs::{LogSettings, Sending};
-use super::metric::{Labels, Queries, Registry, Sampling, WorkerSeries};
+use super::metric::{Absence, Labels, Queries, Registry, Sampling, WorkerSeries};
 use super::otlp::{self, Border, OtlpMetrics, Sums};
 use super::ring::{self, Writer};
 use super::scope::Scopes;
@@ -382,6 +382,11 @@ impl Hub {
     /// Says where DNS questions are counted: type, code and number.
     pub fn count_queries(&self, counts: Queries) {
         self.0.registry.count_queries(counts);
+    }
+
+    /// Says for how long the registry has been cut off.
+    pub fn watch_registry(&self, absence: Absence) {
+        self.0.registry.watch_registry(absence);
     }
 
     /// The service is gone.

@@ -168,6 +168,12 @@ fn levels(out: &mut String, registry: &Registry) {
     for ((service, state), n) in &registry.instances() {
         line(out, metric::INSTANCES, &[("service", service), ("state", state)], n);
     }
+    if let Some(seconds) = registry.absence() {
+        let help =
+            "For how long the registry has been cut off from etcd or from the one that it follows; 0 when it is not.";
+        family(out, metric::REGISTRY_AWAY, "gauge", help);
+        line(out, metric::REGISTRY_AWAY, &[], seconds);
+    }
     let name = metric::CERTIFICATE_EXPIRES;
     family(out, name, "gauge", "When the certificates of a file expire, in seconds since 1970.");
     for (file, at) in &registry.certificates() {

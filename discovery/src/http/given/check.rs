@@ -91,7 +91,8 @@ impl Given {
                 (state, self.output.into(), Instant::now())
             }
         };
-        Check { definition: Arc::new(definition), state, output, since, held: false }
+        let unseen = before.is_some_and(|before| before.unseen);
+        Check { definition: Arc::new(definition), state, output, since, held: false, unseen }
     }
 }
 

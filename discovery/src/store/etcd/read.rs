@@ -6,7 +6,7 @@ use super::rows;
 use super::view::Entry;
 use super::wire::{self, Lease, Range, Watched};
 use super::work::{Ended, Work};
-use crate::registry::{Key, Told};
+use crate::registry::{Heard, Key};
 use serde_json::json;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
@@ -143,7 +143,7 @@ impl Work {
         self.next = next.or_else(|| Some(self.layout.prefixes().map(|_| revision + 1).collect()));
         (self.read_at, self.read_revision) = (Instant::now(), revision);
         if beginning {
-            self.registry.follow(rows::returned(&self.registry.snapshot(), &self.view.own).collect::<Vec<Told>>());
+            self.registry.follow(rows::returned(&self.registry.snapshot(), &self.view.own).collect::<Vec<Heard>>());
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What is kept as it is written: JSON.
 
 use crate::model::{Definition, Instance, Node, Probe, Record, State, lower};
-use crate::registry::{Catalog, Key, Told};
+use crate::registry::{Catalog, Heard, Key};
 use crate::snapshot::Snapshot;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -60,24 +60,24 @@ pub(super) fn body(catalog: &Catalog, key: &Key) -> Option<String> {
 
 /// What somebody has written of something that is kept, but for entries of SkyDNS. None when nobody can read it.
 /// `alone` is whether its node has no registry.
-pub(super) fn read(key: &Key, value: &[u8], leased: bool, alone: bool) -> Option<Vec<Told>> {
+pub(super) fn read(key: &Key, value: &[u8], leased: bool, alone: bool) -> Option<Vec<Heard>> {
     match key {
         Key::Node(name) => {
             let node: Node = parsed(value)?;
-            (lower(&node.name) == **name).then(|| vec![Told::Node(node)])
+            (lower(&node.name) == **name).then(|| vec![Heard::Node(node)])
         }
         Key::Instance(node, id) => {
             let instance: Instance = parsed(value)?;
             let fits = lower(&instance.node) == **node && instance.id == *id;
-            fits.then(|| vec![Told::Instance(Instance { transient: leased, ..instance })])
+            fits.then(|| vec![Heard::Instance(Instance { transient: leased, ..instance })])
         }
         Key::Check(node, id) => {
             let map: Map<String, Value> = parsed(value)?;
             let how = map.get("state").filter(|_| alone).and_then(|_| how(&map));
             let check: Definition = serde_json::from_value(Value::Object(map)).ok()?;
             let fits = lower(&check.node) == **node && check.id == *id;
-            let how = how.map(|how| Told::How(node.clone(), id.clone(), how.state, how.output, false));
-            fits.then(|| [Told::Check(Box::new(check))].into_iter().chain(how).collect())
+            let how = how.map(|how| Heard::How(node.clone(), id.clone(), how.state, how.output, false));
+            fits.then(|| [Heard::Check(Box::new(check))].into_iter().chain(how).collect())
         }
         Key::Record(_) => None,
     }
@@ -112,8 +112,8 @@ pub(super) fn entry(value: Value) -> Option<Record> {
 }
 
 /// The checks of instances on our own node that came back without one: until they are seen, nobody is sent there.
-pub(super) fn returned(snapshot: &Snapshot, own: &str) -> impl Iterator<Item = Told> {
+pub(super) fn returned(snapshot: &Snapshot, own: &str) -> impl Iterator<Item = Heard> {
     let members = snapshot.node(own).into_iter().flat_map(|node| node.instances.iter());
     let bare = members.filter(|member| member.checks.is_empty());
-    bare.map(|member| Told::Check(Box::new(Definition::returned(&member.instance))))
+    bare.map(|member| Heard::Check(Box::new(Definition::returned(&member.instance))))
 }

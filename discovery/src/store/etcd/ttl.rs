@@ -1,7 +1,7 @@
 //! Entries of SkyDNS under leases of others: how long each has left, so that none is told for longer.
 
 use crate::model::Record;
-use crate::registry::{Registry, Told};
+use crate::registry::{Heard, Registry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -87,7 +87,7 @@ impl Leases {
 fn tell(registry: &Registry, lease: &Lease) {
     let again = |path: &String| {
         let record = registry.read(|catalog| catalog.record(path).cloned())?;
-        Some(Told::Record(path.clone(), Record { expires: Some(lease.ends), ..record }))
+        Some(Heard::Record(path.clone(), Record { expires: Some(lease.ends), ..record }))
     };
     registry.follow(lease.paths.iter().filter_map(again).collect());
 }

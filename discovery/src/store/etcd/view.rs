@@ -6,7 +6,7 @@ use super::rows::{self, is_transient};
 use super::ttl::Leases;
 use super::wire::Kv;
 use crate::model::Definition;
-use crate::registry::{Key, Owners, Refused, Registry, Told};
+use crate::registry::{Heard, Key, Owners, Refused, Registry};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -124,7 +124,7 @@ impl View {
         self.judge(registry);
     }
 
-    fn take_one(&mut self, registry: &Registry, leases: &mut Leases, entry: Entry, told: &mut Vec<Told>) {
+    fn take_one(&mut self, registry: &Registry, leases: &mut Leases, entry: Entry, told: &mut Vec<Heard>) {
         let Entry { key, place, value, lease, .. } = entry;
         match (place, value) {
             (Place::Registry(node), value) => {
@@ -155,7 +155,7 @@ impl View {
                 let transient = registry.read(|catalog| is_transient(catalog, &kept));
                 match transient && self.is_patient() && !self.is_ours(&kept) {
                     true => drop(self.deferred.insert(kept)),
-                    false => told.push(Told::Gone(kept)),
+                    false => told.push(Heard::Gone(kept)),
                 }
             }
             // What our node was told of before a restart, by what did not outlive it.
@@ -182,7 +182,7 @@ impl View {
         id: String,
         value: Option<Vec<u8>>,
         key: &str,
-        told: &mut Vec<Told>,
+        told: &mut Vec<Heard>,
     ) {
         let Some(value) = value else {
             // With its registry goes what that said, and that is judged elsewhere. While the registry is there, only a
@@ -192,16 +192,16 @@ impl View {
             let returned = |check: &Definition| check.probe == crate::Probe::Returned;
             let returned = registry.read(|catalog| catalog.definition(node, id).is_some_and(returned));
             if returned && self.alive.contains(node) {
-                told.push(Told::Gone(kept));
+                told.push(Heard::Gone(kept));
             }
             return;
         };
         let Some(how) = rows::parsed(&value).and_then(|map| rows::how(&map)) else { return self.cannot_read(key) };
         if let Some(instance) = &how.returned {
             let known = registry.read(|catalog| catalog.instance(&node, instance).map(Definition::returned));
-            told.extend(known.map(|check| Told::Check(Box::new(check))));
+            told.extend(known.map(|check| Heard::Check(Box::new(check))));
         }
-        told.push(Told::How(node, id, how.state, how.output, how.held));
+        told.push(Heard::How(node, id, how.state, how.output, how.held));
     }
 
     fn take_record(
@@ -211,7 +211,7 @@ impl View {
         value: Option<Vec<u8>>,
         lease: i64,
         key: &str,
-        told: &mut Vec<Told>,
+        told: &mut Vec<Heard>,
     ) {
         let value = value.and_then(|value| {
             let read = rows::parsed::<Value>(&value);
@@ -233,11 +233,11 @@ impl View {
         match record {
             Some(record) => {
                 let expires = leases.keep(&path, lease);
-                told.push(Told::Record(path, crate::Record { expires, ..record }));
+                told.push(Heard::Record(path, crate::Record { expires, ..record }));
             }
             None => {
                 leases.forget(&path);
-                told.push(Told::Gone(Key::Record(path)));
+                told.push(Heard::Gone(Key::Record(path)));
             }
         }
     }
@@ -250,7 +250,7 @@ impl View {
         }
     }
 
-    fn follow(&mut self, registry: &Registry, told: Vec<Told>) {
+    fn follow(&mut self, registry: &Registry, told: Vec<Heard>) {
         for refused in registry.follow(told) {
             let invalid = matches!(refused, Refused::Invalid(_));
             let count = if invalid { &mut self.unreadable } else { &mut self.left_out };
@@ -281,7 +281,7 @@ impl View {
         let patient = self.is_patient();
         if !patient && self.grace.take().is_some() {
             self.moved = true;
-            let gone = std::mem::take(&mut self.deferred).into_iter().map(Told::Gone).collect();
+            let gone = std::mem::take(&mut self.deferred).into_iter().map(Heard::Gone).collect();
             self.follow(registry, gone);
         }
         if !std::mem::take(&mut self.moved) {
@@ -291,7 +291,7 @@ impl View {
         let nodes = nodes.nodes.keys().map(|node| node.to_string());
         let away = |node: &String| *node != self.own && self.owned.contains(node) && !self.alive.contains(node);
         let told = nodes.map(|node| (away(&node), node)).filter(|(away, _)| !(*away && patient));
-        registry.follow(told.map(|(away, node)| Told::Away(node, away)).collect());
+        registry.follow(told.map(|(away, node)| Heard::Away(node, away)).collect());
     }
 
     /// That was not among all that was read: it is gone, or will be.
@@ -306,7 +306,7 @@ impl View {
                 // What we tell ourselves is told anew.
                 true if ours => {}
                 true if self.is_patient() => drop(self.deferred.insert(key)),
-                _ => told.push(Told::Gone(key)),
+                _ => told.push(Heard::Gone(key)),
             }
         }
         (self.reading, self.moved) = (false, true);

@@ -120,6 +120,8 @@ impl Drop for Store {
 /// Registers what was read. What is refused was allowed under other limits, and is left out.
 fn fill(registry: &Registry, loaded: Loaded) {
     let mut refused = loaded.unreadable;
+    // How they are is not kept.
+    let back = |definition| Check { unseen: true, ..Check::new(definition) };
     let mut count = |result: Result<bool, crate::Refused>| refused += usize::from(result.is_err());
     for node in loaded.nodes {
         count(registry.put_node(node));
@@ -128,13 +130,13 @@ fn fill(registry: &Registry, loaded: Loaded) {
     let mut of_nodes = Vec::new();
     for check in loaded.checks {
         match &check.instance {
-            Some(id) => own.entry((lower(&check.node).into(), id.clone())).or_default().push(Check::new(check)),
-            None => of_nodes.push(Check::new(check)),
+            Some(id) => own.entry((lower(&check.node).into(), id.clone())).or_default().push(back(check)),
+            None => of_nodes.push(back(check)),
         }
     }
     for instance in loaded.instances {
         let key = (lower(&instance.node).into_owned(), instance.id.clone());
-        let checks = own.remove(&key).unwrap_or_else(|| vec![Check::new(Definition::returned(&instance))]);
+        let checks = own.remove(&key).unwrap_or_else(|| vec![back(Definition::returned(&instance))]);
         count(registry.register(instance, checks, false));
     }
     for check in of_nodes {

@@ -112,6 +112,9 @@ impl Reason {
     }
 }
 
+/// For how many seconds the registry has been cut off from what it follows or is kept in.
+pub type Absence = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// Counts DNS questions: type, code of the answer, number.
 pub type Queries = Arc<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
 
@@ -131,6 +134,7 @@ struct Inner {
     reasons: BTreeMap<(&'static str, &'static str), Arc<AtomicU64>>,
     instances: BTreeMap<(String, String), u64>,
     queries: Option<Queries>,
+    absence: Option<Absence>,
     certificates: BTreeMap<String, i64>,
     reloads: [u64; 2],
     collisions: u64,
@@ -351,6 +355,17 @@ impl Registry {
     /// Says where DNS questions are counted.
     pub(crate) fn count_queries(&self, counts: Queries) {
         self.inner().queries = Some(counts);
+    }
+
+    /// Says for how long the registry has been cut off.
+    pub(crate) fn watch_registry(&self, absence: Absence) {
+        self.inner().absence = Some(absence);
+    }
+
+    /// For how many seconds it has been; none where there is nothing to be cut off from.
+    pub(crate) fn absence(&self) -> Option<u64> {
+        let absence = self.inner().absence.clone();
+        absence.map(|absence| absence())
     }
 
     /// The service is gone.

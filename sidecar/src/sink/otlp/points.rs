@@ -30,6 +30,7 @@ pub(crate) struct Sums {
     levels: Levels,
     instances: BTreeMap<(String, String), u64>,
     certificates: BTreeMap<String, i64>,
+    absence: Option<u64>,
     reloads: [u64; 2],
     collisions: u64,
     sinks: BTreeMap<&'static str, SinkTotals>,
@@ -49,6 +50,7 @@ impl Sums {
             levels: registry.levels(),
             instances: registry.instances(),
             certificates: registry.certificates(),
+            absence: registry.absence(),
             reloads: registry.reloads(),
             sinks,
         }
@@ -131,6 +133,11 @@ const IN_FLIGHT: Family = family("fourmi.commands.in_flight", "{command}", "Comm
 const CONNECTIONS: Family =
     family("fourmi.connections", "{connection}", "Open connections of callers and to instances.");
 const INSTANCES: Family = family("fourmi.instances", "{instance}", "Instances of a service by state.");
+const REGISTRY_AWAY: Family = family(
+    "fourmi.registry.away",
+    "s",
+    "For how long the registry has been cut off from etcd or from the one that it follows; 0 when it is not.",
+);
 const CERTIFICATE_EXPIRES: Family = family(
     "fourmi.certificate.expires.timestamp",
     "s",
@@ -299,6 +306,9 @@ impl<'a> Report<'a> {
         for ((service, state), n) in &sums.instances {
             let attributes = vec![text("service", service), text("state", state)];
             self.gauge(INSTANCES, attributes, level(i64::try_from(*n).unwrap_or(i64::MAX)));
+        }
+        if let Some(seconds) = sums.absence {
+            self.gauge(REGISTRY_AWAY, Vec::new(), level(i64::try_from(seconds).unwrap_or(i64::MAX)));
         }
         for (file, at) in &sums.certificates {
             self.gauge(CERTIFICATE_EXPIRES, vec![text("file", file)], level(*at));

@@ -119,7 +119,8 @@ impl<'a> Report<'a> {
         if self.dialect != Dialect::Plain {
             let mut labels: Vec<(&str, &str)> = vec![("env", self.env)];
             for (name, value) in event.labels() {
-                labels.push((name, value));
+                // Here every kind of event has had the same word for it.
+                labels.push((if name == "result" { "reason" } else { name }, value));
             }
             self.count(dotted(event.metric), &labels, n);
         }
@@ -158,6 +159,13 @@ impl<'a> Report<'a> {
         }
         for (file, at) in all {
             self.gauge(metric::CERTIFICATE_EXPIRES, *at as f64, &[("file", file)]);
+        }
+    }
+
+    /// For how long the registry has been cut off.
+    pub(super) fn absence(&mut self, seconds: Option<u64>) {
+        if let Some(seconds) = seconds.filter(|_| self.dialect != Dialect::Plain) {
+            self.gauge(metric::REGISTRY_AWAY, seconds as f64, &[]);
         }
     }
 
