@@ -24,7 +24,8 @@ fn fill(central: &Central) {
     let full = Instance {
         tags: vec!["v1".into(), "eu".into()],
         meta: [("zone".to_owned(), "z\"1".to_owned())].into(),
-        tagged: [("wan".to_owned(), TaggedAddress { address: "192.0.2.9".parse::<IpAddr>().unwrap().into(), port: 8 })].into(),
+        tagged: [("wan".to_owned(), TaggedAddress { address: "192.0.2.9".parse::<IpAddr>().unwrap().into(), port: 8 })]
+            .into(),
         weights: Weights { passing: 7, warning: 2 },
         enable_tag_override: true,
         socket: "/run/x.sock".into(),

@@ -104,7 +104,9 @@ pub(super) async fn following(sides: usize, services: usize) -> Result<(), Faile
     let url = format!("http://{address}");
     let all = (0..sides).map(|at| side(at, each, &url)).collect::<Result<Vec<_>, _>>()?;
     let complete = || all.iter().all(|side| side.joined.status().connected && side.joined.status().registered == each);
-    let has_all = |side: &Side| side.replica.snapshot().services().filter(|s| s.usable().next().is_some()).count() == each * sides;
+    let has_all = |side: &Side| {
+        side.replica.snapshot().services().filter(|s| s.usable().next().is_some()).count() == each * sides
+    };
     let took = until("not all are registered", || complete() && all.iter().all(has_all)).await?;
     let mut out = std::io::stdout();
     writeln!(out, "{sides} sidecars with {each} services each are registered and have each other after {took:?}")?;
@@ -114,7 +116,10 @@ pub(super) async fn following(sides: usize, services: usize) -> Result<(), Faile
     let share = |spent: f64| spent / began.elapsed().as_secs_f64();
     let (idle, memory) = (share(super::ticks_of(&pid)? - before), super::resident_of(&pid)?);
     let each_side = share(super::ticks_of("self")? - own) / sides as f64;
-    writeln!(out, "nothing changes, all report every 5 s: the registry takes {idle:.1} % of a core, {memory:.0} KiB; a sidecar {each_side:.2} %")?;
+    writeln!(
+        out,
+        "nothing changes, all report every 5 s: the registry takes {idle:.1} % of a core, {memory:.0} KiB; a sidecar {each_side:.2} %"
+    )?;
     changes(&all, (&pid, &mut out)).await?;
 
     let failed = Arc::new(AtomicU64::new(0));
@@ -130,7 +135,10 @@ pub(super) async fn following(sides: usize, services: usize) -> Result<(), Faile
     stop.store(true, Ordering::Relaxed);
     let looks = looking.join().map_err(|_| "nobody looked")?;
     let failed = failed.load(Ordering::Relaxed);
-    writeln!(out, "killed for {AWAY:?}: {cut_off} were cut off, all are back after {took:?}; {failed} of {looks} lookups failed")?;
+    writeln!(
+        out,
+        "killed for {AWAY:?}: {cut_off} were cut off, all are back after {took:?}; {failed} of {looks} lookups failed"
+    )?;
     let memory = super::resident_of(&child.id().to_string())?;
     writeln!(out, "the registry has {memory:.0} KiB then")?;
     child.kill()?;
@@ -165,7 +173,13 @@ async fn changes(all: &[Side], (pid, out): (&str, &mut impl Write)) -> Result<()
     took.sort();
     let part = |of: usize| took.get(took.len() * of / 100).copied().unwrap_or_default();
     let rate = took.len() as f64 / began.elapsed().as_secs_f64();
-    writeln!(out, "{rate:.0} changes a second, until all replicas have it: p50 {:?}, p99 {:?}, the longest {:?}; the registry takes {spent:.1} % of a core", part(50), part(99), took.last())?;
+    writeln!(
+        out,
+        "{rate:.0} changes a second, until all replicas have it: p50 {:?}, p99 {:?}, the longest {:?}; the registry takes {spent:.1} % of a core",
+        part(50),
+        part(99),
+        took.last()
+    )?;
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 use super::access::Rights;
 use super::answers::{Answer, Answers};
 use super::asked::{self, Asked};
-use super::changes::{self, Changes};
 use super::call::{Call, Query, decoded};
+use super::changes::{self, Changes};
 use super::counts::Counts;
 use super::failure::Failure;
 use super::guard::{self, From};
@@ -71,7 +71,13 @@ impl Current {
         // These wait as long as they asked for, so only their number has a limit.
         let slow = ServiceBuilder::new().load_shed().concurrency_limit(limits.blocked).service(service_fn(run));
         let (quick, slow) = (BoxCloneSyncService::new(quick), BoxCloneSyncService::new(slow));
-        Arc::new(Current { settings: Arc::new(settings), answers: Arc::default(), epoch: fastrand::u64(..), quick, slow })
+        Arc::new(Current {
+            settings: Arc::new(settings),
+            answers: Arc::default(),
+            epoch: fastrand::u64(..),
+            quick,
+            slow,
+        })
     }
 }
 

@@ -50,13 +50,12 @@ impl hyper::body::Body for Outgoing {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Outgoing::Whole(whole) => Pin::new(whole).poll_frame(context),
-            Outgoing::Stream(receiver) => receiver.poll_recv(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
+            Outgoing::Stream(receiver) => {
+                receiver.poll_recv(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
+            }
         }
     }
 

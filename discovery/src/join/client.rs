@@ -53,6 +53,11 @@ impl Failed {
         self.status == Some(StatusCode::NOT_FOUND)
     }
 
+    /// Whether it is what we asked that it did not like.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.status.is_some_and(|status| status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS)
+    }
+
     fn answered(status: StatusCode, body: &[u8]) -> Self {
         let said = String::from_utf8_lossy(body);
         let said: String = said.chars().filter(|c| !c.is_control()).take(WHY_MAX).collect();
@@ -84,7 +89,10 @@ impl Place {
             _ => return Err(format!("{url:?} begins with neither http:// nor https://")),
         };
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| format!("{url:?} has no host"))?;
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
+        if !matches!(uri.path(), "" | "/")
+            || uri.query().is_some()
+            || uri.authority().is_some_and(|a| a.as_str().contains('@'))
+        {
             return Err(format!("{url:?} is more than a scheme, a host and a port"));
         }
         let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });

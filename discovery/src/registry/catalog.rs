@@ -99,12 +99,7 @@ impl Catalog {
         Ok(true)
     }
 
-    pub(super) fn register(
-        &mut self,
-        instance: Instance,
-        checks: Vec<Check>,
-        replace: bool,
-    ) -> Result<bool, Refused> {
+    pub(super) fn register(&mut self, instance: Instance, checks: Vec<Check>, replace: bool) -> Result<bool, Refused> {
         let node = lower(&instance.node).into_owned();
         let Some(host) = self.hosts.get(&node) else { return Err(Refused::Node(instance.node)) };
         let service = lower(&instance.service).into_owned();

@@ -128,4 +128,3 @@ impl Catalog {
         Ok(put || reported)
     }
 }
-

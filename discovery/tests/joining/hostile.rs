@@ -10,8 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n";
-const HELLO: &str =
-    "{\"hello\":{\"form\":1,\"node\":\"x\",\"datacenter\":\"dc1\",\"epoch\":\"e\",\"at\":1,\"age\":0}}\n{\"all\":true}\n";
+const HELLO: &str = "{\"hello\":{\"form\":1,\"node\":\"x\",\"datacenter\":\"dc1\",\"epoch\":\"e\",\"at\":1,\"age\":0}}\n{\"all\":true}\n";
 
 /// Answers everything with a beginning, and then with the same again and again for so many times.
 async fn hostile(beginning: String, again: Vec<u8>, times: usize) -> (SocketAddr, JoinSet<()>) {
@@ -57,6 +56,18 @@ async fn streams() {
         ("an endless line behind the first", format!("{STREAM}{HELLO}"), endless, 100_000),
         ("another form", format!("{STREAM}{}", HELLO.replace("\"form\":1", "\"form\":99")), Vec::new(), 0),
         ("another datacenter", format!("{STREAM}{}", HELLO.replace("dc1", "dc9")), Vec::new(), 0),
+        (
+            "an epoch that no path can have",
+            format!("{STREAM}{}{{\"at\":1}}\n", HELLO.replace("\"e\"", "\"ä &?%\"")),
+            Vec::new(),
+            0,
+        ),
+        (
+            "a long epoch",
+            format!("{STREAM}{}{{\"at\":1}}\n", HELLO.replace("\"e\"", &format!("\"{}\"", "e".repeat(100_000)))),
+            Vec::new(),
+            0,
+        ),
         ("no beginning", format!("{STREAM}{{\"at\":1}}\n"), Vec::new(), 0),
         ("two beginnings", format!("{STREAM}{HELLO}{HELLO}"), Vec::new(), 0),
         ("a number that is none", format!("{STREAM}{HELLO}{{\"at\":1e400}}\n"), Vec::new(), 0),

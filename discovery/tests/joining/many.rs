@@ -28,7 +28,9 @@ async fn all_have_every_change() {
     for n in 0..50 {
         let began = Instant::now();
         central.registry.report(&format!("n{}", n % 10), &format!("c-i{n}"), State::Critical, "it broke");
-        for (joined, replica) in sides.iter().filter(|(joined, _)| joined.status().mode != Some(fourmi_discovery::join::Mode::Queries)) {
+        for (joined, replica) in
+            sides.iter().filter(|(joined, _)| joined.status().mode != Some(fourmi_discovery::join::Mode::Queries))
+        {
             until("all have it", || replica.snapshot().usable(&service(n)).count() == 0).await;
             assert!(joined.status().connected);
         }

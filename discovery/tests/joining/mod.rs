@@ -4,6 +4,7 @@ mod hostile;
 mod many;
 mod own;
 pub(crate) mod road;
+mod told;
 
 use fourmi_discovery::http::{Server, Settings};
 use fourmi_discovery::join::{self, Joined, Status};
@@ -67,7 +68,6 @@ impl Central {
         until("the file is let go of", || store.as_ref().is_none_or(|store| store.strong_count() == 0)).await;
         address
     }
-
 }
 
 /// An instance with a check that is as it is told.

@@ -1,10 +1,10 @@
 //! Registering our own instances at another registry, and living through its end.
 
+use super::road::{How, Road};
+use super::{Central, HERE, Looking, connected, follow, following, put, same, settings, until};
 use fourmi_discovery::http::{Access, Resource, Right, Rule, Token};
 use fourmi_discovery::join::{Joined, Mode, Settings};
 use fourmi_discovery::{Check, Definition, Instance, Limits, Probe, Registry, State, Store};
-use super::road::{How, Road};
-use super::{Central, HERE, Looking, connected, follow, following, put, same, settings, until};
 use std::time::Duration;
 
 /// An instance of ours with a check that we say the state of.
@@ -231,16 +231,24 @@ async fn the_next_registry_is_followed_when_one_fails() {
     for (central, ip) in [(&one, 1), (&other, 2)] {
         put(&central.registry, "n1", "web", "web-1", [10, 0, 1, ip], State::Passing);
     }
+    put(&one.registry, "n1", "stock", "stock-1", [10, 0, 1, 9], State::Passing);
     let road = Road::to(one.address).await;
     let settings = registering("", vec![own("pay", "pay")]);
-    let (joined, replica) = follow(Settings { urls: vec![road.url(), other.url()], ..settings });
+    let grace = Duration::from_secs(2);
+    tokio::time::sleep(grace).await;
+    let (joined, replica) = follow(Settings { urls: vec![road.url(), other.url()], grace, ..settings });
     connected(&joined).await;
     registered(&joined, 1).await;
     let looking = Looking::at(&replica, "web", 1);
     road.set(How::Cut);
-    until("the other one is followed", || joined.status().connected && joined.status().registry == other.address.to_string()).await;
+    until("the other one is followed", || {
+        joined.status().connected && joined.status().registry == other.address.to_string()
+    })
+    .await;
     until("it is registered there", || other.registry.snapshot().usable("pay").count() == 1).await;
     until("with what it has", || states(&replica, "web")[0].2 == "10.0.1.2").await;
+    assert_eq!(replica.snapshot().usable("stock").count(), 1, "it may come over");
+    until("what does not goes", || replica.snapshot().service("stock").is_none()).await;
     looking.end();
     assert_eq!(joined.status().mode, Some(Mode::Stream));
 }

@@ -1,7 +1,7 @@
 //! What differs between two snapshots. What they share is the same memory, so that it is passed over unread.
 
-use crate::snapshot::{Member, NodeEntry, Snapshot};
 use crate::Check;
+use crate::snapshot::{Member, NodeEntry, Snapshot};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
