@@ -53,6 +53,11 @@ impl Failed {
         self.status == Some(StatusCode::NOT_FOUND)
     }
 
+    /// Whether it is what we asked that it did not like.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.status.is_some_and(|status| status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS)
+    }
+
     fn answered(status: StatusCode, body: &[u8]) -> Self {
         let said = String::from_utf8_lossy(body);
         let said: String = said.chars().filter(|c| !c.is_control()).take(WHY_MAX).collect();

@@ -19,7 +19,7 @@ mod stream;
 pub use settings::{Settings, Unusable};
 
 use crate::checks;
-use crate::model::{Instance, Node};
+use crate::model::{Check, Instance, Node};
 use crate::registry::{Mirrored, Registry};
 use client::{Failed, Place};
 use replica::Replica;
@@ -97,17 +97,14 @@ impl Joined {
     /// Begins to follow, in this runtime. The registry becomes the replica; what else is in it stays.
     pub fn start(settings: Settings, registry: Registry) -> Result<Self, Unusable> {
         let places = settings.places()?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Unusable::new("there is no runtime to follow in"));
+        }
         let own = Registry::default();
         let node = Node::new(&*settings.node, settings.address.clone());
-        let refused = |what: &str, why: crate::Refused| Unusable::new(format!("{what:?} cannot be registered: {why}"));
-        own.put_node(node.clone()).map_err(|why| refused(&settings.node, why))?;
+        own.put_node(node.clone()).map_err(|why| Unusable::refused(&settings.node, &why))?;
         let mut settings = settings;
-        for (mut instance, checks) in std::mem::take(&mut settings.register) {
-            instance.node.clone_from(&settings.node);
-            let checks = checks.into_iter().map(|check| own::local(check, &settings.node)).collect();
-            let id = instance.id.clone();
-            own.register(instance, checks, true).map_err(|why| refused(&id, why))?;
-        }
+        own::take_over(&own, &settings.node, std::mem::take(&mut settings.register))?;
         let status = Status {
             registry: places.first().map(|place| place.name.clone()).unwrap_or_default(),
             mode: None,
@@ -145,6 +142,11 @@ impl Joined {
     /// removed in it is so at the other side too.
     pub fn own(&self) -> &Registry {
         &self.shared.own
+    }
+
+    /// From now on these are our own instances: those that are not among them go, here and there.
+    pub fn set_own(&self, register: Vec<(Instance, Vec<Check>)>) -> Result<(), Unusable> {
+        own::take_over(&self.shared.own, &self.shared.settings.node, register)
     }
 
     /// How it is going.
@@ -233,6 +235,7 @@ impl Shared {
         });
         if is_new {
             tracing::info!(registry = place.name, ?mode, "the registry is followed");
+            self.replica().place.clone_from(&place.name);
             self.back.notify_one();
         }
     }

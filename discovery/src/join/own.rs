@@ -1,8 +1,9 @@
 //! Our own instances at the other side: registered, kept alive, taken out and deregistered.
 
 use super::client::{Client, Failed, encoded};
-use super::{PAUSE, Pause, Shared, remote_id};
+use super::{PAUSE, Pause, Shared, Unusable, remote_id};
 use crate::model::{Check, Definition, Instance, State, cut};
+use crate::registry::Registry;
 use crate::snapshot::Member;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -30,8 +31,25 @@ struct Sent {
     due: Instant,
 }
 
+/// Registers these as our own, in place of those before.
+pub(super) fn take_over(own: &Registry, node: &str, register: Vec<(Instance, Vec<Check>)>) -> Result<(), Unusable> {
+    let named: BTreeSet<String> = register.iter().map(|(instance, _)| instance.id.clone()).collect();
+    for (mut instance, checks) in register {
+        node.clone_into(&mut instance.node);
+        let id = instance.id.clone();
+        let checks = checks.into_iter().map(|check| local(check, node)).collect();
+        own.register(instance, checks, true).map_err(|why| Unusable::refused(&id, &why))?;
+    }
+    let snapshot = own.snapshot();
+    let members = snapshot.nodes().flat_map(|entry| entry.instances.iter());
+    for gone in members.filter(|member| !named.contains(&member.instance.id)) {
+        own.deregister(node, &gone.instance.id);
+    }
+    Ok(())
+}
+
 /// A check of ours as it is done here: it removes nobody, since the other side does.
-pub(super) fn local(check: Check, node: &str) -> Check {
+fn local(check: Check, node: &str) -> Check {
     let mut definition = Definition::clone(&check.definition);
     node.clone_into(&mut definition.node);
     definition.timing.deregister_after = None;

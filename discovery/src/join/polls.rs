@@ -27,6 +27,8 @@ const WAIT: Duration = Duration::from_secs(30);
 const WAIT_SHORT: Duration = Duration::from_secs(1);
 /// What answers at once though nothing changed is asked that much later.
 const CALM: Duration = Duration::from_millis(500);
+/// A service that may not be read is tried again that much later.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
 /// The header of the number.
 const INDEX: &str = "x-consul-index";
 
@@ -86,10 +88,11 @@ pub(super) async fn follow(shared: &Arc<Shared>, place: &Place) -> Failed {
             };
             tokio::select! {
                 room = more => (0..room).for_each(|_| drop(tasks.spawn(worker(Arc::clone(&round))))),
-                Some(ended) = tasks.join_next() => match ended {
-                    Ok(Some(failed)) => break Some(failed),
-                    Ok(None) | Err(_) => {}
-                },
+                Some(ended) = tasks.join_next() => {
+                    if let Ok(Some(failed)) = ended {
+                        break Some(failed);
+                    }
+                }
                 () = again => break None,
             }
         };
@@ -155,6 +158,14 @@ async fn worker(round: Arc<Round>) -> Option<Failed> {
         let path = format!("health/service/{}", encoded(&name));
         let (next, rows) = match round.read::<Vec<Row>>(&mut client, &path, index, wait).await {
             Ok(read) => read,
+            // The others are followed even when one may not be read.
+            Err(failed) if failed.is_refusal() => {
+                tracing::debug!(name, %failed, "a service is not read");
+                sleep(REFUSED_FOR).await;
+                round.give_back(name, 0);
+                round.told(0);
+                continue;
+            }
             Err(failed) => return Some(failed),
         };
         if next != index || index == 0 {

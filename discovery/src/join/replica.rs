@@ -1,5 +1,6 @@
 //! What was taken over from the other registry, and what of our own is shown until it comes back from there.
 
+use super::client::Place;
 use crate::model::{Node, lower};
 use crate::registry::{Mirrored, Registry, Told};
 use foldhash::HashMap;
@@ -52,6 +53,8 @@ pub(super) struct Replica {
     /// What the other side told, and in which round it did last.
     known: HashMap<Key, u64>,
     round: u64,
+    /// Whose it is: the place that was followed last.
+    pub(super) place: String,
     /// When what was not named in this round is taken away.
     pub(super) sweep_at: Option<Instant>,
     /// Where the other side has our own instances: their ids there, and the nodes.
@@ -68,6 +71,7 @@ impl Replica {
             node,
             known: HashMap::default(),
             round: 0,
+            place: String::new(),
             sweep_at: None,
             echoes: HashMap::default(),
             shown: BTreeMap::new(),
@@ -78,6 +82,11 @@ impl Replica {
     pub(super) fn begin(&mut self) {
         self.round += 1;
         self.sweep_at = None;
+    }
+
+    /// Whether it is of another registry than that one.
+    pub(super) fn is_of_another(&self, place: &Place) -> bool {
+        !self.place.is_empty() && self.place != place.name
     }
 
     /// Whether the other side told of it.
@@ -184,8 +193,8 @@ impl Replica {
                 continue;
             }
             shown.insert(member.instance.id.clone(), id);
-            if changes.is_empty() && !self.knows(&Key::node(&self.node.name)) {
-                changes.push(Mirrored::Node(self.node.clone(), Vec::new()));
+            if changes.is_empty() && self.registry.snapshot().node(&self.node.name).is_none() {
+                changes.push(Mirrored::NodeAlone(self.node.clone()));
             }
             let mut instance = member.instance.as_ref().clone();
             instance.node.clone_from(&self.node.name);

@@ -3,6 +3,7 @@
 use super::client::Place;
 use crate::checks;
 use crate::model::{Address, Check, Instance};
+use crate::registry::Refused;
 use http::HeaderValue;
 use rustls::ClientConfig;
 use std::fmt;
@@ -83,6 +84,10 @@ impl std::error::Error for Unusable {}
 impl Unusable {
     pub(super) fn new(why: impl Into<String>) -> Self {
         Unusable(why.into())
+    }
+
+    pub(super) fn refused(what: &str, why: &Refused) -> Self {
+        Unusable(format!("{what:?} cannot be registered: {why}"))
     }
 }
 

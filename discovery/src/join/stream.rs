@@ -1,6 +1,6 @@
 //! Following by the stream of changes of another Fourmi.
 
-use super::client::{Client, Failed, Place};
+use super::client::{Client, Failed, Place, encoded};
 use super::{Mode, Shared};
 use crate::registry::Mirrored;
 use crate::wire::{self, FORM, LINE_MAX, Meant};
@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// Somebody who tells nothing for so long is not there; usually something comes every five seconds.
 const SILENCE: Duration = Duration::from_secs(15);
+/// The longest epoch; ours are shorter.
+const EPOCH_MAX: usize = 64;
 /// So many things are taken over at once at most.
 const THINGS: usize = 1024;
 
@@ -37,7 +39,7 @@ pub(super) async fn follow(shared: &Shared, place: &Place) -> Ended {
     let mut path = format!("/v1/{}", wire::PATH);
     let seen = shared.seen();
     if let Some((epoch, at)) = &seen {
-        path += &format!("?since={at}&epoch={epoch}");
+        path += &format!("?since={at}&epoch={}", encoded(epoch));
     }
     let answer = match client.ask(Method::GET, &path, Bytes::new(), Duration::ZERO).await {
         Ok(answer) => answer,
@@ -63,22 +65,26 @@ async fn told(
     seen: Option<(String, u64)>,
 ) -> Result<std::convert::Infallible, Failed> {
     let hello = match wire::read(&lines.next().await?) {
-        Ok(Meant::Hello(hello)) if hello.form == FORM => hello,
+        Ok(Meant::Hello(hello)) if hello.form == FORM && hello.epoch.len() <= EPOCH_MAX => hello,
         Ok(Meant::Hello(hello)) => return Err(Failed::new(format!("it tells in a form of its own: {}", hello.form))),
         _ => return Err(Failed::new("it does not begin with who it is")),
     };
     shared.agree(&hello.datacenter)?;
-    let young = shared.settings.grace.checked_sub(Duration::from_millis(hello.age));
-    // What is not named may be gone, or not back yet.
-    let sweep_after = young.filter(|left| !left.is_zero()).map(|left| Instant::now() + left);
-    let mut whole = false;
+    let grace = shared.settings.grace;
+    // What is not named may be gone, or not back yet, or not come over yet from the registry that was followed before.
+    let left = match shared.replica().is_of_another(place) {
+        true => grace,
+        false => grace.saturating_sub(Duration::from_millis(hello.age)),
+    };
+    let sweep_after = (!left.is_zero()).then(|| Instant::now() + left);
+    let (mut whole, mut is_current) = (false, false);
     let mut things: Vec<Mirrored> = Vec::new();
     if seen.is_some_and(|(epoch, _)| epoch != hello.epoch) {
         shared.forget_seen();
     }
     loop {
-        // One that was waited for when the connection broke is waited for still.
-        let sweep_at = shared.replica().sweep_at;
+        // What was waited for when the connection broke is waited for still, but not before what was missed is known.
+        let sweep_at = shared.replica().sweep_at.filter(|_| is_current);
         let line = tokio::select! {
             line = lines.next() => line?,
             () = sleep_until(sweep_at.unwrap_or_else(Instant::now)), if sweep_at.is_some() => {
@@ -109,6 +115,7 @@ async fn told(
                         None => shared.replica().sweep(),
                     }
                 }
+                is_current = true;
                 shared.saw(&hello.epoch, at);
                 shared.connected(place, Mode::Stream, at);
             }

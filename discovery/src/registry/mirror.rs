@@ -128,3 +128,74 @@ impl Catalog {
         Ok(put || reported)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn told(id: &str, state: State, unseen: bool) -> Told {
+        let (name, output) = (id.to_owned(), state.as_str().to_owned());
+        Told { id: id.into(), name, notes: String::new(), state, output, held: false, unseen }
+    }
+
+    fn web(checks: Vec<Told>) -> Mirrored {
+        Mirrored::Instance(Instance::new("web", "a", "N1", 80), checks)
+    }
+
+    fn states(registry: &Registry) -> Vec<(String, State)> {
+        let snapshot = registry.snapshot();
+        let checks = snapshot.service("web").map(|service| service.members[0].checks.clone()).unwrap_or_default();
+        checks.iter().map(|check| (check.definition.id.clone(), check.state)).collect()
+    }
+
+    #[test]
+    fn what_the_other_does_not_know_stays_as_it_was() {
+        let registry = Registry::default();
+        let node = Mirrored::NodeAlone(Node::new("n1", IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        let is = |id: &str, state| vec![(id.to_owned(), state)];
+        let mirror = |thing: Mirrored| assert!(registry.mirror(vec![thing])[0].is_ok());
+        mirror(node);
+        // Of one that is new nothing is known.
+        mirror(web(vec![told("c", State::Critical, true)]));
+        assert_eq!(states(&registry), is("c", State::Critical));
+        mirror(web(vec![told("c", State::Warning, false)]));
+        let number = registry.snapshot().changes();
+        mirror(web(vec![told("c", State::Critical, true)]));
+        assert_eq!(states(&registry), is("c", State::Warning), "as it was");
+        assert_eq!(registry.snapshot().changes(), number, "and nobody is woken");
+        mirror(web(vec![told("c", State::Critical, false)]));
+        assert_eq!(states(&registry), is("c", State::Critical), "until somebody looked");
+        // One without checks has one for the time until it is seen again.
+        mirror(web(Vec::new()));
+        mirror(web(vec![told("_returned:a", State::Critical, true)]));
+        assert!(states(&registry).is_empty());
+        mirror(web(vec![told("_returned:a", State::Critical, false)]));
+        assert_eq!(states(&registry), is("_returned:a", State::Critical));
+    }
+
+    #[test]
+    fn many_things_are_seen_at_once_and_one_that_is_refused_keeps_no_other_out() {
+        let registry = Registry::default();
+        let node = || Node::new("n1", IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let draining = Instance { draining: true, ..Instance::new("web", "d", "n1", 80) };
+        let results = registry.mirror(vec![
+            web(Vec::new()),
+            Mirrored::Node(node(), vec![told("n", State::Passing, false)]),
+            web(vec![told("c", State::Passing, false)]),
+            Mirrored::Instance(draining.clone(), Vec::new()),
+            Mirrored::Record("no name!".into(), Record::default()),
+        ]);
+        let taken: Vec<bool> = results.iter().map(Result::is_ok).collect();
+        assert_eq!(taken, [false, true, true, true, false]);
+        assert_eq!(registry.snapshot().changes(), 1);
+        assert_eq!(registry.snapshot().usable("web").count(), 1, "one drains");
+        registry.mirror(vec![Mirrored::Instance(draining, Vec::new())]);
+        assert_eq!(registry.snapshot().usable("web").count(), 1, "and goes on to when it is told again");
+        registry.mirror(vec![Mirrored::Node(node(), Vec::new()), Mirrored::NoInstance("n1".into(), "a".into())]);
+        let snapshot = registry.snapshot();
+        assert!(snapshot.node("n1").unwrap().checks.is_empty() && snapshot.len() == 1);
+        registry.mirror(vec![Mirrored::NoNode("N1".into())]);
+        assert!(registry.snapshot().nodes().next().is_none());
+    }
+}

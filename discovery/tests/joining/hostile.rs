@@ -56,6 +56,18 @@ async fn streams() {
         ("an endless line behind the first", format!("{STREAM}{HELLO}"), endless, 100_000),
         ("another form", format!("{STREAM}{}", HELLO.replace("\"form\":1", "\"form\":99")), Vec::new(), 0),
         ("another datacenter", format!("{STREAM}{}", HELLO.replace("dc1", "dc9")), Vec::new(), 0),
+        (
+            "an epoch that no path can have",
+            format!("{STREAM}{}{{\"at\":1}}\n", HELLO.replace("\"e\"", "\"ä &?%\"")),
+            Vec::new(),
+            0,
+        ),
+        (
+            "a long epoch",
+            format!("{STREAM}{}{{\"at\":1}}\n", HELLO.replace("\"e\"", &format!("\"{}\"", "e".repeat(100_000)))),
+            Vec::new(),
+            0,
+        ),
         ("no beginning", format!("{STREAM}{{\"at\":1}}\n"), Vec::new(), 0),
         ("two beginnings", format!("{STREAM}{HELLO}{HELLO}"), Vec::new(), 0),
         ("a number that is none", format!("{STREAM}{HELLO}{{\"at\":1e400}}\n"), Vec::new(), 0),

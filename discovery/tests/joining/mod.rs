@@ -4,6 +4,7 @@ mod hostile;
 mod many;
 mod own;
 pub(crate) mod road;
+mod told;
 
 use fourmi_discovery::http::{Server, Settings};
 use fourmi_discovery::join::{self, Joined, Status};

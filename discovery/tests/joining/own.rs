@@ -231,9 +231,12 @@ async fn the_next_registry_is_followed_when_one_fails() {
     for (central, ip) in [(&one, 1), (&other, 2)] {
         put(&central.registry, "n1", "web", "web-1", [10, 0, 1, ip], State::Passing);
     }
+    put(&one.registry, "n1", "stock", "stock-1", [10, 0, 1, 9], State::Passing);
     let road = Road::to(one.address).await;
     let settings = registering("", vec![own("pay", "pay")]);
-    let (joined, replica) = follow(Settings { urls: vec![road.url(), other.url()], ..settings });
+    let grace = Duration::from_secs(2);
+    tokio::time::sleep(grace).await;
+    let (joined, replica) = follow(Settings { urls: vec![road.url(), other.url()], grace, ..settings });
     connected(&joined).await;
     registered(&joined, 1).await;
     let looking = Looking::at(&replica, "web", 1);
@@ -244,6 +247,8 @@ async fn the_next_registry_is_followed_when_one_fails() {
     .await;
     until("it is registered there", || other.registry.snapshot().usable("pay").count() == 1).await;
     until("with what it has", || states(&replica, "web")[0].2 == "10.0.1.2").await;
+    assert_eq!(replica.snapshot().usable("stock").count(), 1, "it may come over");
+    until("what does not goes", || replica.snapshot().service("stock").is_none()).await;
     looking.end();
     assert_eq!(joined.status().mode, Some(Mode::Stream));
 }

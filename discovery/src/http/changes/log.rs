@@ -18,11 +18,11 @@ const NAMES_MAX: usize = 65_536;
 const STEPS_MAX: usize = 16_384;
 /// The whole state is made anew when the last one is older than that.
 const WHOLE_FOR: Duration = Duration::from_secs(2);
-/// So many batches of the newest number are kept.
-const KEPT_MAX: usize = 64;
+/// So many bytes of batches that lead to the newest number are kept.
+const KEPT_BYTES: usize = 8 * 1024 * 1024;
 
-/// Who sees the same: the place of the token.
-type Place = Option<usize>;
+/// Who sees the same: the settings he is judged by, and the place of his token there.
+type Place = (u64, Option<usize>);
 
 struct Step {
     at: u64,
@@ -81,6 +81,8 @@ impl Log {
             self.since = oldest.at;
         }
         self.kept.clear();
+        // Whoever reads it has it himself.
+        self.whole.take_if(|whole| whole.made.elapsed() >= WHOLE_FOR);
         self.head = next;
     }
 
@@ -90,9 +92,9 @@ impl Log {
     }
 
     /// What is told to somebody who has seen that number, or nothing yet.
-    pub(super) fn batch(&mut self, seen: Option<u64>, rights: &Rights) -> Batch {
-        let place = rights.place();
-        let Some(seen) = seen.filter(|seen| self.covers(*seen)) else { return self.whole(rights) };
+    pub(super) fn batch(&mut self, seen: Option<u64>, epoch: u64, rights: &Rights) -> Batch {
+        let place = (epoch, rights.place());
+        let Some(seen) = seen.filter(|seen| self.covers(*seen)) else { return self.whole(place, rights) };
         let kept = self.kept.iter().find(|(from, of, _)| *from == seen && *of == place);
         if let Some((.., batch)) = kept {
             return batch.clone();
@@ -109,15 +111,15 @@ impl Log {
         }
         Written::At(self.at()).onto(&mut lines);
         let batch = Batch { at: self.at(), lines: lines.into() };
-        if self.kept.len() < KEPT_MAX {
+        let bytes: usize = self.kept.iter().map(|(.., batch)| batch.lines.len()).sum();
+        if bytes + batch.lines.len() <= KEPT_BYTES {
             self.kept.push((seen, place, batch.clone()));
         }
         batch
     }
 
     /// Everything; many who come at once get the same one, and what changed since then as everybody does.
-    fn whole(&mut self, rights: &Rights) -> Batch {
-        let place = rights.place();
+    fn whole(&mut self, place: Place, rights: &Rights) -> Batch {
         let usable =
             |whole: &&Whole| whole.place == place && whole.made.elapsed() < WHOLE_FOR && self.covers(whole.batch.at);
         if let Some(whole) = self.whole.as_ref().filter(usable) {

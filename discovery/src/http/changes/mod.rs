@@ -97,8 +97,8 @@ impl Changes {
         log
     }
 
-    fn batch(&self, seen: Option<u64>, rights: &Rights) -> Option<log::Batch> {
-        self.begin().as_mut().map(|log| log.batch(seen, rights))
+    fn batch(&self, seen: Option<u64>, epoch: u64, rights: &Rights) -> Option<log::Batch> {
+        self.begin().as_mut().map(|log| log.batch(seen, epoch, rights))
     }
 }
 
@@ -114,26 +114,25 @@ pub(super) fn start(shared: &Arc<Shared>, call: &Call, epoch: u64) -> Result<Rep
         return Err(Failure::unavailable("there are too many who follow, come again"));
     }
     // Who may see other things has other numbers.
-    let epoch = format!("{epoch:016x}-{}", call.rights.place().map_or_else(String::new, |place| place.to_string()));
-    let since = since.filter(|_| call.query.get("epoch") == Some(&epoch));
+    let name = format!("{epoch:016x}-{}", call.rights.place().map_or_else(String::new, |place| place.to_string()));
+    let since = since.filter(|_| call.query.get("epoch") == Some(&name));
     let age = u64::try_from(changes.began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let at = changes.begin().as_ref().map_or(0, Log::at);
     let (node, datacenter) = (call.settings.node.clone(), call.settings.datacenter.clone());
-    let hello = Hello { form: FORM, node, datacenter, epoch, at, age };
+    let hello = Hello { form: FORM, node, datacenter, epoch: name, at, age };
+    let mut line = Vec::new();
+    Written::Hello(&hello).onto(&mut line);
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(tell(counted, Arc::clone(&call.rights), hello, since, sender));
+    // There is room for one.
+    let _ = sender.try_send(line.into());
+    tokio::spawn(tell(counted, Arc::clone(&call.rights), epoch, since, sender));
     Ok(Reply { body: Body::Stream(TYPE, receiver), ..Reply::done() })
 }
 
 /// Tells everything and then every change, until nobody reads or the settings are others.
-async fn tell(counted: Counted, rights: Arc<Rights>, hello: Hello, mut seen: Option<u64>, sender: mpsc::Sender<Bytes>) {
+async fn tell(counted: Counted, rights: Arc<Rights>, epoch: u64, mut seen: Option<u64>, sender: mpsc::Sender<Bytes>) {
     let changes = &counted.0.changes;
     let (mut newest, mut judged) = (changes.newest.subscribe(), changes.judged.subscribe());
-    let mut line = Vec::new();
-    Written::Hello(&hello).onto(&mut line);
-    if sender.send(line.into()).await.is_err() {
-        return;
-    }
     // The first batch says at once how far the numbers are, even when nothing changed.
     let mut first = true;
     loop {
@@ -154,7 +153,7 @@ async fn tell(counted: Counted, rights: Arc<Rights>, hello: Hello, mut seen: Opt
             return;
         }
         let lines = if is_behind {
-            let Some(batch) = changes.batch(seen, &rights) else { return };
+            let Some(batch) = changes.batch(seen, epoch, &rights) else { return };
             seen = Some(batch.at);
             batch.lines
         } else {

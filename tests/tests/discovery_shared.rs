@@ -1,0 +1,132 @@
+//! Registries on several machines, as processes: one that is followed, and one that lies in an etcd.
+
+use fourmi_tests::peers::Etcd;
+use fourmi_tests::sidecar::run_fourmi;
+use fourmi_tests::wire::Client;
+use fourmi_tests::{Fourmi, Instance, Setup, dns, eventually, free_port, until};
+use std::net::SocketAddr;
+
+/// A process with a registry: where it answers names and the API, and whether others may register there.
+struct Node {
+    fourmi: Fourmi,
+    dns: SocketAddr,
+    http: u16,
+}
+
+/// Starts one; `more` is the rest of its section.
+fn node(name: &str, api: bool, more: &str) -> Node {
+    let (dns, http) = (SocketAddr::from(([127, 0, 0, 1], free_port())), free_port());
+    let api = if api { format!("http: {{listen: \"127.0.0.1:{http}\"}}, ") } else { String::new() };
+    let section = format!("discovery: {{node: {name}, address: 127.0.0.1, dns: {{listen: \"{dns}\"}}, {api}{more}}}");
+    Node { fourmi: Setup::alone().outbound("").more(&section).start(), dns, http }
+}
+
+impl Node {
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// A `fourmi` command to this registry.
+    fn cli(&self, arguments: &[&str]) -> (i32, String) {
+        let url = self.url();
+        let ended = run_fourmi(&[arguments, &["--registry", &url]].concat());
+        (ended.code, ended.stdout + &ended.stderr)
+    }
+
+    #[track_caller]
+    fn comes_to_tell(&self, name: &str, answers: &[&str]) {
+        let mut last = dns::Reply::default();
+        eventually(&format!("{name} is {answers:?}"), || {
+            last = dns::dig(self.dns, name, "A");
+            last.is(answers).then_some(())
+        });
+    }
+
+    /// A command to a service by its name.
+    fn command(&self, service: &str) -> (u16, String) {
+        let request = format!("GET /x HTTP/1.1\r\nHost: {service}\r\nConnection: close\r\n\r\n");
+        let answer = self.fourmi.outbound().send(request).answer();
+        (answer.status(), answer.text())
+    }
+
+    /// What `/readyz` says of it.
+    fn ready(&self) -> String {
+        let request = "GET /readyz?verbose HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        Client::connect(self.fourmi.admin_port()).send(request).answer().text()
+    }
+}
+
+#[test]
+fn a_sidecar_registers_at_another_registry_and_keeps_what_it_knew() {
+    let [one, two] = Instance::several(0);
+    let registry = node("center", true, "store: memory");
+    let check = "{http: /healthz, interval: 1s}";
+    let of = |instance: &Instance, name: &str| {
+        let services = instance.registered("stock", check);
+        node(name, false, &format!("join: {{to: \"{}\", ttl: 3s}}, services: [{services}]", registry.url()))
+    };
+    let (first, second) = (of(&one, "a"), of(&two, "b"));
+    let both = ["A 127.0.0.2", "A 127.0.0.3"];
+    for node in [&registry, &first, &second] {
+        node.comes_to_tell("stock.service.consul", &both);
+    }
+    // From the registry's own API, too.
+    assert_eq!(registry.cli(&["register", "bank", "--address", "127.0.0.9", "--port", "9"]).0, 0);
+    first.comes_to_tell("bank.service.fourmi", &["A 127.0.0.9"]);
+    let list = registry.cli(&["services", "stock"]).1;
+    assert!(list.lines().filter(|l| l.contains(" passing ")).count() == 2, "{list}");
+
+    // A check that fails here is known everywhere, and so is that it is well again.
+    two.feels(500);
+    for node in [&registry, &first] {
+        node.comes_to_tell("stock.service.consul", &both[..1]);
+    }
+    assert_eq!(first.command("stock"), (200, "s1".into()));
+    two.feels(200);
+    first.comes_to_tell("stock.service.consul", &both);
+
+    // One that dies without a word runs out; one that stops takes its instance along.
+    let mut second = second;
+    second.fourmi.signal(nix::sys::signal::Signal::SIGKILL);
+    second.fourmi.ends();
+    registry.comes_to_tell("stock.service.consul", &both[..1]);
+
+    // The registry is gone: what was known holds, and it is said.
+    let mut registry = registry;
+    registry.fourmi.signal(nix::sys::signal::Signal::SIGKILL);
+    registry.fourmi.ends();
+    until("it is said", || first.ready().contains("the other registry is away"));
+    until("it is counted", || first.fourmi.metrics().sum("fourmi_registry_away_seconds", &[]) > 0.0);
+    assert!(dns::dig(first.dns, "stock.service.consul", "A").answers.contains(&"A 127.0.0.2".to_owned()));
+    assert_eq!(first.command("stock"), (200, "s1".into()));
+}
+
+#[test]
+fn registries_share_an_etcd_and_read_on_without_it() {
+    let mut etcd = Etcd::start();
+    let store = format!("store: {{etcd: {{endpoints: \"{}\", lease: 2s}}}}", etcd.url());
+    let [one] = Instance::several(0);
+    let (first, second) = (node("a", true, &store), node("b", true, &store));
+    let place = one.at.to_string();
+    let (ip, port) = (one.at.ip().to_string(), one.at.port().to_string());
+    let registers = ["register", "stock", "--address", &ip, "--port", &port, "--check-tcp", &place, "--interval", "1s"];
+    assert_eq!(first.cli(&registers).0, 0);
+    for node in [&first, &second] {
+        node.comes_to_tell("stock.service.consul", &["A 127.0.0.2"]);
+        assert_eq!(node.command("stock"), (200, "s1".into()));
+    }
+    // SkyDNS and CoreDNS read the same.
+    let keys = etcd.says(&["get", "--prefix", "/skydns/local/skydns/stock"]);
+    assert!(keys.contains(&ip) && keys.contains(&port), "{keys}");
+    etcd.says(&["put", "/skydns/local/skydns/old/1", r#"{"host":"10.0.0.7","port":80}"#]);
+    second.comes_to_tell("old.skydns.local", &["A 10.0.0.7"]);
+
+    etcd.kill_9();
+    until("it is said", || first.ready().contains("etcd is away"));
+    let (code, why) = first.cli(&["register", "late", "--port", "1"]);
+    assert!(code == 1 && why.contains("503") && why.contains("etcd"), "{code} {why}");
+    for node in [&first, &second] {
+        assert!(dns::dig(node.dns, "stock.service.consul", "A").is(&["A 127.0.0.2"]));
+        assert_eq!(node.command("stock"), (200, "s1".into()));
+    }
+}
