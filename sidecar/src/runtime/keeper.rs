@@ -149,7 +149,7 @@ impl Keeper {
     }
 
     fn count_instances(&self) {
-        for service in self.services.all().iter().filter(|s| !s.is_registered()) {
+        for service in self.services.all().iter().filter(|s| !self.counts_itself(&s.name)) {
             let members = service.members();
             let up = members.iter().filter(|m| m.standing.up()).count();
             self.hub.set_instances(&service.name, "passing", up as u64);

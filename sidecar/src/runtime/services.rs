@@ -145,7 +145,7 @@ impl Services {
 
     /// The outbound services whose instances the registry knows.
     pub(super) fn outbound_registered(&self) -> Vec<Rc<Service>> {
-        self.outbound.borrow().iter().filter(|s| s.wanted.borrow().registered).cloned().collect()
+        self.outbound.borrow().iter().filter(|s| s.is_registered()).cloned().collect()
     }
 
     /// Looks up the names of one service, and looks for its lost instances.

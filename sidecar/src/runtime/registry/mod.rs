@@ -14,6 +14,7 @@ use crate::upstream::Place as Where;
 use fourmi_discovery::join::Status;
 use fourmi_discovery::{Instance, Node, Registry, State, Store};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
@@ -46,6 +47,8 @@ pub(super) struct Running {
     joined: Option<(Registry, told::Receiver<Status>)>,
     /// What is kept, for as long as the thread keeps it.
     store: Weak<Store>,
+    /// The services whose instances are counted, in lower case.
+    counted: RefCell<BTreeSet<String>>,
     /// Whether we have left it: nothing more is published then.
     left: Cell<bool>,
 }
@@ -71,6 +74,7 @@ impl Running {
             published: Cell::new(0),
             joined,
             store: kept,
+            counted: RefCell::default(),
             left: Cell::new(false),
         })
     }

@@ -2,6 +2,7 @@
 
 use super::{LOOK_AFTER, Running, TOGETHER};
 use crate::config::{Address, Plan};
+use crate::exchange::Direction;
 use crate::pipeline::Served;
 use crate::runtime::certificates::Use;
 use crate::runtime::keeper::Keeper;
@@ -68,10 +69,32 @@ impl Keeper {
         }
     }
 
-    fn tell_instances(&self, service: &str, [passing, warning, critical]: [u64; 3]) {
-        self.hub.set_instances(service, "passing", passing);
-        self.hub.set_instances(service, "warning", warning);
-        self.hub.set_instances(service, "critical", critical);
+    /// Tells how many instances of what changed are in which state.
+    fn count(&self, running: &Running, snapshot: &Snapshot, since: u64) {
+        let mut counted = running.counted.borrow_mut();
+        for service in snapshot.services().filter(|service| service.changed > since) {
+            let name = service.name.to_ascii_lowercase();
+            for (state, word) in [State::Passing, State::Warning, State::Critical].map(|state| (state, state.as_str()))
+            {
+                let there = service.members.iter().filter(|member| member.state == state).count() as u64;
+                self.hub.set_instances(&name, word, there);
+            }
+            counted.insert(name);
+        }
+        if counted.len() != snapshot.services().count() {
+            counted.retain(|name| {
+                let stays = snapshot.service(name).is_some();
+                if !stays {
+                    self.hub.forget_instances(name);
+                }
+                stays
+            });
+        }
+    }
+
+    /// Whether the registry counts the instances of a service.
+    pub(in crate::runtime) fn counts_itself(&self, service: &str) -> bool {
+        self.running().is_some_and(|running| running.counted.borrow().contains(service))
     }
 
     /// Looks for instances of the registry that were not reached.
@@ -89,6 +112,11 @@ impl Keeper {
         let snapshot = running.registry.snapshot();
         let since = running.published.replace(snapshot.changes());
         let plan = self.plan();
+        self.count(&running, &snapshot, since);
+        if !plan.listeners.iter().any(|l| l.direction == Direction::Outbound) {
+            // Nobody can send there from here.
+            return;
+        }
         for service in self.services.outbound_registered() {
             if snapshot.changed(&service.name) > since {
                 let tls = plan.outbound.iter().find(|s| s.name == service.name).map(|s| s.tls.clone());
@@ -118,13 +146,7 @@ impl Keeper {
         let configured_too = plan.outbound.iter().filter(|s| snapshot.service(&s.name).is_some()).count();
         if registered.len() + configured_too != snapshot.services().count() {
             listed = true;
-            registered.retain(|name, _| {
-                let stays = snapshot.service(name).is_some() && !configured(name);
-                if !stays {
-                    self.hub.forget_instances(name);
-                }
-                stays
-            });
+            registered.retain(|name, _| snapshot.service(name).is_some() && !configured(name));
         }
         if listed {
             let all = registered.iter().map(|(name, service)| (name.clone(), service.served()));
@@ -147,11 +169,6 @@ impl Keeper {
             (Use::Outbound, Use::OutboundChecks),
         );
         service.register(addresses, tls);
-        let of = |state: State| {
-            let members = snapshot.service(&service.name).map(|s| &*s.members).unwrap_or_default();
-            members.iter().filter(|m| m.state == state).count() as u64
-        };
-        self.tell_instances(&service.name, [of(State::Passing), of(State::Warning), of(State::Critical)]);
     }
 }
 
