@@ -266,7 +266,10 @@ impl Round {
         let mut table = self.table();
         let Some(known) = table.services.get_mut(&name) else { return };
         *known = Some(index);
-        table.queue.push_back(name);
+        // One that went and came again meanwhile is there already.
+        if !table.queue.contains(&name) {
+            table.queue.push_back(name);
+        }
         drop(table);
         self.idle.notify_one();
     }

@@ -78,8 +78,16 @@ async fn our_own_are_there_as_they_are_here() {
             members.iter().map(|m| (m.instance.id.clone(), m.instance.tags.clone())).collect::<Vec<_>>()
         };
         until("it is so there too", || tags() == [("given".to_owned(), vec!["v2".to_owned()])]).await;
+        // Another configuration.
+        joined.set_own(vec![own("pay", "other"), own("bank", "bank")]).unwrap();
+        let ids = || {
+            let snapshot = central.registry.snapshot();
+            let all = snapshot.services().flat_map(|service| service.usable());
+            all.map(|member| member.instance.id.clone()).collect::<Vec<_>>()
+        };
+        until("it is so there", || ids() == ["side-bank", "other"]).await;
         joined.stop().await;
-        assert!(central_has().is_empty(), "nothing is left behind");
+        assert!(central_has().is_empty() && ids().is_empty(), "nothing is left behind");
     }
 }
 
