@@ -183,7 +183,12 @@ fn every_kind_of_problem_has_its_place() {
         ("discovery: {dns: {ttl: 500ms}}\n", "1:24 bad-value"),
         ("discovery: {dns: {listen: 127.0.0.1:9901}}\n", "1:27 conflict"),
         ("discovery: {records: {a_b..c: {}}}\n", "1:23 bad-value"),
-        ("discovery: {join: http://a}\n", "1:13 not-supported"),
+        ("discovery: {join: ftp://a}\n", "1:19 bad-value"),
+        ("discovery: {join: http://a, http: {}}\n", "1:19 not-supported"),
+        ("discovery: {join: http://a, store: memory}\n", "1:36 bad-value"),
+        ("discovery: {store: {etcd: {endpoints: [a]}}}\n", "1:27 bad-value"),
+        ("discovery: {http: {tokens: [{name: a}]}}\n", "1:28 bad-value"),
+        ("discovery: {keys: /nowhere.txt}\n", "1:19 bad-value"),
         ("outbound: [{listen: 'http://127.0.0.1:1', services: {s: {address: 'http://localhost:1'}}}]\n", "1:67 loop"),
         ("outbound: [{listen: 'unix:/no/such/dir/s'}]\n", "1:21 no-directory"),
         (

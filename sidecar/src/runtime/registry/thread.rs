@@ -140,6 +140,13 @@ impl Answering {
 
 fn join_in(other: &Other, settings: &Settings, registry: &Registry) -> io::Result<Joined> {
     let tls = other.tls.as_ref().map(|tls| tls.config()).transpose().map_err(io::Error::other)?;
-    let own = join::Settings { tls, register: settings.services.clone(), ..other.settings.clone() };
+    let mut register = settings.services.clone();
+    // There it lives on another node, which is not where this one is.
+    if let Some(zone) = settings.node.meta.get("zone") {
+        for (instance, _) in &mut register {
+            instance.meta.entry("zone".into()).or_insert_with(|| zone.clone());
+        }
+    }
+    let own = join::Settings { tls, register, ..other.settings.clone() };
     Joined::start(own, registry.clone()).map_err(io::Error::other)
 }
