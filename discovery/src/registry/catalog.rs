@@ -280,6 +280,12 @@ impl Catalog {
         self.hosts.get(&*lower(node))?.reported.get(id).copied()
     }
 
+    /// How a check is, and whether anybody has looked at it.
+    pub(super) fn standing(&self, node: &str, id: &str) -> Option<(State, bool)> {
+        let check = self.hosts.get(&*lower(node))?.check(id)?;
+        Some((check.state, check.state != State::Critical || !check.output.is_empty()))
+    }
+
     pub(super) fn report(&mut self, node: &str, id: &str, state: State, output: &str, held: bool) -> bool {
         let node = lower(node).into_owned();
         // Its own registry says how it is, and is not heard here only.

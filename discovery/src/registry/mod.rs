@@ -18,6 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
+/// Bytes of what a check said that are logged.
+const SAID_MAX: usize = 200;
+
 /// How much a registry may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -164,7 +167,11 @@ impl Registry {
 
     /// Removes an instance and its checks; the last one takes its service along. Returns whether it was there.
     pub fn deregister(&self, node: &str, id: &str) -> bool {
-        self.change(|catalog| Ok(catalog.deregister(node, id))).unwrap_or(false)
+        let there = self.change(|catalog| Ok(catalog.deregister(node, id))).unwrap_or(false);
+        if there {
+            tracing::info!(node, instance = id, "an instance is deregistered");
+        }
+        there
     }
 
     /// Removes a check. Returns whether it was there.
@@ -190,7 +197,23 @@ impl Registry {
     }
 
     pub(crate) fn report_held(&self, node: &str, check: &str, state: State, output: &str, held: bool) -> bool {
-        self.change(|catalog| Ok(catalog.report(node, check, state, output, held))).unwrap_or(false)
+        let mut before = None;
+        let changed = self.change(|catalog| {
+            before = catalog.standing(node, check);
+            Ok(catalog.report(node, check, state, output, held))
+        });
+        let changed = changed.unwrap_or(false);
+        if let Some((was, seen)) = before.filter(|(was, _)| changed && *was != state) {
+            let (was, now) = (was.as_str(), state.as_str());
+            let says = cut(output.lines().next().unwrap_or_default(), SAID_MAX);
+            match (seen, state) {
+                // The first look at each would fill the log at every start.
+                (false, State::Passing) => tracing::debug!(node, check, "a check passes: {says}"),
+                (_, State::Passing) => tracing::info!(node, check, was, "a check passes: {says}"),
+                _ => tracing::warn!(node, check, was, now, "a check does not pass: {says}"),
+            }
+        }
+        changed
     }
 
     /// Sends nobody to an instance any more, or again: before it ends what it has. Returns whether that changed

@@ -326,10 +326,10 @@ pub(crate) struct RegisterArgs {
     #[arg(long, value_name = "N")]
     pub(crate) weight: Option<u16>,
     /// It is well while this URL answers 2xx
-    #[arg(long, value_name = "URL", group = "check")]
+    #[arg(long, value_name = "URL", group = "check", value_parser = url)]
     pub(crate) check_http: Option<String>,
     /// It is well while this place takes connections
-    #[arg(long, value_name = "HOST:PORT", group = "check")]
+    #[arg(long, value_name = "HOST:PORT", group = "check", value_parser = place)]
     pub(crate) check_tcp: Option<String>,
     /// It is well while gRPC's health service there says so
     #[arg(long, value_name = "HOST:PORT", group = "check")]
@@ -345,6 +345,17 @@ pub(crate) struct RegisterArgs {
     pub(crate) deregister_after: Option<Duration>,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
+    if host { Ok(text.to_owned()) } else { Err("write the whole URL, http://HOST:PORT/PATH".into()) }
+}
+
+fn place(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    if matches!(port, Some(Ok(1..))) { Ok(text.to_owned()) } else { Err("write HOST:PORT".into()) }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -37,9 +37,11 @@ impl Registry {
         let named =
             args.registry.clone().or_else(|| variable("FOURMI_REGISTRY_URL")).or_else(|| variable("CONSUL_HTTP_ADDR"));
         let url = named.unwrap_or_else(|| {
-            let plan = crate::config::load(load).ok();
-            let listen = plan.and_then(|loaded| loaded.plan.discovery.as_ref()?.http.first().copied());
-            listen.map_or_else(|| format!("127.0.0.1:{}", port::CONSUL), |at| client::reachable(at).to_string())
+            let plan = crate::config::load(load).ok().map(|loaded| loaded.plan.clone());
+            let discovery = plan.as_ref().and_then(|plan| plan.discovery.as_ref());
+            let followed = discovery.and_then(|d| d.join.as_ref()?.settings.urls.first().cloned());
+            let own = || discovery?.http.first().map(|at| client::reachable(*at).to_string());
+            followed.or_else(own).unwrap_or_else(|| format!("127.0.0.1:{}", port::CONSUL))
         });
         let place = client::place(&url, "a registry", port::CONSUL).map_err(|why| {
             out::note(&format!("error: {why}"));
@@ -258,14 +260,17 @@ fn meant(name: &str) -> (Option<&str>, &str) {
 pub(super) fn register(global: &Global, load: &LoadOptions, given: &RegisterArgs) -> u8 {
     let done = || -> Result<u8, u8> {
         let registry = Registry::find(load, &given.registry)?;
-        let body = match &given.file {
-            Some(file) => read(file)?,
-            None => registration(given).to_string(),
+        let bodies = match &given.file {
+            Some(file) => unwrapped(&read(file)?)?,
+            None => vec![registration(given)],
         };
-        registry.ask("PUT", "/v1/agent/service/register", &body)?;
-        if !global.quiet {
-            let what = given.id.as_deref().or(given.name.as_deref()).unwrap_or("the instance");
-            out::note(&format!("{what} is registered at {}", registry.place.authority));
+        for body in &bodies {
+            registry.ask("PUT", "/v1/agent/service/register", &body.to_string())?;
+            if !global.quiet {
+                let name = |key: &str| body[key].as_str().or_else(|| body[key.to_lowercase()].as_str());
+                let what = name("ID").or_else(|| name("Name")).unwrap_or("the instance");
+                out::note(&format!("{what} is registered at {}", registry.place.authority));
+            }
         }
         Ok(0)
     };
@@ -285,6 +290,19 @@ fn read(file: &Path) -> Result<String, u8> {
             Err(NO_FILE)
         }
     }
+}
+
+/// The services of a file: one by itself, or as Consul's agent has them in its configuration.
+fn unwrapped(text: &str) -> Result<Vec<Value>, u8> {
+    let value: Value = serde_json::from_str(text).map_err(|e| {
+        out::note(&format!("error: the file is no JSON: {e}"));
+        USAGE
+    })?;
+    Ok(match (value.get("service"), value.get("services").and_then(Value::as_array)) {
+        (Some(one @ Value::Object(_)), _) => vec![one.clone()],
+        (_, Some(several)) => several.clone(),
+        _ => vec![value],
+    })
 }
 
 fn registration(given: &RegisterArgs) -> Value {
@@ -323,7 +341,9 @@ fn registration(given: &RegisterArgs) -> Value {
 pub(super) fn deregister(load: &LoadOptions, args: &RegistryArgs, id: &str) -> u8 {
     let done = || {
         let registry = Registry::find(load, args)?;
-        registry.ask("PUT", &format!("/v1/agent/service/deregister/{}", segment(id)), "").map(|_| 0)
+        registry.ask("PUT", &format!("/v1/agent/service/deregister/{}", segment(id)), "")?;
+        out::note(&format!("{id} is deregistered at {}", registry.place.authority));
+        Ok(0)
     };
     done().unwrap_or_else(|code: u8| code)
 }

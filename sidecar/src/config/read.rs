@@ -121,7 +121,7 @@ pub(crate) fn dns(node: &Node) -> Result<names::Settings, Wrong> {
 /// Finds files that are named beside the configuration there.
 pub(crate) fn beside(root: &mut Node, file: Option<&Path>) {
     let Some(folder) = file.and_then(Path::parent) else { return };
-    let keys = root.get_mut("discovery").and_then(|d| d.get_mut("keys"));
+    let keys = root.get_mut("discovery").and_then(|d| d.get_mut("entries"));
     // It may be the name alone.
     let path = keys.and_then(|keys| match keys.value {
         Value::Map(_) => keys.get_mut("path"),
@@ -136,7 +136,7 @@ pub(crate) fn beside(root: &mut Node, file: Option<&Path>) {
 pub(crate) fn services(node: &Node, root: &Node) -> Vec<(Span, String, Wrong)> {
     let mut alone = raw::section(node, registry::section::KEYS);
     if let Some(values) = alone.as_object_mut() {
-        ["dns", "records", "keys"].iter().for_each(|key| drop(values.remove(*key)));
+        ["dns", "records", "entries"].iter().for_each(|key| drop(values.remove(*key)));
     }
     let all = alone.get_mut("services").map(Json::take);
     let all = all.as_ref().and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -187,8 +187,8 @@ fn every_kind_of_problem_has_its_place() {
         ("discovery: {join: http://a, http: {}}\n", "1:19 not-supported"),
         ("discovery: {join: http://a, store: memory}\n", "1:36 bad-value"),
         ("discovery: {store: {etcd: {endpoints: [a]}}}\n", "1:27 bad-value"),
-        ("discovery: {http: {tokens: [{name: a}]}}\n", "1:28 bad-value"),
-        ("discovery: {keys: /nowhere.txt}\n", "1:19 bad-value"),
+        ("discovery: {http: {access: [{name: a}]}}\n", "1:28 bad-value"),
+        ("discovery: {entries: /nowhere.txt}\n", "1:22 bad-value"),
         ("outbound: [{listen: 'http://127.0.0.1:1', services: {s: {address: 'http://localhost:1'}}}]\n", "1:67 loop"),
         ("outbound: [{listen: 'unix:/no/such/dir/s'}]\n", "1:21 no-directory"),
         (

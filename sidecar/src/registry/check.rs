@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("id", TEXT, "What tells it from other checks of this node.").or_words("made from the instance's"),
     key("name", TEXT, "For people."),
-    key("interval", SOME_TIME, "How often; at least 1s.").or("10s"),
+    key("interval", Kind::Duration { min: Duration::from_secs(1), off: false }, "How often; at least 1s.").or("10s"),
     key("timeout", SOME_TIME, "How long it may take.").or("10s"),
     key("method", TEXT, "Of `http`.").or("GET"),
     key("headers", Kind::Named(Shape::Header, &TEXT), "Of `http`."),
@@ -37,8 +37,12 @@ pub(super) const KEYS: &[Key] = &[
     key("success_before_passing", TIMES, "Successes in a row until it passes; 0 is 1.").or("0"),
     key("failures_before_warning", TIMES, "Failures in a row until it warns; 0 is as for critical.").or("0"),
     key("failures_before_critical", TIMES, "Failures in a row until it is critical; 0 is 1.").or("0"),
-    key("deregister_after", SOME_TIME, "The instance is removed when it was critical for so long; at least 10s.")
-        .or_words("never"),
+    key(
+        "deregister_after",
+        Kind::Duration { min: Duration::from_secs(10), off: false },
+        "The instance is removed when it was critical for so long; at least 10s.",
+    )
+    .or_words("never"),
 ];
 
 #[derive(Debug, Default, Deserialize)]

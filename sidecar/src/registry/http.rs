@@ -27,7 +27,7 @@ pub(super) const KEYS: &[Key] = &[
     key("anonymous", Kind::Section(RULES), "What may be done without a token."),
     key("dns", Kind::Section(RULES), "What names tell, as whoever asks by DNS has no token.")
         .or_words("as `anonymous`"),
-    key("tokens", Kind::List(&Kind::Section(TOKEN)), "Who may do what, by tokens."),
+    key("access", Kind::List(&Kind::Section(TOKEN)), "Who may do what, by tokens."),
     key("check_host", Kind::Flag, "Whether `Host` must name us, so that no page in a browser reaches us.")
         .or_words("true on listeners of this machine"),
 ];
@@ -64,7 +64,7 @@ pub(super) struct Values {
     default: Option<String>,
     anonymous: Rules,
     dns: Option<Rules>,
-    tokens: Vec<TokenValues>,
+    access: Vec<TokenValues>,
     check_host: Option<bool>,
 }
 
@@ -139,18 +139,18 @@ impl Rules {
 /// Where it listens and what it allows; names tell no more.
 pub(super) fn settings(v: Values, answers: &mut Answers, node: &Node) -> Result<(Vec<SocketAddr>, Settings), Wrong> {
     let listen = super::dns::listen(&v.listen, port::CONSUL, "http.listen")?;
-    if v.tokens.len() > TOKENS_MAX {
-        let message = format!("{} tokens", v.tokens.len());
-        return Err(Wrong::new(message, format!("keep at most {TOKENS_MAX}")).of("http.tokens"));
+    if v.access.len() > TOKENS_MAX {
+        let message = format!("{} tokens", v.access.len());
+        return Err(Wrong::new(message, format!("keep at most {TOKENS_MAX}")).of("http.access"));
     }
-    let mut tokens: Vec<Token> = Vec::with_capacity(v.tokens.len());
-    for values in v.tokens {
+    let mut tokens: Vec<Token> = Vec::with_capacity(v.access.len());
+    for values in v.access {
         let rules = values.rules.all();
-        let (secret, accessor) = secret(values).map_err(|wrong| wrong.of("http.tokens"))?;
+        let (secret, accessor) = secret(values).map_err(|wrong| wrong.of("http.access"))?;
         let token = Token { secret, accessor, rules };
         if let Some(other) = tokens.iter().find(|other| other.secret == token.secret) {
             let message = format!("`{}` and `{}` have the same secret", other.accessor, token.accessor);
-            return Err(Wrong::new(message, "give each a secret of its own").of("http.tokens"));
+            return Err(Wrong::new(message, "give each a secret of its own").of("http.access"));
         }
         tokens.push(token);
     }

@@ -1,4 +1,4 @@
-//! `discovery.keys`: SkyDNS's entries, as its store tells them.
+//! `discovery.entries`: SkyDNS's entries, as its store tells them.
 
 use crate::section::Wrong;
 use fourmi_discovery::Record;
@@ -12,7 +12,7 @@ const SETTINGS: &str = "config";
 
 /// Reads what `etcdctl get --prefix /skydns` printed: a line with a key, a line with its value.
 pub(super) fn read(path: &Path, prefix: &str) -> Result<Vec<(String, Record)>, Wrong> {
-    let wrong = |message: String| Wrong::new(message, "write what `etcdctl get --prefix /skydns` prints").of("keys");
+    let wrong = |message: String| Wrong::new(message, "write what `etcdctl get --prefix /skydns` prints").of("entries");
     let cannot = |e: std::io::Error| wrong(format!("can't read {}: {e}", path.display()));
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(cannot)?;

@@ -47,6 +47,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The same where only a restart could change who this node is and where it listens.
+    pub fn as_on(mut self, running: &Settings) -> Settings {
+        for (instance, checks) in &mut self.services {
+            instance.node.clone_from(&running.node.name);
+            for check in checks {
+                let mut definition = fourmi_discovery::Definition::clone(&check.definition);
+                definition.node.clone_from(&running.node.name);
+                check.definition = Arc::new(definition);
+            }
+        }
+        let Settings { node, store, join, dns, http, .. } = running.clone();
+        (self.node, self.store, self.join, self.dns, self.http) = (node, store, join, dns, http);
+        self.api.node.clone_from(&running.api.node);
+        (self.api.address, self.api.datacenter) = (running.api.address, running.api.datacenter.clone());
+        self.answers.datacenter.clone_from(&running.answers.datacenter);
+        self
+    }
+
     /// The domains in Consul's dialect, lower case and with the dot before them.
     pub fn domains(&self) -> Arc<[String]> {
         let consul = self.answers.domains.iter().filter(|domain| domain.dialect() == Dialect::Consul);

@@ -37,7 +37,7 @@ pub(crate) const KEYS: &[Key] = &[
         "Entries of SkyDNS by their whole names, such as `1.stock.skydns.local`.",
     ),
     key(
-        "keys",
+        "entries",
         Kind::Short("path", ENTRIES),
         "A file with more of them, as SkyDNS's store prints them; looked for beside this one.",
     ),
@@ -77,7 +77,7 @@ struct Values {
     join: Option<join::Values>,
     services: Vec<service::Values>,
     records: BTreeMap<String, Record>,
-    keys: Option<Entries>,
+    entries: Option<Entries>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -131,7 +131,7 @@ impl Settings {
             }
             services.push((instance, checks));
         }
-        let mut records = match &v.keys {
+        let mut records = match &v.entries {
             Some(entries) => keys::read(&entries.path, entries.prefix.as_deref().unwrap_or(PREFIX))?,
             None => Vec::new(),
         };

@@ -1,4 +1,4 @@
-//! Envoy and Traefik as senders of DogStatsD: what a good emitter sends.
+//! Envoy and Traefik as senders of DogStatsD: what a good emitter sends; Traefik on a catalogue of Consul's.
 
 use super::{Peer, python_program};
 use crate::net::free_port;
@@ -70,6 +70,23 @@ pub fn traefik(worker: u16, statsd: u16) -> Peer {
     );
     std::fs::write(&file, config).unwrap();
     std::fs::write(routes, routing).unwrap();
+    let mut command = Command::new(python_program("traefik"));
+    command.arg(format!("--configFile={}", file.display()));
+    Peer::start("traefik", port, folder, &mut command).listens(port)
+}
+
+/// Traefik that takes its services from the registry on this port: `NAME.test`.
+#[track_caller]
+pub fn traefik_of(registry: u16) -> Peer {
+    let (port, folder) = (free_port(), TempDir::with_prefix("traefik-").unwrap());
+    let file = folder.path().join("traefik.yaml");
+    let config = format!(
+        "entryPoints: {{web: {{address: \"127.0.0.1:{port}\"}}}}\n\
+         global: {{checkNewVersion: false, sendAnonymousUsage: false}}\n\
+         providers: {{providersThrottleDuration: 100ms, consulCatalog: {{watch: true, defaultRule: 'Host(`{{{{ .Name }}}}.test`)', \
+         endpoint: {{address: \"127.0.0.1:{registry}\"}}}}}}\n"
+    );
+    std::fs::write(&file, config).unwrap();
     let mut command = Command::new(python_program("traefik"));
     command.arg(format!("--configFile={}", file.display()));
     Peer::start("traefik", port, folder, &mut command).listens(port)

@@ -25,3 +25,10 @@ pub fn node_prints(name: &str, package: &str) -> String {
     let modules = peers_folder(&format!("node_modules/{package}")).join("node_modules");
     printed(Command::new(program("node")).arg(script(name)).env("NODE_PATH", modules))
 }
+
+/// What a script prints on node, with all that npm has installed; it must succeed.
+#[track_caller]
+pub fn node_prints_with(name: &str, arguments: &[&str]) -> String {
+    let modules = peers_folder("node_modules");
+    printed(Command::new(program("node")).arg(script(name)).args(arguments).env("NODE_PATH", modules))
+}

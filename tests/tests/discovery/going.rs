@@ -109,15 +109,18 @@ fn a_stopped_one_leaves_the_names_before_its_listener_drains() {
 fn the_worker_of_a_stopped_one_still_reaches_services() {
     let [one, two] = Instance::several(1000);
     // A command is in the worker's hands; what the worker asks of others meanwhile is still answered.
-    let section = Section::new().stock([&two], CHECK);
-    let setup = Setup::beside(&format!("http://{}", one.at)).outbound("").more(&section.yaml());
-    let mut fourmi = setup.start();
+    let setup = Setup::beside(&format!("http://{}", one.at)).outbound("");
+    let me = format!("{{name: me, port: {}}}", setup.inbound_port());
+    let section = Section::new().stock([&two], CHECK).service(me);
+    let mut fourmi = setup.more(&section.yaml()).start();
     has(&section, "stock.service.consul", &[&two]);
     let mut caller: Client = fourmi.client();
     caller.send("GET /slow HTTP/1.1\r\nHost: me\r\n\r\n");
     until("it is in hand", || fourmi.metrics().sum("fourmi_commands_in_flight", &[("direction", "inbound")]) > 0.0);
     fourmi.signal(Signal::SIGTERM);
-    until("it has left the names", || dns::dig(section.at, "stock.service.consul", "A").status == "NXDOMAIN");
+    until("it has left the names", || dns::dig(section.at, "me.service.consul", "A").status == "NXDOMAIN");
+    // Who does not go with it stays.
+    assert!(dns::dig(section.at, "stock.service.consul", "A").is(&[&two.a()]));
     assert_eq!(super::command(&fourmi, "stock"), (200, "s2".into()));
     assert_eq!(caller.answer().status(), 200);
     assert_eq!(fourmi.ends(), 0);

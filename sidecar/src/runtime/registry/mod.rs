@@ -96,6 +96,8 @@ impl Running {
             ("datacenter", old.answers.datacenter == new.answers.datacenter),
         ];
         let stays = same.iter().filter(|(_, same)| !same);
+        // What needs a restart stays as it was.
+        let new = &Arc::new(Settings::clone(new).as_on(&old));
         let notes = stays.map(|(key, _)| format!("`discovery.{key}` needs a restart")).collect();
         register(self.own(), new, Some(&old)).map_err(|e| e.to_string())?;
         record(&self.registry, new, Some(&old)).map_err(|e| e.to_string())?;
@@ -143,7 +145,7 @@ impl Running {
         self.left.set(true);
         let settings = self.settings.borrow();
         let ours = settings.services.iter().filter(|(instance, _)| goes_with_us(instance, &settings.node, plan));
-        let left = ours.filter(|(i, _)| self.own().drain(&i.node, &i.id, true)).count();
+        let left = ours.filter(|(i, _)| self.own().drain(&settings.node.name, &i.id, true)).count();
         let ttl = Duration::from_secs(settings.answers.ttls.service.into());
         (left > 0 && (!settings.dns.is_empty() || self.joined.is_some())).then_some(ttl + NOTICED)
     }
@@ -195,19 +197,10 @@ fn goes_with_us(instance: &Instance, node: &Node, plan: &Plan) -> bool {
 fn register(registry: &Registry, new: &Settings, old: Option<&Settings>) -> io::Result<()> {
     let refused =
         |what: &str, e: fourmi_discovery::Refused| io::Error::other(format!("`{what}` cannot be registered: {e}"));
-    // A node stays what it was until a restart.
-    let node = old.map_or(&new.node, |old| &old.node);
+    let node = &new.node;
     registry.put_node(node.clone()).map_err(|e| refused(&node.name, e))?;
     for (instance, checks) in &new.services {
-        let mut instance = instance.clone();
-        instance.node.clone_from(&node.name);
-        let checks = checks.iter().map(|check| {
-            let mut definition = fourmi_discovery::Definition::clone(&check.definition);
-            definition.node.clone_from(&node.name);
-            fourmi_discovery::Check::new(definition)
-        });
-        let id = instance.id.clone();
-        registry.register(instance, checks.collect(), true).map_err(|e| refused(&id, e))?;
+        registry.register(instance.clone(), checks.clone(), true).map_err(|e| refused(&instance.id, e))?;
     }
     let Some(old) = old else { return Ok(()) };
     for (gone, _) in old.services.iter().filter(|(o, _)| !new.services.iter().any(|(n, _)| n.id == o.id)) {

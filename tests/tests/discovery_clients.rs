@@ -1,0 +1,76 @@
+//! Programs made for Consul, as they are, against Fourmi's registry: npm's `consul`, py-consul, Traefik's catalogue.
+
+use fourmi_tests::peers::{node_prints_with, python_prints, traefik_of};
+use fourmi_tests::wire::Client;
+use fourmi_tests::{Fourmi, Instance, Setup, eventually, free_port};
+use serde_json::{Value, json};
+
+/// A registry whose API is on this port.
+fn registry() -> (Fourmi, u16) {
+    let port = free_port();
+    let section =
+        format!("discovery: {{node: n1, address: 127.0.0.1, store: memory, http: {{listen: \"127.0.0.1:{port}\"}}}}");
+    (Setup::alone().more(&section).start(), port)
+}
+
+fn told(printed: &str) -> Value {
+    serde_json::from_str(printed).unwrap_or_else(|e| panic!("{e}: {printed}"))
+}
+
+#[test]
+fn the_client_of_npm() {
+    let (_fourmi, port) = registry();
+    let told = told(&node_prints_with("consul_client.js", &[&port.to_string(), "8080"]));
+    let wanted = json!({
+        "services": ["js-1"], "passing": ["js-1"], "tags": ["v1"], "port": 8080, "datacenters": ["dc1"], "node": "n1",
+        "watched": [1, 0], "again": ["js-1"], "maintained": [], "kv": "hello", "gone": [],
+    });
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn a_client_of_pypi() {
+    let (_fourmi, port) = registry();
+    let told = told(&python_prints("consul_client.py", &[&port.to_string(), "8080"]));
+    let wanted = json!({
+        "before": 0, "passing": ["py-1"], "checks": ["fine"], "services": ["v1"], "nodes": ["n1"], "leader": true,
+        "woken": [true, 0], "critical": 2, "kv": "green", "gone": 0,
+    });
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn traefik_routes_by_its_catalogue() {
+    let (_fourmi, api) = registry();
+    let [one, two] = Instance::several(0);
+    let url = format!("http://127.0.0.1:{api}");
+    let cli = |arguments: &[&str]| {
+        let ended = fourmi_tests::sidecar::run_fourmi(&[arguments, &["--registry", &url]].concat());
+        assert_eq!(ended.code, 0, "{ended:?}");
+    };
+    let registers = |instance: &Instance| {
+        let (ip, port) = (instance.at.ip().to_string(), instance.at.port().to_string());
+        cli(&["register", "web", "--id", &instance.id, "--address", &ip, "--port", &port]);
+    };
+    registers(&one);
+    let traefik = traefik_of(api);
+    let ask = || {
+        let request = "GET / HTTP/1.1\r\nHost: web.test\r\nConnection: close\r\n\r\n";
+        let answer = Client::connect(traefik.port).send(request).answer();
+        (answer.status(), answer.text())
+    };
+    let goes_to = |ids: &[&str]| {
+        eventually(&format!("Traefik sends to {ids:?}"), || {
+            let seen: Vec<_> = (0..8).map(|_| ask()).collect();
+            let all = seen.iter().all(|(status, id)| *status == 200 && ids.contains(&id.as_str()));
+            (all && ids.iter().all(|id| seen.iter().any(|(_, seen)| seen == id))).then_some(())
+        });
+    };
+    goes_to(&["s1"]);
+    registers(&two);
+    goes_to(&["s1", "s2"]);
+    cli(&["deregister", "s1"]);
+    goes_to(&["s2"]);
+    cli(&["deregister", "s2"]);
+    eventually("nobody is left", || (ask().0 == 404).then_some(()));
+}
