@@ -50,7 +50,10 @@ fn traefik_routes_by_its_catalogue() {
     };
     let registers = |instance: &Instance| {
         let (ip, port) = (instance.at.ip().to_string(), instance.at.port().to_string());
-        cli(&["register", "web", "--id", &instance.id, "--address", &ip, "--port", &port]);
+        // Traefik is told of services and of checks: without one it would not hear of a second instance.
+        let place = instance.at.to_string();
+        let check = ["--check-tcp", &place, "--interval", "1s"];
+        cli(&[&["register", "web", "--id", &instance.id, "--address", &ip, "--port", &port][..], &check].concat());
     };
     registers(&one);
     let traefik = traefik_of(api);

@@ -130,3 +130,41 @@ fn registries_share_an_etcd_and_read_on_without_it() {
         assert_eq!(node.command("stock"), (200, "s1".into()));
     }
 }
+
+#[test]
+fn nobody_gives_orders_in_our_name() {
+    let node = node("a", true, "store: memory");
+    let ask = |method: &str, path: &str, body: &str| {
+        let length = body.len();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}");
+        let answer = Client::connect(node.http).send(request).answer();
+        (answer.status(), answer.text())
+    };
+    let admin = node.fourmi.admin_port();
+    let check = |name: &str, path: &str, more: &str| {
+        let url = format!("http://127.0.0.1:{admin}{path}");
+        let body = format!("{{\"Name\": \"{name}\", \"HTTP\": \"{url}\", \"Interval\": \"1s\"{more}}}");
+        ask("PUT", "/v1/agent/check/register", &body)
+    };
+    // By a check.
+    let (status, why) = check("stop", "/api/v1/stop", ", \"Method\": \"POST\"");
+    assert!(status == 400 && why.contains("GET and HEAD"), "{status} {why}");
+    assert_eq!(check("config", "/api/v1/config", "").0, 200);
+    assert_eq!(check("ready", "/readyz", "").0, 200);
+    eventually("the checks were done", || {
+        let checks = ask("GET", "/v1/agent/checks", "").1;
+        let checks: serde_json::Value = serde_json::from_str(&checks).unwrap();
+        let refused = checks["config"]["Output"].as_str().is_some_and(|said| said.contains("this Fourmi itself"));
+        (refused && checks["ready"]["Status"] == "passing").then_some(())
+    });
+    // By a command.
+    for port in [node.http, node.dns.port(), admin] {
+        let (status, why) = node.command(&format!("127.0.0.1:{port}"));
+        assert!(status == 404 && why.contains("this Fourmi itself"), "{port}: {status} {why}");
+    }
+    // By a question that looks like two.
+    let sick = "{\"Name\": \"web\", \"Check\": {\"TTL\": \"1h\", \"Status\": \"critical\"}}";
+    assert_eq!(ask("PUT", "/v1/agent/service/register", sick).0, 200);
+    ask("GET", "/v1/health/service/web?passing%001%00dc=dc1", "");
+    assert_eq!(ask("GET", "/v1/health/service/web?passing=1&dc=dc1", ""), (200, "[]".into()));
+}

@@ -227,6 +227,12 @@ fn passed(mut answer: hickory_proto::op::Message, query: &Query) -> Told {
     let cut = answer.metadata.truncation;
     let asked = answer.answers.iter_mut().filter(|record| record.name == query.name);
     asked.for_each(|record| record.name = query.name.clone());
+    for record in answer.answers.iter_mut().chain(&mut answer.authorities).chain(&mut answer.additionals) {
+        // Who says more says nothing (RFC 2181 8).
+        if record.ttl > i32::MAX.unsigned_abs() {
+            record.ttl = 0;
+        }
+    }
     Told { reply: passed_on(answer), own: false, cut }
 }
 

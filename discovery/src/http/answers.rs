@@ -41,7 +41,8 @@ impl Answers {
         }
         let mut key = format!("{place}\0{:?}\0{}", call.rights.place(), call.rest);
         for (name, value) in call.query.iter().filter(|(name, _)| !matches!(*name, "index" | "wait" | "token")) {
-            key.extend(["\0", name, "\0", value]);
+            // With its length before each, so that no value can look like two.
+            key.push_str(&format!("\0{}\0{name}{}\0{value}", name.len(), value.len()));
         }
         Some(key)
     }

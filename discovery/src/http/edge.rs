@@ -54,6 +54,9 @@ pub(super) struct Current {
 }
 
 /// One request on its way to its handler.
+/// How long a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
 struct Job {
     shared: Arc<Shared>,
     answers: Arc<Answers>,
@@ -61,7 +64,6 @@ struct Job {
     place: usize,
     action: Action,
     call: Call,
-    body: Incoming,
 }
 
 impl Current {
@@ -173,6 +175,14 @@ async fn directed(
         body: Bytes::new(),
         from: from.client,
     };
+    let mut call = call;
+    if let Action::Write(_) = route.action {
+        // Outside the limits: who is slow takes nobody's place.
+        call.body = match read(body, settings.limits.body).await {
+            Ok(body) => body,
+            Err(failure) => return (place, Err(failure)),
+        };
+    }
     let answers = Arc::clone(&current.answers);
     let job = Job {
         shared: Arc::clone(shared),
@@ -181,7 +191,6 @@ async fn directed(
         place: found.place,
         action: route.action,
         call,
-        body,
     };
     let stack = if waits { current.slow.clone() } else { current.quick.clone() };
     let reply = stack.oneshot(job).await.map_err(|error| shed(&error)).map(|reply| dated(shared, reply));
@@ -210,7 +219,7 @@ async fn run(job: Job) -> Result<Reply, BoxError> {
 }
 
 async fn done(job: Job) -> Result<Reply, Failure> {
-    let Job { shared, answers, epoch, place, action, mut call, body } = job;
+    let Job { shared, answers, epoch, place, action, call } = job;
     match action {
         Action::Now(now) => now(&call),
         Action::Follow => changes::start(&shared, &call, epoch),
@@ -219,7 +228,6 @@ async fn done(job: Job) -> Result<Reply, Failure> {
             if let Some(why) = shared.store.as_ref().and_then(|store| store.refuses()) {
                 return Err(Failure::unavailable(why));
             }
-            call.body = read(body, call.settings.limits.body).await?;
             let reply = write(&call)?;
             if let Some(store) = &shared.store {
                 let lost = |why| Failure::unavailable(format!("done, but a crash now would undo it: {why}"));
@@ -286,7 +294,8 @@ fn fresh(shared: &Shared, reply: Reply, asked: &Asked, index: u64) -> Reply {
 }
 
 async fn read(body: Incoming, most: usize) -> Result<Bytes, Failure> {
-    match Limited::new(body, most).collect().await {
+    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, most).collect()).await;
+    match whole.map_err(|_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the body took too long"))? {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {most} bytes")))

@@ -5,6 +5,17 @@ use crate::config::{Bind, Plan};
 use crate::exchange::Direction;
 use crate::pipeline::{Blueprint, Finder};
 use crate::sink::LogSettings;
+use std::net::SocketAddr;
+
+/// Where we listen for those who look after us and for our own worker: no place that others may be led to.
+pub(super) fn private(plan: &Plan) -> Vec<SocketAddr> {
+    let outbound = plan.listeners.iter().filter(|l| l.direction == Direction::Outbound).filter_map(|l| match &l.bind {
+        Bind::Tcp(address) => Some(*address),
+        Bind::Unix(_) => None,
+    });
+    let registry = plan.discovery.iter().flat_map(|d| d.http.iter().chain(&d.dns).copied());
+    outbound.chain(plan.admin.as_ref().map(|a| a.listen)).chain(registry).collect()
+}
 
 /// Draws the plan with the services of now.
 pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
@@ -12,7 +23,8 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
         Bind::Tcp(address) => Some((*address, l.direction == Direction::Inbound)),
         Bind::Unix(_) => None,
     });
-    let admin = plan.admin.as_ref().map(|a| (a.listen, false));
+    let private = private(plan).into_iter().filter(|at| !plan.listeners.iter().any(|l| l.bind == Bind::Tcp(*at)));
+    let private: Vec<_> = private.map(|at| (at, false)).collect();
     Blueprint {
         identity: plan.identity.clone(),
         rules: plan.identify.clone(),
@@ -27,7 +39,7 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
             domains: settings.domains(),
         }),
         gateway: services.gateway(plan),
-        own: listeners.chain(admin).collect(),
+        own: listeners.chain(private).collect(),
         outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
         logs: !plan.logs.is_empty() || plan.spans.is_some(),
         show: plan.show.clone(),

@@ -170,7 +170,7 @@ fn roots(ca: &[Pem], expiries: &mut Vec<Expiry>) -> Result<Arc<RootCertStore>, T
 }
 
 /// The system's authorities, read once.
-fn system() -> Arc<RootCertStore> {
+pub(crate) fn system() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let read = || {
         let mut store = RootCertStore::empty();

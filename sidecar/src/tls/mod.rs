@@ -17,6 +17,7 @@ mod words;
 
 pub use about::{About, Age, EXPIRES_SOON, Role, about};
 pub use acceptor::{Acceptor, Pair, ServerTls, Titled};
+pub(crate) use connector::system;
 pub use connector::{ClientTls, Connector};
 pub use kept::{Look, Trouble};
 pub use names::Expiry;

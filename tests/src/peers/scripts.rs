@@ -29,6 +29,6 @@ pub fn node_prints(name: &str, package: &str) -> String {
 /// What a script prints on node, with all that npm has installed; it must succeed.
 #[track_caller]
 pub fn node_prints_with(name: &str, arguments: &[&str]) -> String {
-    let modules = peers_folder("node_modules");
+    let modules = peers_folder("node_modules").join("node_modules");
     printed(Command::new(program("node")).arg(script(name)).args(arguments).env("NODE_PATH", modules))
 }

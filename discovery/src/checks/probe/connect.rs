@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -17,6 +18,8 @@ use tokio_rustls::client::TlsStream;
 pub struct Trust {
     /// By whether the certificate is verified, then by whether HTTP/2 is spoken.
     configs: [[Arc<ClientConfig>; 2]; 2],
+    /// Where we ourselves listen for those who look after us.
+    own: Arc<[SocketAddr]>,
 }
 
 impl fmt::Debug for Trust {
@@ -58,7 +61,25 @@ impl Trust {
             }
             Arc::new(config)
         };
-        Trust { configs: [false, true].map(|verify| [false, true].map(|h2| config(verify, h2))) }
+        let configs = [false, true].map(|verify| [false, true].map(|h2| config(verify, h2)));
+        Trust { configs, own: Arc::default() }
+    }
+
+    /// The same, with places where nothing but how we are is asked: whoever may register a check must not give orders
+    /// in our name.
+    pub fn keep_off(self, own: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Trust { own: own.into_iter().collect(), ..self }
+    }
+
+    /// Whether a connection leads to ourselves.
+    pub(super) fn is_own(&self, stream: &TcpStream) -> bool {
+        let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return true };
+        let (to, from) = (peer.ip().to_canonical(), local.ip().to_canonical());
+        let here = to.is_loopback() || to == from;
+        self.own.iter().any(|own| {
+            let ip = own.ip().to_canonical();
+            own.port() == peer.port() && (ip == to || (ip.is_unspecified() && here))
+        })
     }
 
     fn config(&self, verify: bool, h2: bool) -> Arc<ClientConfig> {

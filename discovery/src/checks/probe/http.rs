@@ -11,9 +11,13 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 /// So many redirects are followed.
 const REDIRECTS: usize = 10;
+
+/// What a check may ask of ourselves.
+const HEALTH: [&str; 2] = ["/readyz", "/livez"];
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -75,11 +79,25 @@ impl Asked<'_> {
         let address = format!("{host}:{port}");
         let request = self.request(&uri)?;
         match encrypted {
-            false => self.exchange(connect::tcp(&address).await?, request, &uri).await,
-            true => {
-                let stream = connect::tls(&address, &self.definition.tls, self.trust, false).await?;
+            false => {
+                let stream = connect::tcp(&address).await?;
+                self.allowed(&stream, &request)?;
                 self.exchange(stream, request, &uri).await
             }
+            true => {
+                let stream = connect::tls(&address, &self.definition.tls, self.trust, false).await?;
+                self.allowed(stream.get_ref().0, &request)?;
+                self.exchange(stream, request, &uri).await
+            }
+        }
+    }
+
+    /// Of ourselves only how we are may be asked.
+    fn allowed(&self, stream: &TcpStream, request: &Request<Full<Bytes>>) -> Result<(), Failed> {
+        let asks = request.method() == Method::GET && HEALTH.contains(&request.uri().path());
+        match self.trust.is_own(stream) && !asks {
+            true => Err("that is this Fourmi itself; of it a check may ask /readyz and /livez only".into()),
+            false => Ok(()),
         }
     }
 

@@ -7,6 +7,10 @@ use regex::bytes::RegexBuilder;
 const LENGTH: usize = 8192;
 /// How deep parentheses and `not` may lie in one another.
 const DEPTH: usize = 32;
+/// Words of an expression: it is done for each row.
+const TOKENS_MAX: usize = 256;
+/// Patterns of an expression, which are kept while a read waits.
+const PATTERNS_MAX: usize = 4;
 /// How much memory a pattern may take.
 const PATTERN: usize = 256 * 1024;
 
@@ -28,7 +32,7 @@ pub(super) fn expression(text: &str) -> Result<Expression, String> {
         return Err(format!("it is longer than {LENGTH} bytes"));
     }
     let tokens = tokens(text)?;
-    let mut reader = Reader { tokens: &tokens, depth: 0 };
+    let mut reader = Reader { tokens: &tokens, depth: 0, patterns: 0 };
     let expression = reader.any()?;
     match reader.tokens {
         [] => Ok(expression),
@@ -68,6 +72,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             },
         };
         tokens.push(token);
+        if tokens.len() > TOKENS_MAX {
+            return Err(format!("more than {TOKENS_MAX} words"));
+        }
         rest = after.trim_start();
     }
     Ok(tokens)
@@ -120,6 +127,7 @@ fn word(text: &str) -> Result<(Token, &str), String> {
 struct Reader<'a> {
     tokens: &'a [Token],
     depth: usize,
+    patterns: usize,
 }
 
 impl Reader<'_> {
@@ -186,6 +194,10 @@ impl Reader<'_> {
             (selector(first)?, Test::Has(value(self.next()?)?))
         } else if self.takes("matches") {
             let pattern = value(self.next()?)?;
+            self.patterns += 1;
+            if self.patterns > PATTERNS_MAX {
+                return Err(format!("more than {PATTERNS_MAX} patterns"));
+            }
             // Linear in the length of what is looked at, and of a limited size.
             let built = RegexBuilder::new(&pattern).unicode(false).size_limit(PATTERN).build();
             (selector(first)?, Test::Matches(built.map_err(|_| format!("{pattern:?} is no pattern"))?))

@@ -216,7 +216,12 @@ pub(super) fn probe(fields: &Fields<'_>, ttl: Duration) -> Result<Probe, Failure
         Probe::Grpc { address: address.into(), service: service.into(), tls: is_on("GRPCUseTLS", false)? }
     } else if !url.is_empty() {
         let redirects = !is_on("DisableRedirects", false)?;
-        Probe::Http { url, method: fields.text("Method")?, headers, body: fields.text("Body")?, redirects }
+        let method = fields.text("Method")?;
+        if !method.is_empty() && !["GET", "HEAD"].iter().any(|allowed| allowed.eq_ignore_ascii_case(&method)) {
+            // What listens on this machine for this machine alone would do what it says.
+            return Err(Failure::bad("Invalid check: whoever registers here may look with GET and HEAD only"));
+        }
+        Probe::Http { url, method, headers, body: fields.text("Body")?, redirects }
     } else if !ttl.is_zero() {
         Probe::Ttl(ttl)
     } else if !tcp.is_empty() {

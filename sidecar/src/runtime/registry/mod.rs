@@ -16,7 +16,7 @@ use fourmi_discovery::{Instance, Node, Registry, State, Store};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use thread::{Begun, Order};
@@ -55,7 +55,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts it; when this returns, names are answered.
-    pub(super) async fn start(settings: Arc<Settings>) -> io::Result<Running> {
+    pub(super) async fn start(settings: Arc<Settings>, own: Vec<SocketAddr>) -> io::Result<Running> {
         let store = thread::open(&settings.store).await?.map(Arc::new);
         let registry = store.as_ref().map_or_else(Registry::default, |store| store.registry().clone());
         let kept = store.as_ref().map_or_else(Weak::new, Arc::downgrade);
@@ -63,7 +63,7 @@ impl Running {
             register(&registry, &settings, None)?;
         }
         record(&registry, &settings, None)?;
-        let (begun, orders, ended) = thread::begin(registry.clone(), store, settings.clone()).await?;
+        let (begun, orders, ended) = thread::begin(registry.clone(), store, settings.clone(), own).await?;
         let Begun { counts, joined } = begun;
         Ok(Running {
             registry,

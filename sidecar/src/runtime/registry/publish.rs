@@ -4,6 +4,7 @@ use super::{LOOK_AFTER, Running, TOGETHER};
 use crate::config::{Address, Plan};
 use crate::exchange::Direction;
 use crate::pipeline::Served;
+use crate::runtime::blueprint;
 use crate::runtime::certificates::Use;
 use crate::runtime::keeper::Keeper;
 use crate::runtime::service::{Connectors, Service, Wanted};
@@ -43,7 +44,7 @@ impl Keeper {
     /// Starts the registry, if the plan has one.
     pub(in crate::runtime) async fn discover(&self, plan: &Plan) -> io::Result<()> {
         let Some(settings) = &plan.discovery else { return Ok(()) };
-        let running = Running::start(settings.clone()).await?;
+        let running = Running::start(settings.clone(), blueprint::private(plan)).await?;
         self.hub.count_queries(running.counts.clone());
         if let Some(absence) = running.absence() {
             self.hub.watch_registry(absence);

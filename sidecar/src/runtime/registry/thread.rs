@@ -3,9 +3,11 @@
 use super::ORDERS;
 use crate::registry::{Other, Place, Settings};
 use crate::sink::Queries;
+use crate::tls::system;
 use fourmi_discovery::join::{self, Joined, Status};
 use fourmi_discovery::{Limits, Registry, Store, checks, dns, etcd, http};
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,12 +30,17 @@ pub(super) async fn begin(
     registry: Registry,
     store: Option<Arc<Store>>,
     settings: Arc<Settings>,
+    own: Vec<SocketAddr>,
 ) -> io::Result<(Begun, mpsc::Sender<Order>, oneshot::Receiver<()>)> {
     let (orders, inbox) = mpsc::channel(ORDERS);
     let (started, has_started) = oneshot::channel();
     let (ended, has_ended) = oneshot::channel();
     std::thread::Builder::new().name("discovery".into()).spawn(move || {
-        live(registry, store.clone(), &settings, started, inbox);
+        let looks = checks::Options {
+            trust: checks::Trust::new((*system()).clone()).keep_off(own),
+            ..checks::Options::default()
+        };
+        live(registry, store.clone(), (&settings, looks), started, inbox);
         // What is not written yet is written now.
         drop(store);
         let _ = ended.send(());
@@ -69,7 +76,7 @@ fn make_folder(file: &Path) -> io::Result<()> {
 fn live(
     registry: Registry,
     store: Option<Arc<Store>>,
-    settings: &Settings,
+    (settings, looks): (&Settings, checks::Options),
     started: oneshot::Sender<io::Result<Begun>>,
     mut orders: mpsc::Receiver<Order>,
 ) {
@@ -78,7 +85,7 @@ fn live(
         Err(e) => return drop(started.send(Err(e))),
     };
     runtime.block_on(async {
-        let answering = match Answering::begin(registry, store, settings).await {
+        let answering = match Answering::begin(registry, store, settings, looks).await {
             Ok(answering) => answering,
             Err(e) => return drop(started.send(Err(e))),
         };
@@ -106,11 +113,16 @@ struct Answering {
 }
 
 impl Answering {
-    async fn begin(registry: Registry, store: Option<Arc<Store>>, settings: &Settings) -> io::Result<Answering> {
+    async fn begin(
+        registry: Registry,
+        store: Option<Arc<Store>>,
+        settings: &Settings,
+        looks: checks::Options,
+    ) -> io::Result<Answering> {
         let joined = match &settings.join {
-            Some(other) => Some(join_in(other, settings, &registry)?),
+            Some(other) => Some(join_in(other, settings, looks, &registry)?),
             None => {
-                tokio::spawn(checks::run(registry.clone(), checks::Options::default()));
+                tokio::spawn(checks::run(registry.clone(), looks));
                 None
             }
         };
@@ -138,7 +150,7 @@ impl Answering {
     }
 }
 
-fn join_in(other: &Other, settings: &Settings, registry: &Registry) -> io::Result<Joined> {
+fn join_in(other: &Other, settings: &Settings, checks: checks::Options, registry: &Registry) -> io::Result<Joined> {
     let tls = other.tls.as_ref().map(|tls| tls.config()).transpose().map_err(io::Error::other)?;
     let mut register = settings.services.clone();
     // There it lives on another node, which is not where this one is.
@@ -147,6 +159,6 @@ fn join_in(other: &Other, settings: &Settings, registry: &Registry) -> io::Resul
             instance.meta.entry("zone".into()).or_insert_with(|| zone.clone());
         }
     }
-    let own = join::Settings { tls, register, ..other.settings.clone() };
+    let own = join::Settings { tls, register, checks, ..other.settings.clone() };
     Joined::start(own, registry.clone()).map_err(io::Error::other)
 }
