@@ -40,13 +40,17 @@ fn of_several_kinds_the_first_of_consuls_order_counts() {
     let grpc = Probe::Grpc { address: "a:1".into(), service: "svc".into(), tls: false };
     assert_eq!(read(&all).probe, grpc);
     let http = json!({
-        "Interval": "10s", "HTTP": "http://a/", "TCP": "a:1", "Method": "PUT", "Body": "x", "disable_redirects": true,
+        "Interval": "10s", "HTTP": "http://a/", "TCP": "a:1", "Method": "HEAD", "Body": "x", "disable_redirects": true,
         "header": {"Host": ["b"], "X": ["1", "2"]},
     });
     let headers = [("Host", "b"), ("X", "1"), ("X", "2")].map(|(name, value)| (name.into(), value.into()));
-    let (url, method, body) = ("http://a/".into(), "PUT".into(), "x".into());
+    let (url, method, body) = ("http://a/".into(), "HEAD".into(), "x".into());
     let expected = Probe::Http { url, method, headers: headers.into(), body, redirects: false };
     assert_eq!(read(&http).probe, expected);
+    for method in ["POST", "put", "DELETE"] {
+        let order = json!({"Interval": "10s", "HTTP": "http://a/", "Method": method});
+        assert!(check(&Fields::of(&order, &[CHECK]).unwrap()).is_err(), "{method}");
+    }
     assert_eq!(read(&json!({"Interval": "10s", "UDP": "a:1"})).probe, Probe::Udp { address: "a:1".into() });
 }
 
