@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod asking;
+mod rows;
 
-use asking::{Row, run};
+use asking::run;
+use rows::{Row, conclude};
 
 #[tokio::test]
 async fn consul_rows() {
@@ -26,10 +28,5 @@ async fn all(text: &str) {
             failed.push(format!("{} {}: {why}", row.id, row.title));
         }
     }
-    let differ: Vec<&Row> = rows.iter().filter(|row| row.differs.is_some()).collect();
-    println!("{} of {} rows hold, {} of them differ on purpose:", rows.len() - failed.len(), rows.len(), differ.len());
-    for row in differ {
-        println!("  {} {}: {}", row.id, row.title, row.differs.as_deref().unwrap_or_default());
-    }
-    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+    conclude(&rows, &failed);
 }

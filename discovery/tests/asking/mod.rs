@@ -9,6 +9,7 @@
 mod peers;
 mod world;
 
+use crate::rows::Row;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -20,34 +21,6 @@ use tokio::net::{TcpStream, UdpSocket};
 pub(crate) use world::World;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One row.
-pub(crate) struct Row {
-    pub(crate) id: String,
-    pub(crate) title: String,
-    pub(crate) differs: Option<String>,
-    pub(crate) lines: Vec<String>,
-}
-
-impl Row {
-    /// All rows of a file.
-    pub(crate) fn parse_all(text: &str) -> Vec<Row> {
-        let mut rows: Vec<Row> = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-            match (line.starts_with(' '), rows.last_mut()) {
-                (true, Some(row)) => match line.trim().strip_prefix("differs ") {
-                    Some(why) => row.differs = Some(why.to_owned()),
-                    None => row.lines.push(line.trim().to_owned()),
-                },
-                _ => {
-                    let (id, title) = line.split_once(' ').expect("a row has a title");
-                    rows.push(Row { id: id.into(), title: title.into(), differs: None, lines: Vec::new() });
-                }
-            }
-        }
-        rows
-    }
-}
 
 /// Asks what a row asks. The error is what was wrong.
 #[allow(dead_code)]

@@ -11,41 +11,13 @@
 
 mod client;
 
+use crate::rows::Row;
 use client::{Answer, ask};
 use fourmi_discovery::http::{Resource, Right, Rule, Server, Settings, Token};
 use fourmi_discovery::{Address, Check, Definition, Instance, Node, Probe, Registry, State};
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-
-/// One row.
-#[derive(Clone)]
-pub(crate) struct Row {
-    pub(crate) id: String,
-    pub(crate) title: String,
-    pub(crate) differs: Option<String>,
-    lines: Vec<String>,
-}
-
-impl Row {
-    /// All rows of a file.
-    pub(crate) fn parse_all(text: &str) -> Vec<Row> {
-        let mut rows: Vec<Row> = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-            match (line.starts_with(' '), rows.last_mut()) {
-                (true, Some(row)) => match line.trim().strip_prefix("differs ") {
-                    Some(why) => row.differs = Some(why.to_owned()),
-                    None => row.lines.push(line.trim().to_owned()),
-                },
-                _ => {
-                    let (id, title) = line.split_once(' ').expect("a row has a title");
-                    rows.push(Row { id: id.into(), title: title.into(), differs: None, lines: Vec::new() });
-                }
-            }
-        }
-        rows
-    }
-}
 
 /// Everything a row sets, and the server that answers.
 struct World {

@@ -9,5 +9,7 @@ mod asking;
 mod away;
 mod battery;
 mod harness;
+#[path = "../rows/mod.rs"]
+mod rows;
 mod skydns;
 mod trust;

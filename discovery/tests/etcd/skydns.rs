@@ -1,8 +1,9 @@
 //! SkyDNS's own entries: written with etcdctl, answered as the rows say; and ours, as CoreDNS and SkyDNS read them.
 
-use crate::asking::{Row, World, run_in};
+use crate::asking::{World, run_in};
 use crate::battery::{ports, serve};
 use crate::harness::{Cluster, HERE, Peer, Version, eventually};
+use crate::rows::{Row, conclude};
 use fourmi_discovery::etcd::{Settings, SkyDns};
 use fourmi_discovery::{Instance, Limits, Node, Record, State, Store};
 use std::process::Command;
@@ -37,8 +38,8 @@ async fn the_rows_hold_when_etcdctl_has_written_them() {
             failed.push(format!("{} {}: {why}", row.id, row.title));
         }
     }
-    println!("{} of {} rows hold", rows.len() - failed.len(), rows.len());
-    assert!(rows.len() > 50 && failed.is_empty(), "{}", failed.join("\n\n"));
+    assert!(rows.len() > 50, "the rows are read: {}", rows.len());
+    conclude(&rows, &failed);
 }
 
 #[tokio::test]
