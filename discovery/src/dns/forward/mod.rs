@@ -57,12 +57,8 @@ impl Forwarder {
             return Some(known);
         }
         let shared = Arc::clone(lock(&self.asking).entry(question.clone()).or_default());
-        let answer = shared.get_or_init(|| self.ask_all(&question, settings)).await.clone();
-        let mut asking = lock(&self.asking);
-        if asking.get(&question).is_some_and(|now| Arc::ptr_eq(now, &shared)) {
-            asking.remove(&question);
-        }
-        answer
+        let waiting = Waiting { asking: &self.asking, question, shared };
+        waiting.shared.get_or_init(|| self.ask_all(&waiting.question, settings)).await.clone()
     }
 
     /// The records of a foreign name, aliases included; none when it cannot be found out.
@@ -111,7 +107,60 @@ impl Forwarder {
     }
 }
 
+/// Somebody who waits for an answer, and may leave before it is there.
+struct Waiting<'a> {
+    asking: &'a Mutex<HashMap<Asking, Shared>>,
+    question: Asking,
+    shared: Shared,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut asking = lock(self.asking);
+        // The table has one and we have one: nobody else waits.
+        let done = self.shared.initialized() || Arc::strong_count(&self.shared) == 2;
+        if done && asking.get(&self.question).is_some_and(|now| Arc::ptr_eq(now, &self.shared)) {
+            asking.remove(&self.question);
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is behind these locks is whole after every single step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_leaves_before_the_answer_leaves_nothing_behind() {
+        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let servers = vec![silent.local_addr().unwrap()];
+        let settings = Recursors { servers, timeout: Duration::from_secs(60), ..Recursors::default() };
+        let forwarder = Forwarder::new(10);
+        let question = || Asking {
+            name: Name::from_ascii("www.example.test.").unwrap(),
+            kind: RecordType::A,
+            tcp: false,
+            dnssec: false,
+            marked: false,
+        };
+        let (mut first, mut second) =
+            (Box::pin(forwarder.ask(question(), &settings)), Box::pin(forwarder.ask(question(), &settings)));
+        // Both wait for one answer, once the recursor has the question.
+        let mut read = [0; 512];
+        tokio::select! {
+            biased;
+            _ = &mut first => panic!("it is silent"),
+            _ = &mut second => panic!("it is silent"),
+            asked = silent.recv_from(&mut read) => assert!(asked.is_ok()),
+        }
+        assert_eq!(lock(&forwarder.asking).len(), 1);
+        drop(first);
+        assert_eq!(lock(&forwarder.asking).len(), 1, "somebody else waits for it");
+        drop(second);
+        assert!(lock(&forwarder.asking).is_empty());
+    }
 }
