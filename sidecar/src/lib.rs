@@ -22,5 +22,6 @@ pub mod route;
 pub mod runtime;
 mod section;
 pub mod sink;
+pub mod spool;
 pub mod tls;
 pub mod upstream;

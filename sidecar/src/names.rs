@@ -10,6 +10,17 @@ pub mod header {
     pub const TAGS: &str = "fourmi-tags";
     pub const ATTEMPT: &str = "fourmi-attempt";
     pub const DEADLINE: &str = "fourmi-deadline";
+    pub const MODE: &str = "fourmi-mode";
+    pub const AT: &str = "fourmi-at";
+    pub const DELAY: &str = "fourmi-delay";
+    pub const EXPIRES: &str = "fourmi-expires";
+    pub const KEY: &str = "fourmi-key";
+    pub const STATE: &str = "fourmi-state";
+    pub const DURABILITY: &str = "fourmi-durability";
+    pub const RETRY: &str = "fourmi-retry";
+    pub const PREFER: &str = "prefer";
+    pub const PREFERENCE_APPLIED: &str = "preference-applied";
+    pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
     pub const GRPC_TIMEOUT: &str = "grpc-timeout";
     pub const PREFIX: &str = "fourmi-";
     pub const TRACEPARENT: &str = "traceparent";
@@ -52,6 +63,11 @@ pub mod metric {
     pub const CONNECTIONS: &str = "fourmi_connections";
     pub const DNS_QUERIES: &str = "fourmi_dns_queries_total";
     pub const REGISTRY_AWAY: &str = "fourmi_registry_away_seconds";
+    pub const SPOOL_COMMANDS: &str = "fourmi_spool_commands";
+    pub const SPOOL_OLDEST_AGE: &str = "fourmi_spool_oldest_age_seconds";
+    pub const SPOOL_TRANSITIONS: &str = "fourmi_spool_transitions_total";
+    pub const SPOOL_REFUSED: &str = "fourmi_spool_refused_total";
+    pub const SPOOL_BYTES: &str = "fourmi_spool_bytes";
     pub const RELOADS: &str = "fourmi_reloads_total";
     pub const LABEL_COLLISIONS: &str = "fourmi_label_collisions_total";
     pub const BUILD_INFO: &str = "fourmi_build_info";
@@ -80,3 +96,5 @@ pub const OTHER: &str = "_other";
 pub const COMMANDS_MAX: usize = 200;
 /// Series a metric may have; the rest folds into [`OTHER`].
 pub const SERIES_MAX: usize = 2000;
+/// What paths begin with that are ours on the listeners of commands.
+pub const OWN: &str = "/.fourmi/";

@@ -14,6 +14,7 @@ mod gated;
 pub mod gateway;
 mod handling;
 mod lane;
+mod later;
 mod refuse;
 mod road;
 mod told;
@@ -24,6 +25,7 @@ pub use crate::exchange::{Limits, Timeouts};
 pub use directory::{Directory, Finder, Listed};
 pub use dry::{Dry, Spoken, dry, dry_outbound};
 pub use lane::{Door, Lane};
+pub use later::pump;
 pub use road::{Behind, Blueprint, Road, Served};
 
 use crate::codec::hop;
@@ -32,6 +34,7 @@ use crate::command::{self, Batch, Step};
 use crate::exchange::{Answer, Body};
 use crate::middleware::Verdict;
 use crate::middleware::line::Stop;
+use crate::names;
 use crate::route::Way;
 use gated::{Routed, Taken, Through};
 use std::rc::Rc;
@@ -42,7 +45,8 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
     // read head, route, identify from the head, access
     let Entered { mut told, way, mut body, upgrade, step, stop } = match enter(&lane, &door, incoming) {
         Ok(entered) => entered,
-        Err(answer) => return *answer,
+        Err(Left::Answered(answer)) => return *answer,
+        Err(Left::Ours(incoming)) => return Box::pin(later::own(lane, door, *incoming)).await,
     };
     // access goes on, when a middleware wants more than the head says
     if let Some((routed, stop)) = stop {
@@ -57,6 +61,9 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
             Ok(forward::Collected::All(bytes)) => bytes,
             Ok(forward::Collected::More(whole)) => {
                 command::settle(&mut told.ex, way.name());
+                if later::is_wanted(&told, &way) {
+                    return Box::pin(later::go(lane, told, way, whole, upgrade)).await;
+                }
                 return Box::pin(deliver(lane, told, way, whole, upgrade)).await;
             }
             Err(fault) => {
@@ -74,7 +81,10 @@ pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answe
         body = Body::from(bytes);
     }
     command::settle(&mut told.ex, way.name());
-
+    // store, if that is asked for
+    if later::is_wanted(&told, &way) {
+        return Box::pin(later::go(lane, told, way, body, upgrade)).await;
+    }
     deliver(lane, told, way, body, upgrade).await
 }
 
@@ -89,9 +99,26 @@ struct Entered {
     stop: Option<(Rc<Routed>, Stop)>,
 }
 
+/// What does not go further.
+enum Left {
+    /// It was refused, or a middleware answered it.
+    Answered(Box<Answer>),
+    /// It is no command, but a question to us.
+    Ours(Box<Incoming>),
+}
+
+impl From<Answer> for Left {
+    fn from(answer: Answer) -> Left {
+        Left::Answered(Box::new(answer))
+    }
+}
+
 /// The beginning of the road: read head, route, identify from the head, access. It waits for nothing, so it is no part
 /// of the future, which need not hold what came in pieces as well.
-fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered, Box<Answer>> {
+fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered, Left> {
+    if incoming.head.as_ref().is_ok_and(|head| head.path().starts_with(names::OWN)) {
+        return Err(Left::Ours(Box::new(incoming)));
+    }
     let road = lane.road();
     let Incoming { head, body, protocol, upgrade, early } = incoming;
 
@@ -115,14 +142,14 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered
         Ok(taken) => taken,
         Err(fault) => {
             command::settle(&mut told.ex, None);
-            return Err(Box::new(refuse::refuse(told, fault, body)));
+            return Err(refuse::refuse(told, fault, body).into());
         }
     };
 
     // access
     if let Verdict::Refuse(fault) = road.chain.on_request(&mut told.ex, &*lane.tell) {
         command::settle(&mut told.ex, way.name());
-        return Err(Box::new(refuse::refuse(told, fault, body)));
+        return Err(refuse::refuse(told, fault, body).into());
     }
     let Some(Through { routed, mismatch, .. }) = through else {
         return Ok(Entered { told, way, body, upgrade, step, stop: None });
@@ -130,7 +157,7 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered
     if let Some(mismatch) = mismatch {
         let reply = gated::mismatched(mismatch, &routed.gate, &told.ex.request);
         command::settle(&mut told.ex, way.name());
-        return Err(Box::new(refuse::reply(told, *reply, body)));
+        return Err(refuse::reply(told, *reply, body).into());
     }
     // Whom a middleware says the caller is, the caller cannot take away by naming it in `Connection`.
     hop::named_by_connection(&mut told.ex.request.headers);
@@ -138,7 +165,7 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered
         None => Ok(Entered { told, way, body, upgrade, step, stop: None }),
         Some(Stop { wants: Verdict::Reply(reply), .. }) => {
             command::settle(&mut told.ex, way.name());
-            Err(Box::new(refuse::reply(told, *reply, body)))
+            Err(refuse::reply(told, *reply, body).into())
         }
         Some(stop) => Ok(Entered { told, way, body, upgrade, step, stop: Some((routed, stop)) }),
     }

@@ -159,7 +159,13 @@ pub fn reply(fault: &Fault) -> Box<Reply> {
         }
         FaultKind::Timeout | FaultKind::Deadline => "The upstream server is timing out",
         FaultKind::ClientGone => "Client closed request",
-        FaultKind::NotConfigured | FaultKind::Internal | FaultKind::Refused => "An unexpected error occurred",
+        FaultKind::MethodNotAllowed => "Method not allowed",
+        FaultKind::SpoolFull | FaultKind::NoSpool => "The command cannot be stored",
+        FaultKind::InProgress => "The same request is being processed",
+        FaultKind::IdTaken => "Another request was sent under this id",
+        FaultKind::NotConfigured | FaultKind::Internal | FaultKind::Refused | FaultKind::GivenUp => {
+            "An unexpected error occurred"
+        }
     };
     let mut reply = Reply::message(fault.kind.code(), fault.kind.status(), message);
     if let Some(seconds) = fault.retry_after {

@@ -59,6 +59,11 @@ pub fn from_body(rules: &Rules, ex: &mut Exchange, body: &[u8]) -> Batch {
     if let Some(found) = rules.id.as_deref().and_then(|p| scalar(document.pointer(p)?)) {
         fill_id(command, &found);
     }
+    if command.key.is_none()
+        && let Some(found) = rules.key.as_deref().and_then(|p| scalar(document.pointer(p)?))
+    {
+        command.key = id::given(&found);
+    }
     for (key, pointer) in &rules.tags {
         if let Some(found) = document.pointer(pointer).and_then(scalar) {
             tags::fill(&mut command.tags, key, &found);

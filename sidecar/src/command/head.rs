@@ -15,6 +15,9 @@ struct Seen<'a> {
     fourmi_id: Option<&'a [u8]>,
     fourmi_tags: bool,
     fourmi_deadline: Option<&'a [u8]>,
+    fourmi_key: Option<&'a [u8]>,
+    /// How it should be delivered.
+    asks: bool,
     grpc_timeout: Option<&'a [u8]>,
     ce_type: Option<&'a [u8]>,
     ce_source: Option<&'a [u8]>,
@@ -38,6 +41,7 @@ impl<'a> Seen<'a> {
                 "content-encoding" => seen.encoded |= !value.trim_ascii().eq_ignore_ascii_case(b"identity"),
                 "transfer-encoding" => seen.chunked = true,
                 "type" => seen.symfony_type = seen.symfony_type.or(Some(value)),
+                word::PREFER => seen.asks = true,
                 word::IDEMPOTENCY_KEY => seen.idempotency_key = seen.idempotency_key.or(Some(value)),
                 word::GRPC_TIMEOUT => seen.grpc_timeout = seen.grpc_timeout.or(Some(value)),
                 word::TRACEPARENT => {
@@ -61,6 +65,8 @@ impl<'a> Seen<'a> {
                         word::ID => seen.fourmi_id = seen.fourmi_id.or(Some(value)),
                         word::TAGS => seen.fourmi_tags = true,
                         word::DEADLINE => seen.fourmi_deadline = seen.fourmi_deadline.or(Some(value)),
+                        word::KEY => seen.fourmi_key = seen.fourmi_key.or(Some(value)),
+                        word::MODE | word::AT | word::DELAY | word::EXPIRES => seen.asks = true,
                         _ => {}
                     }
                 }
@@ -103,6 +109,7 @@ pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
     // Everybody may say of a gRPC call how long it may take.
     let timeout = seen.grpc_timeout.filter(|_| ex.protocol == Protocol::Grpc);
     ex.deadline = deadline::of(ex.timings.start, seen.fourmi_deadline, timeout);
+    ex.asks = seen.asks;
     let unread = seen.fourmi_deadline.is_some() && ex.deadline.is_none();
 
     let media = Media::of(&seen);
@@ -129,6 +136,7 @@ pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
         command.id_given = true;
     }
 
+    command.key = text(seen.fourmi_key).and_then(id::given);
     if seen.fourmi_tags {
         for line in ex.request.headers.get_all(word::TAGS) {
             tags::read(line, &mut command.tags);
@@ -145,6 +153,7 @@ pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
                 || codec
                 || (nameless && rules.name.is_some())
                 || (idless && rules.id.is_some())
+                || (command.key.is_none() && rules.key.is_some())
                 || !rules.tags.is_empty()
         }
     };

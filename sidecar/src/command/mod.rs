@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+pub mod ask;
 mod batch;
 mod body;
 mod carry;
@@ -46,6 +47,8 @@ pub struct Rules {
     pub name: Option<String>,
     /// JSON pointer of the id.
     pub id: Option<String>,
+    /// JSON pointer of the key, whose commands run one after another.
+    pub key: Option<String>,
     /// Tag key -> JSON pointer.
     pub tags: Vec<(std::sync::Arc<str>, String)>,
     /// The envelope of a framework.

@@ -14,7 +14,7 @@ const ALL: Sampler = Sampler::ALL;
 fn rules(name: &str, id: &str, tags: &[(&str, &str)], codec: Option<Codec>) -> Rules {
     let pointer = |p: &str| (!p.is_empty()).then(|| p.to_owned());
     let tags = tags.iter().map(|(k, p)| ((*k).into(), (*p).to_owned())).collect();
-    Rules { name: pointer(name), id: pointer(id), tags, codec }
+    Rules { name: pointer(name), id: pointer(id), key: None, tags, codec }
 }
 
 /// Name, id (empty when it is ours) and tags.

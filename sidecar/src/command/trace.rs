@@ -122,6 +122,21 @@ pub fn format(trace: &Trace) -> [u8; 55] {
     out
 }
 
+/// Another span of the same parent.
+pub fn beside(trace: Trace) -> Trace {
+    Trace { span_id: span(), ..trace }
+}
+
+/// A trace as text, so that it can be taken up again: our span is then the parent.
+pub fn text(trace: &Trace) -> String {
+    String::from_utf8_lossy(&format(trace)).into_owned()
+}
+
+/// The trace that [`text`] made; none if it is none.
+pub fn of_text(text: &str) -> Option<Trace> {
+    parse(text.as_bytes())
+}
+
 fn hex(digits: &[u8]) -> Option<u128> {
     let mut value = 0;
     for b in digits {

@@ -1,6 +1,7 @@
 //! What only shows when several keys are looked at together.
 
 mod certificates;
+mod delivery;
 mod discovery;
 mod tls;
 mod upstreams;
@@ -38,6 +39,7 @@ pub(crate) fn cross(root: &Node, gateway: Option<&GatewayPlan>, problems: &mut P
     certificates::check(root, problems);
     upstreams::check(root, problems);
     discovery::check(root, problems);
+    delivery::check(root, problems);
     let inbound = root.entry("inbound");
     if let Some(entry) = inbound
         && !entry.value.items().is_empty()

@@ -6,6 +6,8 @@ use crate::names::port;
 use crate::registry::section::KEYS as DISCOVERY_KEYS;
 use crate::section::{Key, Kind, Shape, Word, elsewhere, join, key, later, word};
 use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
+use crate::spool::delivery::KEYS as DELIVERY_KEYS;
+use crate::spool::section::KEYS as SPOOL_KEYS;
 use crate::tls::section::{KEYS as TLS_KEYS, LISTENER_KEYS};
 use crate::upstream::names::section::KEYS as DNS_KEYS;
 use crate::upstream::section::{ADDRESSES, POLICY};
@@ -69,7 +71,8 @@ pub(crate) const ROOT: &[Key] = &[
     key("commands", Kind::Section(COMMANDS), "How commands are identified and delivered."),
     key("timeouts", Kind::Section(TIMEOUTS), "How long each part of the road may take."),
     key("limits", Kind::Section(LIMITS), "How much of each thing there may be."),
-    later("spool", "The durable store of accepted commands."),
+    key("spool", Kind::OrOff(SPOOL_KEYS), "The durable store of accepted commands that are not finished.")
+        .or_words("off"),
     key("record", Kind::Section(RECORD), "What records show of a request beside the standard fields, and what never."),
     key("logs", Kind::List(&Kind::Choice(LOG_KEYS)), "Where records go; `[]` for nowhere.")
         .or("[stdout: {format: auto}]"),
@@ -138,6 +141,8 @@ const OF_SERVICE: &[Key] = &[
     later("bind", "The local address to send from."),
     later("allow", "Hosts that may be reached."),
     key("plugins", Kind::Any, "Middlewares that its commands pass, as `plugins:` of a Kong file."),
+    key("delivery", Kind::Section(DELIVERY_KEYS), "How its commands are delivered: at once or later.")
+        .or_words("at once, unless its caller asks"),
     key("tls", Kind::Section(TLS_KEYS), "How its `https` and `h2` instances are spoken to.").or_words(SYSTEM),
 ];
 
@@ -150,18 +155,17 @@ const RATE: &[Key] = &[
     later("shared", "Counted together with other sidecars."),
 ];
 
-const COMMANDS: &[Key] = &[
+pub(crate) const COMMANDS: &[Key] = &join::<{ OF_COMMANDS.len() + DELIVERY_KEYS.len() }>(&[OF_COMMANDS, DELIVERY_KEYS]);
+
+const OF_COMMANDS: &[Key] = &[
     key("identify", Kind::Section(IDENTIFY), "Where name, id and tags stand when no header says them."),
-    later("mode", "sync, async or auto."),
-    later("save_on_fail", "Store commands that failed."),
-    later("retry", "When stored commands run again."),
-    later("allow", "What callers may ask for."),
     later("callbacks", "Hosts that results may be sent to."),
 ];
 
 const IDENTIFY: &[Key] = &[
     key("name", POINTER, "JSON pointer to the command's name in the body."),
     key("id", POINTER, "JSON pointer to its id."),
+    key("key", POINTER, "JSON pointer to its key: stored commands of one key run one after another."),
     key("tags", Kind::Named(Shape::TagKey, &POINTER), "Tag key and JSON pointer to its value."),
     key("codec", Kind::Word(CODECS), "The envelope of a framework."),
     later("frames", "Layout of ZeroMQ messages."),

@@ -1,7 +1,7 @@
 //! The checked, immutable form of the configuration. After it exists nothing validates again.
 
 use crate::command::Rules;
-use crate::exchange::{Direction, Identity};
+use crate::exchange::{Delivery, Direction, Identity};
 use crate::gateway::sinks::Sinks;
 use crate::lines;
 use crate::names::SUFFIX;
@@ -9,6 +9,7 @@ use crate::pipeline::gateway::{Gate, Gateway};
 use crate::pipeline::{Limits, Sampling, Timeouts};
 use crate::registry;
 use crate::sink::{LogSettings, MetricSettings, Show};
+use crate::spool;
 use crate::tls::{ClientTls, ServerTls, Titled};
 use crate::upstream::{Policy, Target, names};
 use ipnet::IpNet;
@@ -44,6 +45,10 @@ pub struct Plan {
     pub trusted: Arc<[IpNet]>,
     /// How commands are identified.
     pub identify: Rules,
+    /// The store of accepted commands, when there is one.
+    pub spool: Option<spool::Settings>,
+    /// How commands to the worker are delivered.
+    pub delivery: Arc<Delivery>,
     /// Durations.
     pub timeouts: Timeouts,
     /// Sizes and counts.
@@ -180,6 +185,8 @@ pub struct Service {
     pub policy: Arc<Policy>,
     /// The middlewares that its commands pass.
     pub gate: Option<Arc<Gate>>,
+    /// How its commands are delivered, when it has its own way.
+    pub delivery: Option<Arc<Delivery>>,
 }
 
 /// A gateway's file.

@@ -1,14 +1,14 @@
 //! A checked and filled tree to the plan. Nothing is found wrong here any more; what can't be read is at its
 //! default, and stays unused, because the check has reported it.
 
-use super::keys::{SERVICE, WORKER};
+use super::keys::{COMMANDS, SERVICE, WORKER};
 use super::plan::{Address, Admin, GatewayPlan, Listener, Plan, Ready, Service, Worker};
 use super::raw;
 use super::source::Span;
 use super::tree::{Node, Value};
 use super::value;
 use crate::command::{Codec, Rules};
-use crate::exchange::{Direction, Identity};
+use crate::exchange::{Delivery, Direction, Identity};
 use crate::lines;
 use crate::names::port;
 use crate::pipeline::{Limits, Sampling, Timeouts};
@@ -19,6 +19,9 @@ use crate::sink::{
     Dialect, LOG_KEYS, LogSettings, MetricSettings, OTLP_METRIC_KEYS, OtlpMetrics, Redactor, Show, StatsdPlace,
     StatsdSettings, TRACE_KEYS, TRACES,
 };
+use crate::spool;
+use crate::spool::delivery::KEYS as DELIVERY_KEYS;
+use crate::spool::section::KEYS as SPOOL_KEYS;
 use crate::tls::{ClientTls, ServerTls, section};
 use crate::upstream::balance::Algorithm;
 use crate::upstream::{Policy, names};
@@ -59,6 +62,8 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>, gateway: Option<Gateway
         gateway,
         trusted: items(root, "trusted").filter_map(|n| value::network(n.text()?).ok()).collect(),
         identify: rules(root),
+        spool: root.get("spool").and_then(|n| spool(n).ok()),
+        delivery: root.get("commands").and_then(|n| delivery(n, COMMANDS).ok()).map(Arc::new).unwrap_or_default(),
         timeouts: timeouts(root.get("timeouts")),
         limits: limits(root.get("limits")),
         show: show(root.get("record")),
@@ -154,6 +159,19 @@ pub(crate) fn discovery(node: &Node, root: &Node) -> Result<registry::Settings, 
     registry::Settings::new(raw::section(node, registry::section::KEYS), text(root, "hostname"))
 }
 
+/// The section `spool`, or why it can't be.
+pub(crate) fn spool(node: &Node) -> Result<spool::Settings, Wrong> {
+    match node.value {
+        Value::Map(_) => spool::Settings::new(&raw::section(node, SPOOL_KEYS)),
+        _ => Err(Wrong::new("it is off", "")),
+    }
+}
+
+/// How commands are delivered, or why it can't be so.
+pub(crate) fn delivery(node: &Node, keys: &[Key]) -> Result<Delivery, Wrong> {
+    spool::delivery::delivery(&raw::section(node, keys))
+}
+
 /// How commands are sent to a worker or a service, or why it can't be so.
 pub(crate) fn policy(node: &Node, keys: &[Key], usual: Algorithm) -> Result<Policy, Wrong> {
     Policy::new(&raw::section(node, keys), usual)
@@ -203,6 +221,7 @@ fn outbound(root: &Node) -> Vec<Service> {
             tls: client_tls(&e.value).unwrap_or_default(),
             policy: Arc::new(policy(&e.value, SERVICE, Algorithm::Latency).unwrap_or_default()),
             gate: None,
+            delivery: e.value.get("delivery").and_then(|n| delivery(n, DELIVERY_KEYS).ok()).map(Arc::new),
         })
         .collect()
 }
@@ -213,6 +232,7 @@ fn rules(root: &Node) -> Rules {
     Rules {
         name: pointer("name"),
         id: pointer("id"),
+        key: pointer("key"),
         tags: pairs(node.get("tags")).map(|(k, v)| (Arc::from(k), v.to_owned())).collect(),
         codec: match text(node, "codec") {
             "symfony" => Some(Codec::Symfony),

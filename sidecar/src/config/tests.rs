@@ -228,12 +228,9 @@ fn every_kind_of_problem_has_its_place() {
 
 #[test]
 fn what_has_not_landed_is_refused_by_name() {
-    for key in ["spool", "redis"] {
-        let report = parse("f", &format!("{key}: {{a: b}}\n"), &[]).expect_err("not there yet");
-        assert_eq!(report.problems[0].message, format!("`{key}` is not supported yet"));
-    }
-    let text = "commands: {mode: sync, save_on_fail: false, retry: {}, allow: [], callbacks: {}}\n";
-    assert_eq!(bad(text).len(), 5);
+    let report = parse("f", "redis: {a: b}\n", &[]).expect_err("not there yet");
+    assert_eq!(report.problems[0].message, "`redis` is not supported yet");
+    assert_eq!(bad("commands: {callbacks: {}}\n").len(), 1);
 }
 
 #[test]
@@ -285,10 +282,10 @@ fn the_environment_is_laid_over_the_file() {
     assert_eq!(shown["origins"]["limits.body"]["from"], "default");
     assert_eq!(shown["values"]["threads"], 1);
 
-    let env = [("FOURMI_THREADS".to_owned(), "many".to_owned()), ("FOURMI_SPOOL".to_owned(), "x".to_owned())];
+    let env = [("FOURMI_THREADS".to_owned(), "many".to_owned()), ("FOURMI_REDIS".to_owned(), "x".to_owned())];
     let report = parse("fourmi.yaml", "", &env).expect_err("refused");
     assert_eq!(report.problems[1].file, "$FOURMI_THREADS");
-    assert!(report.render(false).contains("$FOURMI_SPOOL:1:1: error[config/not-supported]"), "{report}");
+    assert!(report.render(false).contains("$FOURMI_REDIS:1:1: error[config/not-supported]"), "{report}");
 }
 
 #[test]
@@ -336,7 +333,7 @@ fn the_schema_knows_every_key() {
     let schema = schema();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(schema["properties"]["threads"]["default"], 1);
-    assert!(schema["properties"]["spool"]["description"].as_str().is_some_and(|d| d.contains("Not supported yet")));
+    assert!(schema["properties"]["redis"]["description"].as_str().is_some_and(|d| d.contains("Not supported yet")));
     assert_eq!(schema["properties"]["logs"]["default"][0]["stdout"]["format"], "auto");
     assert!(environment().lines().any(|l| l.starts_with("FOURMI_TIMEOUTS__ANSWER ") && l.ends_with("default 60s")));
 }

@@ -73,6 +73,18 @@ pub enum FaultKind {
     NotConfigured,
     /// A middleware answered it.
     Refused,
+    /// What is asked for is asked for in another way.
+    MethodNotAllowed,
+    /// The spool takes no more.
+    SpoolFull,
+    /// It should be stored, and there is nothing to store it in.
+    NoSpool,
+    /// The same command is being done.
+    InProgress,
+    /// Its id belongs to another command.
+    IdTaken,
+    /// It was given up after its last attempt.
+    GivenUp,
     /// A bug.
     Internal,
 }
@@ -98,6 +110,12 @@ impl FaultKind {
             FaultKind::Overloaded => "overloaded",
             FaultKind::NotConfigured => "not-configured",
             FaultKind::Refused => "refused",
+            FaultKind::MethodNotAllowed => "method-not-allowed",
+            FaultKind::SpoolFull => "spool-full",
+            FaultKind::NoSpool => "no-spool",
+            FaultKind::InProgress => "in-progress",
+            FaultKind::IdTaken => "id-taken",
+            FaultKind::GivenUp => "given-up",
             FaultKind::Internal => "internal",
         }
     }
@@ -112,13 +130,22 @@ impl FaultKind {
             | FaultKind::Deadline
             | FaultKind::SlowCaller
             | FaultKind::Refused
+            | FaultKind::InProgress
+            | FaultKind::IdTaken
+            | FaultKind::MethodNotAllowed
             | FaultKind::ClientGone => Side::Client,
-            FaultKind::NoRoute | FaultKind::Overloaded | FaultKind::NotConfigured | FaultKind::Internal => Side::Fourmi,
+            FaultKind::NoRoute
+            | FaultKind::Overloaded
+            | FaultKind::SpoolFull
+            | FaultKind::NoSpool
+            | FaultKind::NotConfigured
+            | FaultKind::Internal => Side::Fourmi,
             FaultKind::NotReady
             | FaultKind::CircuitOpen
             | FaultKind::Unreachable
             | FaultKind::Broken
             | FaultKind::BadAnswer
+            | FaultKind::GivenUp
             | FaultKind::Timeout => Side::Upstream,
         }
     }
@@ -130,8 +157,12 @@ impl FaultKind {
             FaultKind::NoRoute => 404,
             FaultKind::BodyTooLarge => 413,
             FaultKind::HeadTooLarge => 431,
-            FaultKind::NotReady | FaultKind::CircuitOpen | FaultKind::Overloaded => 503,
-            FaultKind::Unreachable | FaultKind::Broken | FaultKind::BadAnswer => 502,
+            FaultKind::NotReady | FaultKind::CircuitOpen | FaultKind::Overloaded | FaultKind::SpoolFull => 503,
+            FaultKind::Unreachable | FaultKind::Broken | FaultKind::BadAnswer | FaultKind::GivenUp => 502,
+            FaultKind::MethodNotAllowed => 405,
+            FaultKind::NoSpool => 501,
+            FaultKind::InProgress => 409,
+            FaultKind::IdTaken => 422,
             FaultKind::Timeout | FaultKind::Deadline => 504,
             FaultKind::SlowCaller => 408,
             FaultKind::Refused => 403,
@@ -145,7 +176,11 @@ impl FaultKind {
         match self {
             FaultKind::BadRequest | FaultKind::BadPath => 3,
             FaultKind::NoRoute => 12,
-            FaultKind::BodyTooLarge | FaultKind::HeadTooLarge | FaultKind::Overloaded => 8,
+            FaultKind::BodyTooLarge | FaultKind::HeadTooLarge | FaultKind::Overloaded | FaultKind::SpoolFull => 8,
+            FaultKind::NoSpool | FaultKind::MethodNotAllowed => 12,
+            FaultKind::InProgress => 10,
+            FaultKind::IdTaken => 6,
+            FaultKind::GivenUp => 14,
             FaultKind::NotReady | FaultKind::CircuitOpen | FaultKind::Unreachable | FaultKind::Broken => 14,
             FaultKind::Timeout | FaultKind::Deadline | FaultKind::SlowCaller => 4,
             FaultKind::Refused => 7,
@@ -168,7 +203,13 @@ impl FaultKind {
             | FaultKind::HeadTooLarge
             | FaultKind::CircuitOpen
             | FaultKind::Refused
+            | FaultKind::MethodNotAllowed
+            | FaultKind::SpoolFull
+            | FaultKind::NoSpool
+            | FaultKind::InProgress
+            | FaultKind::IdTaken
             | FaultKind::Overloaded => Outcome::Rejected,
+            FaultKind::GivenUp => Outcome::Dead,
         }
     }
 
@@ -192,6 +233,12 @@ impl FaultKind {
             FaultKind::Overloaded => "Too much at once",
             FaultKind::NotConfigured => "This side is not configured",
             FaultKind::Refused => "The command was refused",
+            FaultKind::MethodNotAllowed => "It is asked for in another way",
+            FaultKind::SpoolFull => "The command cannot be stored now",
+            FaultKind::NoSpool => "There is nothing to store commands in",
+            FaultKind::InProgress => "The same command is being done",
+            FaultKind::IdTaken => "Another command has this id",
+            FaultKind::GivenUp => "The command was given up",
             FaultKind::Internal => "Fourmi made a mistake",
         }
     }

@@ -8,6 +8,7 @@ mod body;
 mod bounds;
 mod caller;
 pub mod deadline;
+mod delivery;
 mod early;
 mod fault;
 mod head;
@@ -20,6 +21,7 @@ pub use attempt::{ATTEMPTS_MAX, Attempt};
 pub use body::{Body, BodyError, Source, Stage, Staged};
 pub use bounds::{Limits, Timeouts};
 pub use caller::{Caller, Consumer, Credential, Named, Via};
+pub use delivery::{Delivery, Mode, Part, RetryLater};
 pub use early::{Early, Informed};
 pub use fault::{Fault, FaultKind, Retry, Side};
 pub use head::{Answer, Head};
@@ -176,6 +178,8 @@ pub struct Command {
     pub tags: Vec<(Arc<str>, String)>,
     /// The id of the command in whose handling this one was sent.
     pub parent: Option<String>,
+    /// Commands of one key, when they are stored, run one after another.
+    pub key: Option<String>,
 }
 
 /// W3C trace context of this hop.
@@ -316,6 +320,12 @@ pub struct Exchange {
     pub baggage_dropped: u32,
     /// The clock readings.
     pub timings: Timings,
+    /// Whether its caller says how it should be delivered: by `Prefer` or a `Fourmi-` line.
+    pub asks: bool,
+    /// How it is delivered, when a middleware says so.
+    pub delivery: Option<Arc<Delivery>>,
+    /// Which part of its story this is.
+    pub part: Part,
     /// When its whole answer must have come, if whoever sent it said so.
     pub deadline: Option<Instant>,
     /// Counts from 1.
@@ -382,6 +392,9 @@ impl Exchange {
             b3: B3::default(),
             baggage_dropped: 0,
             timings: Timings { wall: SystemTime::now(), start: Instant::now(), sent: None, answered: None, end: None },
+            asks: false,
+            delivery: None,
+            part: Part::Whole,
             deadline: None,
             attempt: 1,
             attempts: Vec::new(),

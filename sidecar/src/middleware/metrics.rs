@@ -1,7 +1,7 @@
 //! The talk's MetricsMiddleware: a count per outcome and tag, and the execution times.
 
 use super::{Hooks, Middleware, Settings};
-use crate::exchange::{Exchange, Tell};
+use crate::exchange::{Exchange, Part, Tell};
 
 struct Metrics;
 
@@ -19,6 +19,9 @@ impl Middleware for Metrics {
     }
 
     fn on_done(&self, exchange: &Exchange, tell: &dyn Tell) {
-        tell.count(exchange);
+        // A stored command is counted once, when it has ended.
+        if matches!(exchange.part, Part::Whole | Part::Final) {
+            tell.count(exchange);
+        }
     }
 }

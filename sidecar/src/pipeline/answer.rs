@@ -97,6 +97,23 @@ pub(super) async fn collect(mut body: Out, most: usize) -> Result<Gathered, Body
     }
 }
 
+/// Reads the rest of a body; returns its first bytes, as many as are wanted, and how many there were.
+pub(super) async fn drain(mut body: Out, most: usize) -> Result<(Bytes, u64), BodyError> {
+    let (mut first, mut all) = (BytesMut::new(), 0);
+    loop {
+        match std::future::poll_fn(|cx| body.poll_frame(cx)).await {
+            None => return Ok((first.freeze(), all)),
+            Some(Err(e)) => return Err(e),
+            Some(Ok(frame)) => {
+                let Some(data) = frame.data_ref() else { return Ok((first.freeze(), all)) };
+                all += data.len() as u64;
+                let room = most.saturating_sub(first.len()).min(data.len());
+                first.extend_from_slice(&data[..room]);
+            }
+        }
+    }
+}
+
 /// A body on its way to the caller.
 pub(super) enum Out {
     /// An instance's.

@@ -86,6 +86,14 @@ impl Inside {
         self.routes.iter().chain(&self.implicit).map(|r| &r.way)
     }
 
+    /// The route of that name, for a command that it took before.
+    pub(super) fn route(&self, name: &str, matched: Option<usize>) -> Option<Taken> {
+        let all = self.routes.iter().chain(&self.implicit);
+        let routed = all.into_iter().find(|routed| *routed.way.route == *name)?;
+        let through = Through { routed: routed.clone(), matched, captures: Vec::new(), mismatch: None };
+        Some(Taken { way: routed.way.clone(), through: Some(through) })
+    }
+
     /// The route that takes a command.
     pub(super) fn take(&self, door: &Door, head: &Head, protocol: Protocol) -> Result<Taken, Fault> {
         if head.method == http::Method::CONNECT {
@@ -189,11 +197,11 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// A part of [`HELD_MAX`], given back when it is dropped.
 #[derive(Default)]
-struct Held(usize);
+pub(super) struct Held(usize);
 
 impl Held {
     /// Takes more, up to `all` in sum; false when there is no room.
-    fn take(&mut self, all: usize) -> bool {
+    pub(super) fn take(&mut self, all: usize) -> bool {
         let more = all.saturating_sub(self.0);
         let before = HELD.fetch_add(more, Ordering::Relaxed);
         self.0 += more;

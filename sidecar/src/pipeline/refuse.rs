@@ -73,7 +73,7 @@ fn replied(mut told: Told, reply: Reply, body: Body, from: usize) -> Answer {
 }
 
 /// An answer of our own on its way out, past the middlewares of its route.
-fn leave(mut told: Told, mut answer: Answer, body: Body, from: usize) -> Answer {
+pub(super) fn leave(mut told: Told, mut answer: Answer, body: Body, from: usize) -> Answer {
     if let Some(routed) = told.routed.clone().filter(|r| r.gate.line.looks_at_answers()) {
         answer = gated::own_answer(&mut told, &routed, from, answer);
     }

@@ -6,11 +6,14 @@ use super::gateway::{Gate, Gateway, Leads};
 use super::lane::{Door, Lane};
 use crate::command::Rules;
 use crate::command::trace::{Sampler, Sampling};
-use crate::exchange::{Direction, Fault, FaultKind, Head, Identity, Limits, Protocol, Timeouts, Wants};
+use crate::exchange::{
+    Delivery, Direction, Exchange, Fault, FaultKind, Head, Identity, Limits, Mode, Protocol, Timeouts, Wants,
+};
 use crate::middleware::{Chain, Settings};
 use crate::names::SUFFIX;
 use crate::route::Way;
 use crate::sink::Show;
+use crate::spool::{self, Spool};
 use crate::upstream::{Cluster, Kept, Policy, Pool};
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -32,6 +35,8 @@ pub struct Served {
     pub policy: Arc<Policy>,
     /// The middlewares that its commands pass.
     pub gate: Option<Arc<Gate>>,
+    /// How its commands are delivered, when it has its own way.
+    pub delivery: Option<Arc<Delivery>>,
 }
 
 /// A gateway's file with the services of now.
@@ -77,6 +82,10 @@ pub struct Blueprint {
     pub whole: Wants,
     /// Which of the traces that begin here are recorded.
     pub sampling: Sampling,
+    /// The store of accepted commands.
+    pub spool: Option<Spool>,
+    /// How commands to the worker are delivered; what else says nothing of its own is retried as it says.
+    pub delivery: Arc<Delivery>,
 }
 
 /// The compiled plan.
@@ -93,6 +102,10 @@ pub struct Road {
     pub(super) outbound: bool,
     pub(super) whole: Wants,
     pub(super) none: Arc<str>,
+    pub(super) spool: Option<Spool>,
+    pub(super) delivery: Arc<Delivery>,
+    /// The same for what the worker sends: only what callers ask for.
+    pub(super) usual: Arc<Delivery>,
     worker: Option<Way>,
     services: HashMap<Arc<str>, (Way, Option<Rc<Routed>>)>,
     finder: Option<Finder>,
@@ -119,8 +132,11 @@ impl Road {
             route,
             explicit: false,
             cluster: cluster(served, own, true),
+            delivery: served.delivery.clone(),
         };
-        let worker = blueprint.worker.as_ref().map(|served| way(served, "worker".into(), &all));
+        let inbound = || Some(blueprint.delivery.clone()).filter(|d| d.acts());
+        let worker =
+            blueprint.worker.as_ref().map(|served| Way { delivery: inbound(), ..way(served, "worker".into(), &all) });
         let services = blueprint.services.iter().map(|s| {
             let way = way(s, s.name.clone(), &outbound);
             let routed = |gate: &Arc<Gate>| Rc::new(Routed { gate: gate.clone(), way: way.clone(), timeouts: None });
@@ -128,7 +144,13 @@ impl Road {
         });
         let services = services.collect();
         let inside = blueprint.gateway.as_ref().map(|behind| {
-            let nobody = Served { name: "".into(), pool: Pool::new(Vec::new()), policy: Arc::default(), gate: None };
+            let nobody = Served {
+                name: "".into(),
+                pool: Pool::new(Vec::new()),
+                policy: Arc::default(),
+                gate: None,
+                delivery: None,
+            };
             let nowhere = cluster(&nobody, &all, false);
             // Routes that lead to one service share what is known of it. Nobody there is waited for, as in Kong.
             let known: Vec<Option<Rc<Cluster>>> =
@@ -141,6 +163,7 @@ impl Road {
                 },
                 route: gate.via.route.as_ref().map_or_else(|| "worker".into(), |r| r.label.clone()),
                 explicit: gate.via.route.as_ref().is_some_and(|r| r.name.is_some()),
+                delivery: inbound(),
                 cluster: match gate.leads {
                     Leads::Nowhere => None,
                     Leads::Worker => worker.clone(),
@@ -164,6 +187,14 @@ impl Road {
             outbound: blueprint.outbound,
             whole: blueprint.whole,
             none: "".into(),
+            spool: blueprint.spool.clone(),
+            usual: Arc::new(Delivery {
+                mode: Mode::Sync,
+                save_on_fail: false,
+                idempotency: false,
+                ..Delivery::clone(&blueprint.delivery)
+            }),
+            delivery: blueprint.delivery.clone(),
             worker,
             services,
             finder: blueprint.finder.clone(),
@@ -189,7 +220,39 @@ impl Road {
         kept.renew_after(self.timeouts.upstream_age);
         kept.keep_off(self.outbound_own.clone());
         let cluster = Cluster::new(kept, policy, true);
-        Way { service: service.clone(), route: service.clone(), explicit: false, cluster }
+        Way { service: service.clone(), route: service.clone(), explicit: false, cluster, delivery: None }
+    }
+
+    /// Tells the sinks of what no exchange of the road tells: the end of a stored command.
+    pub(super) fn told(&self, ex: &Exchange, lane: &Lane) {
+        self.chain.on_done(ex, &*lane.tell);
+    }
+
+    /// How commands of a direction are delivered when nothing says more.
+    pub(super) fn delivery_of(&self, direction: Direction) -> &Arc<Delivery> {
+        match direction {
+            Direction::Inbound => &self.delivery,
+            Direction::Outbound => &self.usual,
+        }
+    }
+
+    /// The way of a stored command, which has been routed and let in before; or why there is none any more.
+    pub(super) fn way_back(
+        &self,
+        lane: &Lane,
+        door: &Door,
+        (told, head, protocol): (&spool::Told, &Head, Protocol),
+    ) -> Result<Taken, String> {
+        if door.direction == Direction::Outbound {
+            return self.way(lane, door, head, protocol).map_err(|fault| fault.detail.into_owned());
+        }
+        match (&self.inside, &self.worker) {
+            (Some(inside), _) => inside
+                .route(&told.route, told.came.matched)
+                .ok_or_else(|| format!("its route {} is gone from the gateway", told.route)),
+            (None, Some(worker)) => Ok(Taken::plain(worker.clone())),
+            (None, None) => Err("there is no `worker:` any more".to_owned()),
+        }
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -259,7 +322,7 @@ impl Road {
             return Err(Fault::new(FaultKind::NoRoute, detail));
         }
         let (service, cluster) = lane.named(host, port, &self.own);
-        Ok(Taken::plain(Way { service: service.clone(), route: service, explicit: false, cluster }))
+        Ok(Taken::plain(Way { service: service.clone(), route: service, explicit: false, cluster, delivery: None }))
     }
 }
 

@@ -168,6 +168,24 @@ impl Course {
         }
     }
 
+    /// The same exchange once more, for an answer that may be needed while the first is still on its way.
+    pub(super) fn same_again(&self) -> Told {
+        let mut told = self.sibling(self.ex.request.clone());
+        let (ex, of) = (&mut told.ex, &self.ex);
+        ex.command = of.command.clone();
+        ex.trace = crate::command::trace::beside(of.trace);
+        ex.b3 = of.b3;
+        ex.timings = of.timings;
+        ex.shown.clone_from(&of.shown);
+        ex.added = of.added.clone();
+        told
+    }
+
+    /// What its thread owns.
+    pub(super) fn lane(&self) -> Rc<Lane> {
+        self.lane.clone()
+    }
+
     /// It is in the worker's hands: what the worker sends meanwhile may be its doing.
     pub(super) fn handling(&mut self) {
         self.handling = self.lane.handle(&self.road, &self.ex);

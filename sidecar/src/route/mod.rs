@@ -18,6 +18,7 @@ pub use rule::{Asked, Lookup, Mismatch, PathHandling, Rule, Scheme, Wrong, host_
 pub use table::{Captures, Found, Table};
 pub use upstream_path::{forwarded_prefix, upstream_path};
 
+use crate::exchange::Delivery;
 use crate::upstream::Cluster;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct Way {
     pub explicit: bool,
     /// The instances.
     pub cluster: Rc<Cluster>,
+    /// How its commands are delivered, when it has its own way.
+    pub delivery: Option<Arc<Delivery>>,
 }
 
 impl Way {

@@ -5,6 +5,7 @@ use crate::config::{Bind, Plan};
 use crate::exchange::Direction;
 use crate::pipeline::{Blueprint, Finder};
 use crate::sink::LogSettings;
+use crate::spool::Spool;
 use std::net::SocketAddr;
 
 /// Where we listen for those who look after us and for our own worker: no place that others may be led to.
@@ -18,7 +19,7 @@ pub(super) fn private(plan: &Plan) -> Vec<SocketAddr> {
 }
 
 /// Draws the plan with the services of now.
-pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
+pub(super) fn draw(plan: &Plan, services: &Services, spool: Option<&Spool>) -> Blueprint {
     let listeners = plan.listeners.iter().filter_map(|l| match &l.bind {
         Bind::Tcp(address) => Some((*address, l.direction == Direction::Inbound)),
         Bind::Unix(_) => None,
@@ -45,5 +46,7 @@ pub(super) fn draw(plan: &Plan, services: &Services) -> Blueprint {
         show: plan.show.clone(),
         whole: plan.logs.iter().map(LogSettings::wants).max().unwrap_or_default(),
         sampling: plan.sampling,
+        spool: spool.cloned(),
+        delivery: plan.delivery.clone(),
     }
 }

@@ -16,6 +16,7 @@ use crate::exchange::{Direction, Exchange, Head, Headers, Identity, Protocol};
 use crate::lines::Lines;
 use crate::pipeline::Blueprint;
 use crate::sink::{Event, EventKind, Hub};
+use crate::spool::{Spool, State};
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -43,6 +44,8 @@ pub(super) struct Keeper {
     pub(super) services: Services,
     /// The registry, when this process has one.
     pub(super) discovery: RefCell<Option<Rc<Running>>>,
+    /// The store of accepted commands, when there is one.
+    pub(super) spool: Option<Spool>,
     /// Of listeners and of connections to instances.
     pub(super) certificates: Certificates,
     orders: RefCell<Vec<mpsc::Sender<Order>>>,
@@ -56,7 +59,14 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(load: LoadOptions, loaded: Loaded, hub: Rc<Hub>, lines: Rc<Lines>, files: u64) -> Self {
+    pub(super) fn new(
+        load: LoadOptions,
+        loaded: Loaded,
+        hub: Rc<Hub>,
+        lines: Rc<Lines>,
+        files: u64,
+        spool: Option<Spool>,
+    ) -> Self {
         Keeper {
             shared: Arc::default(),
             load,
@@ -66,6 +76,7 @@ impl Keeper {
             lines,
             services: Services::default(),
             discovery: RefCell::default(),
+            spool,
             certificates: Certificates::default(),
             orders: RefCell::default(),
             draining: Cell::new(false),
@@ -83,7 +94,7 @@ impl Keeper {
 
     pub(super) fn draw(&self, plan: &Plan) -> Blueprint {
         self.services.follow(plan, &self.certificates);
-        blueprint::draw(plan, &self.services)
+        blueprint::draw(plan, &self.services, self.spool.as_ref())
     }
 
     /// Looks at the files of certificates.
@@ -254,6 +265,9 @@ impl Keeper {
         if new.admin != old.admin {
             notes.push("`admin` needs a restart".into());
         }
+        if new.spool != old.spool {
+            notes.push("`spool` needs a restart".into());
+        }
         // New places first: when one is taken, nothing has changed yet.
         let mut opened = Vec::new();
         for listener in new.listeners.iter().filter(|l| !old.listeners.iter().any(|o| o.is_at(l))) {
@@ -377,6 +391,13 @@ impl Control for Rc<Keeper> {
                 (false, _) => format!("{up} of {} ready; not: {}", members.len(), down.join(", ")),
             };
             parts.push(Part { name: "worker".into(), ready: up > 0, detail });
+        }
+        if let Some(spool) = &self.spool {
+            let summary = spool.summary();
+            let open: i64 = State::ALL.into_iter().filter(|s| !s.is_final()).map(|s| summary.of(s)).sum();
+            let waits = format!("{open} commands are not finished, {} are dead", summary.of(State::Dead));
+            let detail = summary.trouble.clone().unwrap_or(waits);
+            parts.push(Part { name: "spool".into(), ready: summary.trouble.is_none(), detail });
         }
         if let Some(running) = self.running() {
             parts.push(Part { name: "registry".into(), ready: true, detail: running.shown() });

@@ -15,6 +15,7 @@ mod registry;
 mod service;
 mod services;
 mod signals;
+mod spool;
 mod targets;
 mod teller;
 mod upstreams;
@@ -94,10 +95,17 @@ pub fn run(options: Options) -> u8 {
 
 async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let plan = loaded.plan.clone();
+    let spool = match spool::open(&plan) {
+        Ok(spool) => spool,
+        Err((why, code)) => {
+            tracing::error!("{why}");
+            return code;
+        }
+    };
     let (hub, tellers) = Hub::new(&plan.identity, &plan.told(), &plan.metrics, plan.threads);
     let hub = Rc::new(hub);
     let lines = Lines::new(hub.clone());
-    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), lines, files));
+    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), lines, files, spool));
     keeper.allow_connections(&plan);
 
     // Listen first: a port that is taken ends the start before anything else has begun.
@@ -163,6 +171,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     }
     let (orders, ends): (Vec<_>, Vec<_>) = threads.into_iter().unzip();
     keeper.begin(orders);
+    keeper.watch_spool();
     keeper.check();
     keeper.publish(&keeper.changed());
     tokio::task::spawn_local(registry::watch(keeper.clone(), keeper.changed()));
@@ -186,6 +195,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     keeper.order(|| Order::Stop).await;
     // What is cut now is told as cancelled by the threads as they end; only then the sinks are emptied.
     let _ = tokio::time::timeout(LAST, all(&mut ends)).await;
+    keeper.close_spool();
     keeper.lines.finish().await;
     let kind = if code == code::OK { EventKind::Info } else { EventKind::Error };
     keeper.event(format!("{}: fourmi stops", keeper.service()), format!("exit code {code}"), kind, None);
@@ -266,6 +276,7 @@ async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: &mut Ends) -> u8 {
         }
     }
     keeper.stopping();
+    keeper.rest();
     let grace = keeper.plan().timeouts.drain;
     let graceful = async {
         // What others send ends first; the worker may still need others while it finishes.
@@ -275,6 +286,7 @@ async fn serve(keeper: &Rc<Keeper>, options: &Options, ends: &mut Ends) -> u8 {
             tokio::time::sleep(unnoticed.min(grace / 2)).await;
         }
         drain(keeper, Direction::Inbound, by.saturating_duration_since(Instant::now())).await;
+        keeper.drain_spool(by).await;
         child.signal(nix::libc::SIGTERM);
         let left = by.saturating_duration_since(Instant::now()).max(LAST);
         let code = match tokio::time::timeout(left, child.ended_if_any()).await {

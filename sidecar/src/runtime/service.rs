@@ -238,7 +238,7 @@ impl Service {
 
     pub(super) fn served(&self) -> Served {
         let policy = self.wanted.borrow().policy.clone();
-        Served { name: self.name.clone(), pool: self.pool.clone(), policy, gate: None }
+        Served { name: self.name.clone(), pool: self.pool.clone(), policy, gate: None, delivery: None }
     }
 
     /// The names that cannot be looked up, and why.

@@ -173,7 +173,12 @@ impl Services {
     /// The outbound services, for the data threads.
     pub(super) fn outbound(&self, plan: &Plan) -> Vec<Served> {
         let gate = |name: &str| plan.outbound.iter().find(|s| *s.name == *name).and_then(|s| s.gate.clone());
-        self.outbound.borrow().iter().map(|s| Served { gate: gate(&s.name), ..s.served() }).collect()
+        let delivery = |name: &str| plan.outbound.iter().find(|s| *s.name == *name).and_then(|s| s.delivery.clone());
+        self.outbound
+            .borrow()
+            .iter()
+            .map(|s| Served { gate: gate(&s.name), delivery: delivery(&s.name), ..s.served() })
+            .collect()
     }
 
     /// The worker's instances.

@@ -102,6 +102,9 @@ pub(super) fn run(
         });
         tokio::task::spawn_local(deadline::tick());
         tokio::task::spawn_local(sweep(worker.clone()));
+        if let Some(spool) = &blueprint.spool {
+            tokio::task::spawn_local(pipeline::pump(worker.lane.clone(), spool.clone()));
+        }
         for (listener, bound, acceptor) in listeners {
             worker.listen(listener, bound, acceptor)?;
         }

@@ -8,7 +8,7 @@ use super::filter::Filter;
 use super::generation::{Branch, Generation, tell_all};
 use super::kong::{Series, Switches, Target};
 use super::logs::{LogSettings, Sending};
-use super::metric::{Absence, Labels, Queries, Registry, Sampling, WorkerSeries};
+use super::metric::{Absence, Labels, Queries, Registry, Sampling, Spooled, WorkerSeries};
 use super::otlp::{self, Border, OtlpMetrics, Sums};
 use super::ring::{self, Writer};
 use super::scope::Scopes;
@@ -387,6 +387,11 @@ impl Hub {
     /// Says for how long the registry has been cut off.
     pub fn watch_registry(&self, absence: Absence) {
         self.0.registry.watch_registry(absence);
+    }
+
+    /// Says where the numbers of the spool are.
+    pub fn watch_spool(&self, spooled: Spooled) {
+        self.0.registry.watch_spool(spooled);
     }
 
     /// The service is gone.

@@ -41,7 +41,7 @@ pub use event::{Event, EventKind};
 pub use hub::{Hub, SinkStat};
 pub(crate) use logs::KEYS as LOG_KEYS;
 pub use logs::LogSettings;
-pub use metric::{Absence, Queries};
+pub use metric::{Absence, Numbers, Queries, Spooled};
 pub use otlp::OtlpMetrics;
 pub(crate) use otlp::{METRIC_KEYS as OTLP_METRIC_KEYS, TRACE_KEYS, TRACES};
 pub(crate) use probe::{Probe, probes};

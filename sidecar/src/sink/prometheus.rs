@@ -174,6 +174,21 @@ fn levels(out: &mut String, registry: &Registry) {
         family(out, metric::REGISTRY_AWAY, "gauge", help);
         line(out, metric::REGISTRY_AWAY, &[], seconds);
     }
+    let spooled = registry.spooled();
+    for (name, help) in [
+        (metric::SPOOL_COMMANDS, "Commands in the spool, by state."),
+        (metric::SPOOL_OLDEST_AGE, "Age of the oldest command in the spool, by state."),
+        (metric::SPOOL_BYTES, "Bytes of the spool's file that are used."),
+    ] {
+        let mut of = spooled.iter().filter(|(metric, ..)| *metric == name).peekable();
+        if of.peek().is_some() {
+            family(out, name, "gauge", help);
+        }
+        for (_, state, n) in of {
+            let labels = [("state", *state)];
+            line(out, name, if state.is_empty() { &[] } else { &labels }, n);
+        }
+    }
     let name = metric::CERTIFICATE_EXPIRES;
     family(out, name, "gauge", "When the certificates of a file expire, in seconds since 1970.");
     for (file, at) in &registry.certificates() {
@@ -190,6 +205,8 @@ fn events(out: &mut String, registry: &Registry) {
         (metric::LIMIT_FALLBACKS, "Times that a limit could not be counted as its file asks, by reason."),
         (metric::WORKER_LINES, "Lines that the worker wrote, by what became of them."),
         (metric::DNS_QUERIES, "DNS questions, by type and by how they were answered."),
+        (metric::SPOOL_TRANSITIONS, "Times that a stored command has entered a state."),
+        (metric::SPOOL_REFUSED, "Commands that could not be stored, by reason."),
     ] {
         family(out, name, "counter", help);
         for (event, n) in reasons.iter().filter(|(event, _)| event.metric == name) {

@@ -42,7 +42,14 @@ pub(super) fn service(entities: &Entities, service: &entity::Service) -> Result<
     };
     let tls = certificates::of_service(entities, service, upstream)?;
     let label = service.name.clone().unwrap_or_else(|| service.host.clone());
-    Ok(Some(Service { name: label.into(), addresses, tls, policy: Arc::new(policy(service, upstream)), gate: None }))
+    Ok(Some(Service {
+        name: label.into(),
+        addresses,
+        tls,
+        policy: Arc::new(policy(service, upstream)),
+        gate: None,
+        delivery: None,
+    }))
 }
 
 /// Names by which services can be told apart: one that is there twice is followed by a number.
@@ -159,7 +166,7 @@ mod tests {
     fn services_of_one_name_are_told_apart() {
         let one = |name: &str| {
             let (addresses, tls) = (Vec::new(), ClientTls::default());
-            Some(Service { name: name.into(), addresses, tls, policy: Arc::default(), gate: None })
+            Some(Service { name: name.into(), addresses, tls, policy: Arc::default(), gate: None, delivery: None })
         };
         let all = named_apart(vec![one("a"), None, one("a"), one("a-2"), one("a")]);
         let names: Vec<&str> = all.iter().flatten().map(|s| &*s.name).collect();

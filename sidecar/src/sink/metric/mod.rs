@@ -5,7 +5,7 @@ mod registry;
 mod series;
 mod view;
 
-pub use registry::{Absence, Queries};
+pub use registry::{Absence, Numbers, Queries, Spooled};
 pub(crate) use registry::{Levels, Reason, Registry, Sample, WorkerCells};
 pub(crate) use series::{BOUNDS, Distribution, Duration3, Sampling, Totals};
 pub(crate) use view::{Labels, SeriesKey, WorkerSeries};

@@ -106,6 +106,7 @@ impl Reason {
         let names: &[&'static str] = match self.metric {
             metric::WORKER_LINES => &["result"],
             metric::DNS_QUERIES => &["type", "rcode"],
+            metric::SPOOL_TRANSITIONS => &["state"],
             _ => &["reason"],
         };
         names.iter().copied().zip(self.values)
@@ -117,6 +118,18 @@ pub type Absence = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Counts DNS questions: type, code of the answer, number.
 pub type Queries = Arc<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
+
+/// Numbers of the spool. Those of one metric differ by the word, which is its label's value; none when it is empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Numbers {
+    /// Levels.
+    pub gauges: Vec<(&'static str, &'static str, f64)>,
+    /// Counters.
+    pub counters: Vec<(&'static str, &'static str, u64)>,
+}
+
+/// Tells the numbers of the spool.
+pub type Spooled = Arc<dyn Fn() -> Numbers + Send + Sync>;
 
 #[derive(Default)]
 struct Inner {
@@ -135,6 +148,7 @@ struct Inner {
     instances: BTreeMap<(String, String), u64>,
     queries: Option<Queries>,
     absence: Option<Absence>,
+    spooled: Option<Spooled>,
     certificates: BTreeMap<String, i64>,
     reloads: [u64; 2],
     collisions: u64,
@@ -349,7 +363,20 @@ impl Registry {
         let queries = queries.map(|(kind, code, n)| (Reason { metric: metric::DNS_QUERIES, values: [kind, code] }, n));
         let reasons = inner.reasons.iter();
         let reasons = reasons.map(|((metric, reason), n)| (Reason { metric, values: [reason, ""] }, n.load(Relaxed)));
-        reasons.chain(queries).collect()
+        let spooled = inner.spooled.iter().flat_map(|numbers| numbers().counters);
+        let spooled = spooled.map(|(metric, word, n)| (Reason { metric, values: [word, ""] }, n));
+        reasons.chain(queries).chain(spooled).collect()
+    }
+
+    /// Says where the numbers of the spool are.
+    pub(crate) fn watch_spool(&self, spooled: Spooled) {
+        self.inner().spooled = Some(spooled);
+    }
+
+    /// Levels of the spool: metric, state, number.
+    pub(crate) fn spooled(&self) -> Vec<(&'static str, &'static str, f64)> {
+        let spooled = self.inner().spooled.clone();
+        spooled.map(|numbers| numbers().gauges).unwrap_or_default()
     }
 
     /// Says where DNS questions are counted.

@@ -31,6 +31,7 @@ pub(crate) struct Sums {
     instances: BTreeMap<(String, String), u64>,
     certificates: BTreeMap<String, i64>,
     absence: Option<u64>,
+    spooled: Vec<(&'static str, &'static str, f64)>,
     reloads: [u64; 2],
     collisions: u64,
     sinks: BTreeMap<&'static str, SinkTotals>,
@@ -51,6 +52,7 @@ impl Sums {
             instances: registry.instances(),
             certificates: registry.certificates(),
             absence: registry.absence(),
+            spooled: registry.spooled(),
             reloads: registry.reloads(),
             sinks,
         }
@@ -120,6 +122,14 @@ const LIMIT_FALLBACKS: Family =
     family("fourmi.limit.fallbacks", "{event}", "Times that a limit could not be counted as its file asks, by reason.");
 const DNS_QUERIES: Family =
     family("fourmi.dns.queries", "{query}", "DNS questions, by type and by how they were answered.");
+const SPOOL_TRANSITIONS: Family =
+    family("fourmi.spool.transitions", "{command}", "Times that a stored command has entered a state.");
+const SPOOL_REFUSED: Family =
+    family("fourmi.spool.refused", "{command}", "Commands that could not be stored, by reason.");
+const SPOOL_COMMANDS: Family = family("fourmi.spool.commands", "{command}", "Commands in the spool, by state.");
+const SPOOL_OLDEST_AGE: Family =
+    family("fourmi.spool.oldest_age", "s", "Age of the oldest command in the spool, by state.");
+const SPOOL_BYTES: Family = family("fourmi.spool.bytes", "By", "Bytes of the spool's file that are used.");
 const RELOADS: Family = family("fourmi.reloads", "{reload}", "Reloads of the configuration, by result.");
 const WORKER_LINES: Family =
     family("fourmi.worker.lines", "{line}", "Lines that the worker wrote, by what became of them.");
@@ -258,6 +268,8 @@ impl<'a> Report<'a> {
                 metric::LIMIT_FALLBACKS => LIMIT_FALLBACKS,
                 metric::WORKER_LINES => WORKER_LINES,
                 metric::DNS_QUERIES => DNS_QUERIES,
+                metric::SPOOL_TRANSITIONS => SPOOL_TRANSITIONS,
+                metric::SPOOL_REFUSED => SPOOL_REFUSED,
                 // Every event has a family in `/metrics` too.
                 _ => continue,
             };
@@ -309,6 +321,15 @@ impl<'a> Report<'a> {
         }
         if let Some(seconds) = sums.absence {
             self.gauge(REGISTRY_AWAY, Vec::new(), level(i64::try_from(seconds).unwrap_or(i64::MAX)));
+        }
+        for (name, state, n) in &sums.spooled {
+            let family = match *name {
+                metric::SPOOL_COMMANDS => SPOOL_COMMANDS,
+                metric::SPOOL_OLDEST_AGE => SPOOL_OLDEST_AGE,
+                _ => SPOOL_BYTES,
+            };
+            let attributes = if state.is_empty() { Vec::new() } else { vec![text("state", state)] };
+            self.gauge(family, attributes, Value::AsDouble(*n));
         }
         for (file, at) in &sums.certificates {
             self.gauge(CERTIFICATE_EXPIRES, vec![text("file", file)], level(*at));

@@ -161,6 +161,7 @@ impl Statsd {
         report.levels(registry.levels(), &registry.instances());
         report.certificates(&registry.certificates());
         report.absence(registry.absence());
+        report.spooled(&registry.spooled());
         if self.dialect == Dialect::Datadog {
             let (events, missed) = registry.events.between(self.told.events, events_end);
             self.told.events += events.len() as u64 + missed;

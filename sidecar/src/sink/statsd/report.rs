@@ -169,6 +169,17 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// What is in the spool.
+    pub(super) fn spooled(&mut self, all: &[(&'static str, &'static str, f64)]) {
+        if self.dialect == Dialect::Plain {
+            return;
+        }
+        for (name, state, n) in all {
+            let tags = [("state", *state)];
+            self.gauge(name, *n, if state.is_empty() { &[] } else { &tags });
+        }
+    }
+
     /// Everything that is to be sent.
     pub(super) fn finish(self) -> Lot {
         for ((name, tags), n) in &self.counters {
