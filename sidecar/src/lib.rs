@@ -23,4 +23,5 @@ pub mod runtime;
 mod section;
 pub mod sink;
 pub mod tls;
+mod token;
 pub mod upstream;

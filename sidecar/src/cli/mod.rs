@@ -46,7 +46,8 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     match command {
         Command::Run { command } => {
             log::begin(&global);
-            crate::runtime::run(crate::runtime::Options { load, command, quiet: global.quiet })
+            let said = crate::runtime::Said { check: Some(check::inside), explain: Some(show::explained) };
+            crate::runtime::run(crate::runtime::Options { load, command, quiet: global.quiet, said })
         }
         Command::Demo { duration, rate } => {
             log::begin(&global);

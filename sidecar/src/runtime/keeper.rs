@@ -10,12 +10,13 @@ use super::services::{Changed, Services};
 use super::targets;
 use super::upstreams;
 use super::worker::{Order, Shared};
+use super::{Said, said};
 use crate::admin::{Control, Hand, Part, Reloaded, Request};
-use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
+use crate::config::{self, Admin, Bind, Listener, LoadOptions, Loaded, Plan};
 use crate::exchange::{Direction, Exchange, Head, Headers, Identity, Protocol};
 use crate::lines::Lines;
 use crate::pipeline::Blueprint;
-use crate::sink::{Event, EventKind, Hub};
+use crate::sink::{Event, EventKind, Eyes, Hub};
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -33,7 +34,10 @@ const LIMITS_SHOWN: usize = 100;
 /// The control thread's state.
 pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
-    load: LoadOptions,
+    pub(super) load: LoadOptions,
+    pub(super) said: Said,
+    /// What `fourmi check` said last, and when.
+    pub(super) checked: RefCell<Option<(Instant, Value)>>,
     /// Descriptors that the process may have.
     files: u64,
     loaded: RefCell<Loaded>,
@@ -60,6 +64,8 @@ impl Keeper {
         Keeper {
             shared: Arc::default(),
             load,
+            said: Said::default(),
+            checked: RefCell::default(),
             files,
             loaded: RefCell::new(loaded),
             hub,
@@ -75,6 +81,12 @@ impl Keeper {
             last_reload: RefCell::new(None),
             reloading: Mutex::new(()),
         }
+    }
+
+    /// With the command line's words.
+    pub(super) fn saying(mut self, said: Said) -> Self {
+        self.said = said;
+        self
     }
 
     pub(super) fn plan(&self) -> Arc<Plan> {
@@ -251,8 +263,8 @@ impl Keeper {
         if new.threads != old.threads {
             notes.push("`threads` needs a restart".into());
         }
-        if new.admin != old.admin {
-            notes.push("`admin` needs a restart".into());
+        if new.admin.as_ref().map(|a| a.listen) != old.admin.as_ref().map(|a| a.listen) {
+            notes.push("`admin.listen` needs a restart".into());
         }
         // New places first: when one is taken, nothing has changed yet.
         let mut opened = Vec::new();
@@ -358,6 +370,29 @@ fn place(listener: &Listener) -> String {
 
 /// The admin listener's view; it holds the keeper by `Rc`, since reloading outlives the request that asks for it.
 impl Control for Rc<Keeper> {
+    fn settings(&self) -> Admin {
+        // It answers, so it was on; switched off by a reload, it stays as strict as it can be.
+        let here = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, crate::names::port::ADMIN));
+        let off = || Admin { listen: here, token_file: None, read_only: true, peers: Vec::new() };
+        self.plan().admin.clone().unwrap_or_else(off)
+    }
+
+    fn eyes(&self) -> Eyes {
+        self.hub.eyes().clone()
+    }
+
+    fn registry(&self) -> Option<Value> {
+        Some(self.running()?.listed())
+    }
+
+    fn check(&self) -> Value {
+        said::check(self)
+    }
+
+    fn explain_command(&self, request: &[String], lines: &[String]) -> Result<Value, String> {
+        self.said.explain.map_or(Err("nobody here can explain it".into()), |say| say(&self.plan(), request, lines))
+    }
+
     fn identity(&self) -> Arc<Identity> {
         self.plan().identity.clone()
     }

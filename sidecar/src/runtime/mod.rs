@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod quiet;
 mod registry;
+mod said;
 mod service;
 mod services;
 mod signals;
@@ -44,6 +45,17 @@ pub struct Options {
     pub command: Vec<OsString>,
     /// No banner.
     pub quiet: bool,
+    /// Who knows what the command line says, for the admin listener.
+    pub said: Said,
+}
+
+/// What the command line would say, asked from inside: whoever runs Fourmi lends its words.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said {
+    /// `fourmi check`, of this configuration and this process.
+    pub check: Option<fn(&LoadOptions, &crate::admin::Inside<'_>) -> serde_json::Value>,
+    /// `fourmi explain`; the error says what makes no sense.
+    pub explain: Option<fn(&Plan, &[String], &[String]) -> Result<serde_json::Value, String>>,
 }
 
 /// Exit codes (sysexits where they fit).
@@ -97,7 +109,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let (hub, tellers) = Hub::new(&plan.identity, &plan.told(), &plan.metrics, plan.threads);
     let hub = Rc::new(hub);
     let lines = Lines::new(hub.clone());
-    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), lines, files));
+    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), lines, files).saying(options.said));
     keeper.allow_connections(&plan);
 
     // Listen first: a port that is taken ends the start before anything else has begun.
