@@ -48,8 +48,8 @@ top.replaceChildren(who, toggles, numbers, curve, reasons);
 const brand = h("a", { class: "brand", href: "/" }, h("img", { src: document.querySelector("link[rel=icon]").href, alt: "", width: 28, height: 28 }), h("span", {}, "Fourmi"));
 side.append(brand, nav, h("p", { class: "keys soft" }, "1–9 panels · / filter", h("br"), "p pause · t theme"));
 document.getElementById("more")?.remove();
-main.before(side);
-document.body.classList.add("live");
+top.before(side);
+document.body.classList.add("lit");
 
 function head(o) {
   const is = o.stopping ? ["bad", "■ stopping"] : o.draining ? ["warn", "▲ draining"] : o.ready ? ["good", "● ready"] : ["bad", "■ not ready"];

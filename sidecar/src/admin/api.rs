@@ -127,7 +127,9 @@ async fn route(head: &Parts, (peer, known): (IpAddr, guard::Known), desk: &Desk)
         "/api/v1/limits" => json_answer(200, &control.limits()),
         "/api/v1/registry" => match control.registry() {
             Some(shown) => json_answer(200, &shown),
-            None => problem(404, "this Fourmi has no registry; `discovery:` opens one"),
+            // Who is asked by another one answers for itself alone.
+            None if asked(head, "own").is_some() => json_answer(200, &json!({"none": true})),
+            None => json_answer(200, &peers::registry(&control.settings().peers).await),
         },
         "/api/v1/check" => json_answer(200, &control.check()),
         "/api/v1/explain" => explain_command(head, control),

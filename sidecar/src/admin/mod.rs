@@ -98,6 +98,8 @@ pub trait Control {
     fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String>;
     /// The gateway's routes and what they pass; none when there is no gateway.
     fn gateway(&self) -> Option<Value>;
+    /// Whether there is a gateway.
+    fn has_gateway(&self) -> bool;
     /// Its consumers whose name holds this text.
     fn consumers(&self, like: Option<&str>) -> Option<Value>;
     /// The counters of limits.

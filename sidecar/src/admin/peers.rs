@@ -36,6 +36,19 @@ pub(super) async fn topology(peers: &[Fellow], own: Value) -> Value {
     json!({"nodes": nodes, "unanswered": unanswered})
 }
 
+/// The registry of the first peer that has one.
+pub(super) async fn registry(peers: &[Fellow]) -> Value {
+    for (address, answer) in ask_all(peers, "/api/v1/registry?own").await {
+        if let Ok(mut known) = answer
+            && known["services"].is_array()
+        {
+            known["from"] = format!("http://{address}").into();
+            return known;
+        }
+    }
+    json!({"none": true})
+}
+
 /// Every hop of a command that is known here and elsewhere: by its trace, or by its id and then by its trace.
 pub(super) async fn journey(peers: &[Fellow], which: &Which, control: &dyn Control) -> Value {
     let mut which = which.clone();

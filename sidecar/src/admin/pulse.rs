@@ -5,7 +5,7 @@ use super::Control;
 use super::numbers::{Numbers, Row};
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Between two states at least.
@@ -104,6 +104,8 @@ impl Pulse {
             "curve": curve,
             "rows": rows,
             "more_rows": more,
+            "instances": instances(&beat.now),
+            "gateway": control.has_gateway(),
             "read_only": control.settings().read_only,
         });
         if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more_of) {
@@ -167,6 +169,15 @@ fn row((direction, service, command): &super::numbers::Key, all: &Row, lately: O
         "total": all.total, "success": of(all.success(), all.total), "outcomes": all.outcomes,
         "lately": lately.and_then(|(row, time)| Some(told(row?, time))),
     })
+}
+
+/// How many instances of each service are in which state.
+fn instances(numbers: &Numbers) -> Value {
+    let mut all: BTreeMap<&str, BTreeMap<&str, f64>> = BTreeMap::new();
+    for (service, state, n) in &numbers.instances {
+        *all.entry(service).or_default().entry(state).or_default() += n;
+    }
+    json!(all)
 }
 
 /// A direction as a whole.

@@ -10,6 +10,7 @@ mod gateway;
 mod keeper;
 mod limits;
 mod listen;
+mod losses;
 mod quiet;
 mod registry;
 mod said;
@@ -178,7 +179,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     keeper.check();
     keeper.publish(&keeper.changed());
     tokio::task::spawn_local(registry::watch(keeper.clone(), keeper.changed()));
-    tokio::task::spawn_local(keeper::watch_sinks(keeper.clone()));
+    tokio::task::spawn_local(losses::watch_sinks(keeper.clone()));
     tokio::task::spawn_local(certificates::watch(keeper.clone()));
     if let Some(listener) = admin {
         tokio::task::spawn_local(crate::admin::serve(listener, Rc::new(keeper.clone())));

@@ -77,6 +77,9 @@ impl Control for Fake {
     fn gateway(&self) -> Option<Value> {
         None
     }
+    fn has_gateway(&self) -> bool {
+        false
+    }
     fn consumers(&self, like: Option<&str>) -> Option<Value> {
         Some(json!({"like": like}))
     }

@@ -125,10 +125,11 @@ impl Eyes {
 
 /// A number that is the same for a trace in every Fourmi: what is shown of many is shown of whole journeys.
 fn lot(entry: &Entry<'_>) -> u64 {
-    let trace = (entry.trace_id as u64) ^ ((entry.trace_id >> 64) as u64);
-    // Ids may count up; their low bits are mixed with all others.
-    let mixed = (trace ^ (trace >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    mixed ^ (mixed >> 33)
+    // Ids may count up, and halves may be alike; every bit is mixed with all others.
+    let (low, high) = (entry.trace_id as u64, (entry.trace_id >> 64) as u64);
+    let mixed = low.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ high.wrapping_mul(0xc4ce_b9fe_1a85_ec53).rotate_left(31);
+    let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 32)
 }
 
 /// Whether a command is among one in two to the power of `level`.

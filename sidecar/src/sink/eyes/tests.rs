@@ -81,7 +81,7 @@ fn whole_journeys_stay_and_the_rest_is_bounded() {
     let all = |eyes: &Eyes| eyes.recent(&Which::default(), usize::MAX);
     let (mine, theirs) = (all(&one), all(&other));
     assert!(mine["kept"].as_u64() <= Some(500) && theirs["kept"].as_u64() <= Some(500));
-    assert!(mine["one_in"].as_u64() < theirs["one_in"].as_u64() && theirs["one_in"].as_u64() < Some(256), "{mine}");
+    assert!(mine["one_in"].as_u64() < theirs["one_in"].as_u64() && theirs["one_in"].as_u64() < Some(256));
     let since = at(60_000).duration_since(UNIX_EPOCH).unwrap().as_secs_f64() - theirs["since"].as_f64().unwrap();
     assert!(since > 15.0, "journeys stay for {since} s");
     let hops = theirs["commands"].as_array().unwrap();
