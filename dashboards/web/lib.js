@@ -87,6 +87,9 @@ export async function ask(path, options = {}) {
   throw Object.assign(new Error(body?.detail ?? `${path} answered ${answer.status}`), { status: answer.status });
 }
 
+/** A query for the server, to which a plus is a plus. */
+export const query = (pairs) => new URLSearchParams(pairs).toString().replaceAll("+", "%20");
+
 /** Asks for a change. */
 export const change = (path) =>
   ask(path, { method: "POST", headers: { accept: "application/json", "fourmi-change": "page" } });

@@ -80,7 +80,7 @@ async function main() {
         if (id === 'explain') {
           await page.fill('[name=path]', '/PlaceOrder');
           await page.fill('[name=headers]', 'apikey: key-of-the-web-shop');
-          await page.click('text=Explain >> nth=-1');
+          await page.click('.explain form button');
           await until('an explanation', async () => /it is served/.test(await text(page, '.verdict')));
           assert(!page.url().includes('key-of'), 'header lines stand in no address');
         }
@@ -98,7 +98,7 @@ async function main() {
 
   // One order through five services: from the tail by a click. One that has just ended may have ends that are still on
   // their way, and of too many not all are kept, so another one is tried.
-  const names = () => page.locator('.sequence .name').allInnerTexts();
+  const names = () => page.locator('.sequence .name').allTextContents();
   await until('an order through five services', async () => {
     await page.goto(`${base}?panel=live&command=PlaceOrder&result=success&consumer=web-shop`);
     await page.locator('.tail tbody a').first().click();
@@ -180,7 +180,7 @@ async function main() {
   // A worker dies: who looks sees it, in the drawing and in the registry.
   process.kill(Number(victim), 'SIGKILL');
   await page.goto(base);
-  await until('payment is not ready', async () => /payment: not ready/.test(await page.getAttribute('[data-node=payment]', 'aria-label')));
+  await until('payment is not ready', async () => /payment: not ready/.test(await page.locator('[data-node=payment] title').textContent()));
   await page.goto(`${base}?panel=services`);
   const payment = page.locator('section:has(h2:text-is("Registry")) tbody tr', { hasText: 'payment' });
   await until('payment is critical', async () => /critical[\s\S]*http[\s\S]*503/.test(await payment.first().innerText()));

@@ -89,7 +89,7 @@ impl Terminal {
         let socket = format!("fourmi-{name}-{}", std::process::id());
         let terminal = Terminal(socket);
         // It stays when the command has ended, so that what it left can be seen.
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "20", "sh"]);
+        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "200", "-y", "24", "sh"]);
         terminal.tmux(&["send-keys", &format!("clear; {command}"), "Enter"]);
         terminal
     }
@@ -207,12 +207,14 @@ fn a_journey_goes_on_where_another_fourmi_has_it_and_says_who_is_silent() {
     let token = folder.path().join("token");
     std::fs::write(&token, "a-token-of-the-other-one\n").unwrap();
     let stock = Setup::beside(worker.address())
+        .logs("[stdout]")
         .env("FOURMI_SERVICE", "stock")
         .admin_keys(&format!("token_file: \"{}\", read_only: true", token.display()))
         .start();
     let other = format!("http://127.0.0.1:{}", stock.admin_port());
     let peers = format!("peers: [{{address: \"{other}\", token_file: \"{}\"}}, \"http://127.0.0.1:1\"]", token.display());
     let order = Setup::beside(worker.address())
+        .logs("[stdout]")
         .outbound(format!("{{stock: {{address: \"http://127.0.0.1:{}\"}}}}", stock.port()))
         .env("FOURMI_SERVICE", "order")
         .admin_keys(&peers)

@@ -1,6 +1,6 @@
 // What would happen to a command, by the plan that runs: nothing is sent.
 
-import { ask, h, note, section, state, table } from "../lib.js";
+import { ask, h, note, query, section, state, table } from "../lib.js";
 
 export default {
   id: "explain",
@@ -18,11 +18,11 @@ export default {
       h("label", { class: "grows" }, h("span", {}, "header lines"), h("textarea", { name: "headers", rows: 2, placeholder: "apikey: …\nFourmi-Command: PlaceOrder", spellcheck: false })));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const query = new URLSearchParams({ panel: "explain" });
+      const next = new URLSearchParams({ panel: "explain" });
       // Header lines may hold a key: they stand in no address.
       kept = new FormData(form).get("headers");
-      for (const [name, value] of new FormData(form)) if (name !== "headers" && value.trim()) query.append(name, value.trim());
-      go(`/?${query}`);
+      for (const [name, value] of new FormData(form)) if (name !== "headers" && value.trim()) next.append(name, value.trim());
+      go(`/?${next}`);
     });
     form.elements.headers.value = kept;
     const place = h("div", { ariaLive: "polite" });
@@ -39,8 +39,7 @@ let kept = "";
 
 async function explain(place, method, host, path, headers) {
   const at = path.startsWith("/") ? path : `/${path}`;
-  const query = new URLSearchParams({ method, url: host ? `http://${host}${at}` : at, headers });
-  const told = await ask(`/api/v1/explain?${query}`);
+  const told = await ask(`/api/v1/explain?${query({ method, url: host ? `http://${host}${at}` : at, headers })}`);
   const rows = [];
   const add = (what, said) => {
     if (said !== null && said !== undefined && said !== "") rows.push({ at: rows.length, what, said });

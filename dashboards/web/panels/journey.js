@@ -1,6 +1,6 @@
 // One command through all hops: who was asked by whom, when, and how long each took.
 
-import { ask, clock, count, h, ms, note, s, section, state, table, tone } from "../lib.js";
+import { ask, clock, count, h, ms, note, query, s, section, state, table, tone } from "../lib.js";
 
 export default {
   id: "journey",
@@ -14,9 +14,9 @@ export default {
       h("button", {}, "Follow"));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const query = new URLSearchParams({ panel: "journey" });
-      for (const [name, value] of new FormData(form)) if (value.trim()) query.append(name, value.trim());
-      go(`/?${query}`);
+      const next = new URLSearchParams({ panel: "journey" });
+      for (const [name, value] of new FormData(form)) if (value.trim()) next.append(name, value.trim());
+      go(`/?${next}`);
     });
     const place = h("div", { class: "stack" });
     root.append(section("Journey", form, place));
@@ -59,8 +59,7 @@ function one(place, trace, id) {
   return {
     async tick() {
       if (left-- <= 0) return;
-      const query = new URLSearchParams(trace ? { trace } : { id });
-      const journey = await ask(`/api/v1/journey?${query}`);
+      const journey = await ask(`/api/v1/journey?${query(trace ? { trace } : { id })}`);
       const hops = joined(journey.hops);
       const missing = journey.unanswered.map((u) => note(`${u.address} does not answer, so its hops are missing: ${u.why}`, "bad"));
       if (hops.length === 0) {

@@ -1,6 +1,6 @@
 // Commands as they end. The server chooses, by the filter that stands in the address, and says how many it left out.
 
-import { clock, count, h, ms, section, state, tone } from "../lib.js";
+import { clock, count, h, ms, query, section, state, tone } from "../lib.js";
 
 /** Rows that are kept. */
 const ROWS_MAX = 1000;
@@ -42,14 +42,15 @@ export default {
     root.append(section("Live commands", form, summary, trouble, wide, empty));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const query = new URLSearchParams({ panel: "live" });
-      for (const [name, value] of new FormData(form)) if (value.trim()) query.append(name, value.trim());
-      go(`/?${query}`);
+      const next = new URLSearchParams({ panel: "live" });
+      for (const [name, value] of new FormData(form)) if (value.trim()) next.append(name, value.trim());
+      go(`/?${next}`);
     });
     form.querySelectorAll("select").forEach((el) => el.addEventListener("change", () => form.requestSubmit()));
 
-    const query = new URLSearchParams({ "max-rps": RATE });
-    for (const name of [...FIELDS, "direction", "result"]) for (const value of asked.getAll(name)) query.append(name, value);
+    const wanted = new URLSearchParams({ "max-rps": RATE });
+    for (const name of [...FIELDS, "direction", "result"]) for (const value of asked.getAll(name)) wanted.append(name, value);
+    const tap = `/api/v1/tap?${query(wanted)}`;
     let source = null;
     let [shown, skipped, paused, due] = [0, 0, false, false];
     let waiting = [];
@@ -68,7 +69,7 @@ export default {
       say();
     };
     const open = () => {
-      source = new EventSource(`/api/v1/tap?${query}`);
+      source = new EventSource(tap);
       source.addEventListener("message", (event) => {
         waiting.push(JSON.parse(event.data));
         if (waiting.length > ROWS_MAX) waiting.shift();
@@ -88,7 +89,7 @@ export default {
         if (!closed) return;
         // An answer that is no tail: it says what was wrong with the question.
         const gone = new AbortController();
-        const answer = await fetch(`/api/v1/tap?${query}`, { signal: gone.signal }).catch(() => null);
+        const answer = await fetch(tap, { signal: gone.signal }).catch(() => null);
         const said = answer && !answer.ok ? await answer.json().catch(() => null) : null;
         gone.abort();
         trouble.textContent = said?.detail ?? "The tail was cut off; filter again to go on.";
@@ -114,7 +115,7 @@ function row(c) {
   const as = tone(c.outcome);
   return h("tr", { class: as },
     h("td", { class: "soft num" }, clock(c.timestamp)),
-    h("th", { scope: "row" }, h("a", { href: to }, name)),
+    h("th", { scope: "row", title: c.kept ? "" : "Of many commands not every journey is kept" }, c.kept ? h("a", { href: to }, name) : name),
     h("td", {}, c.direction === "inbound" ? "in" : `→ ${c.to}`),
     h("td", { title: c.error ?? "" }, state(c.outcome, as), c.status ? ` ${c.status}` : ""),
     h("td", { class: "n" }, ms(c.duration_ms)),

@@ -230,10 +230,10 @@ function picture(graph, at, width, height, box, road) {
       s("rect", { x, y, width: box, height: BOX.h, rx: 7 }),
       s("text", { class: "name", x: x + 26, y: y + 23 }, clip(n.name, Math.floor((box - 34) / 8.2))),
       s("text", { class: "facts", x: x + 26, y: y + 42 }, outside ? "from outside" : n.rate === null ? (n.ready === null ? "no peer" : "no commands") : `${rate(n.rate)}/s · ${percent(n.success)}`),
-      s("text", { class: `shape ${is}`, x: x + 9, y: y + 23 }, outside ? "→" : is === "bad" ? "■" : is === "warn" ? "▲" : is === "good" ? "●" : "○"),
+      s("text", { class: `shape ${is}`, x: x + 9, y: y + 23, "aria-hidden": "true" }, outside ? "→" : is === "bad" ? "■" : is === "warn" ? "▲" : is === "good" ? "●" : "○"),
     ];
     const target = outside ? "/?panel=live&direction=inbound" : n.address ? `http://${n.address}/` : `/?panel=live&service=${encodeURIComponent(n.name)}`;
-    return s("a", { class: `node ${is}`, href: target, "data-node": n.name, "aria-label": words }, inner);
+    return s("a", { class: `node ${is}`, href: target, "data-node": n.name }, inner);
   });
   return s("svg", { class: "graph", viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "Services and the commands between them; the table beside it says the same" },
     s("defs", {}, ["tip", "ill", "rest"].map((id) => s("marker", { id, viewBox: "0 0 8 8", refX: 5, refY: 4, markerWidth: 10, markerHeight: 10, markerUnits: "userSpaceOnUse", orient: "auto" }, s("path", { class: id, d: "M0 0L8 4L0 8Z" })))),

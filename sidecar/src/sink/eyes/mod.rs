@@ -77,11 +77,11 @@ impl Eyes {
         if state.generation.as_ref().is_none_or(|known| !Arc::ptr_eq(known, generation)) {
             state.generation = Some(generation.clone());
         }
-        state.recent.keep(entry, bytes);
+        let kept = state.recent.keep(entry, bytes);
         if !state.tails.is_empty() {
             state.tails.retain(|tail| Arc::strong_count(tail) > 1);
             let Some(who) = &generation.who else { return };
-            state.tails.iter().for_each(|tail| tail.tell(entry, who));
+            state.tails.iter().for_each(|tail| tail.tell(entry, who, kept));
         } else if self.is_open() && state.until.is_none_or(|until| until < Instant::now()) {
             self.0.open.store(false, Relaxed);
         }

@@ -45,14 +45,11 @@ struct Kept {
 }
 
 impl Recent {
-    /// Keeps a command, if the lot falls on it.
-    pub(super) fn keep(&mut self, entry: &Entry<'_>, bytes: &[u8]) {
+    /// Keeps a command, if the lot falls on it; whether it did.
+    pub(super) fn keep(&mut self, entry: &Entry<'_>, bytes: &[u8]) -> bool {
         let lot = lot(entry);
         if !drawn(lot, self.level) {
-            if entry.level < WELL {
-                put(&mut self.failed, FAILED_MAX, entry, bytes, lot);
-            }
-            return;
+            return entry.level < WELL && put(&mut self.failed, FAILED_MAX, entry, bytes, lot);
         }
         if let Some(oldest) = self.kept.front().filter(|_| self.kept.len() >= KEPT_MAX) {
             let stayed = entry.wall.saturating_sub(oldest.at);
@@ -61,13 +58,13 @@ impl Recent {
                 let level = self.level;
                 self.kept.retain(|kept| drawn(kept.lot, level));
                 if !drawn(lot, level) {
-                    return;
+                    return false;
                 }
             } else if stayed > 4 * STAYS {
                 self.level = self.level.saturating_sub(1);
             }
         }
-        put(&mut self.kept, KEPT_MAX, entry, bytes, lot);
+        put(&mut self.kept, KEPT_MAX, entry, bytes, lot)
     }
 
     /// Those that are asked for, the newest first.
@@ -94,7 +91,7 @@ impl Recent {
 }
 
 /// The oldest one's memory becomes the newest one's.
-fn put(queue: &mut VecDeque<Kept>, most: usize, entry: &Entry<'_>, bytes: &[u8], lot: u64) {
+fn put(queue: &mut VecDeque<Kept>, most: usize, entry: &Entry<'_>, bytes: &[u8], lot: u64) -> bool {
     let mut kept = match queue.len() >= most {
         true => queue.pop_front(),
         false => None,
@@ -107,8 +104,9 @@ fn put(queue: &mut VecDeque<Kept>, most: usize, entry: &Entry<'_>, bytes: &[u8],
         Some(_) => Entry { whole: None, ..entry.clone() }.write(&mut kept.bytes),
     }
     if kept.bytes.len() > BYTES_MAX {
-        return;
+        return false;
     }
     (kept.at, kept.lot) = (entry.wall, lot);
     queue.push_back(kept);
+    true
 }

@@ -54,8 +54,8 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A command has ended.
-    pub(super) fn tell(&self, entry: &Entry<'_>, who: &Who) {
+    /// A command has ended; whether its journey can be asked for.
+    pub(super) fn tell(&self, entry: &Entry<'_>, who: &Who, kept: bool) {
         if !self.wanted.is(entry, who) {
             return;
         }
@@ -70,7 +70,9 @@ impl Queue {
             return;
         }
         inner.told += 1;
-        let text = Value::Object(shown(entry, who)).to_string();
+        let mut object = shown(entry, who);
+        object.insert("kept".into(), kept.into());
+        let text = Value::Object(object).to_string();
         inner.bytes += text.len();
         inner.waiting.push_back(text);
         if let Some(waker) = inner.waker.take() {
