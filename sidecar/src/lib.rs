@@ -24,4 +24,5 @@ mod section;
 pub mod sink;
 pub mod spool;
 pub mod tls;
+mod token;
 pub mod upstream;

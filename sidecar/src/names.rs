@@ -40,6 +40,7 @@ pub mod header {
     pub const X_FORWARDED_PORT: &str = "x-forwarded-port";
     pub const X_REAL_IP: &str = "x-real-ip";
     pub const FORWARDED: &str = "forwarded";
+    pub const CHANGE: &str = "fourmi-change";
 }
 
 /// Metric names as Prometheus shows them. StatsD drops the suffix `_total` or `_seconds` and uses dots.

@@ -80,6 +80,7 @@ pub struct Setup {
     inbound: u16,
     outbound: Option<u16>,
     admin: u16,
+    admin_keys: String,
     worker: Option<String>,
     inbound_keys: String,
     outbound_keys: String,
@@ -111,6 +112,7 @@ impl Setup {
             inbound: free_port(),
             outbound: None,
             admin: free_port(),
+            admin_keys: String::new(),
             worker: None,
             inbound_keys: String::new(),
             outbound_keys: String::new(),
@@ -138,6 +140,11 @@ impl Setup {
     pub fn outbound(mut self, services: impl Into<String>) -> Self {
         self.outbound = Some(free_port());
         self.outbound_keys = services.into();
+        self
+    }
+    /// More keys of the admin listener, e.g. `read_only: true`.
+    pub fn admin_keys(mut self, yaml: &str) -> Self {
+        self.admin_keys = format!(", {yaml}");
         self
     }
     /// The list `logs:` as YAML flow text.
@@ -217,7 +224,7 @@ impl Setup {
             }
             yaml += "}]\n";
         }
-        yaml += &format!("admin: {{listen: \"127.0.0.1:{}\"}}\n", self.admin);
+        yaml += &format!("admin: {{listen: \"127.0.0.1:{}\"{}}}\n", self.admin, self.admin_keys);
         yaml += &format!("logs: {}\n", self.logs.as_deref().unwrap_or("[]"));
         let mut sinks = self.sinks.clone();
         sinks.push("{prometheus: {}}".into());

@@ -11,10 +11,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "cert", "codec", "command", "config", "control", "demo", "exchange", "gateway", "pipeline",
-            "route", "runtime", "sink", "tls", "upstream",
+            "route", "runtime", "sink", "tls", "token", "upstream",
         ],
     ),
-    ("admin", &["config", "control", "exchange", "runtime", "sink"]),
+    ("admin", &["config", "control", "exchange", "runtime", "sink", "token"]),
     ("demo", &["cli", "config", "control", "exchange", "runtime", "sink"]),
     // Makes files on a command line; nothing that runs needs it.
     ("cert", &[]),
@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "route",
             "sink",
             "tls",
+            "token",
             "upstream",
         ],
     ),
@@ -75,6 +76,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Its log and metric plugins are sinks, its consumers are those of exchanges.
     ("gateway", &["exchange", "route", "sink"]),
     ("names", &[]),
+    // The admin listener's token, for those who ask and those who answer.
+    ("token", &[]),
 ];
 
 /// Arrows beyond the table, each with its reason. The list may only get shorter.

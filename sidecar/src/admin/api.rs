@@ -1,50 +1,93 @@
 //! Path and method to answer.
 
-use super::{Control, Hand, Request, guard, page};
-use bytes::Bytes;
+use super::answer::{Answer, Body, TEXT, argument, arguments, asked, json_answer, make, problem, wants_json};
+use super::pulse::Pulse;
+use super::tap::{self, Following};
+use super::{Control, Hand, Request, guard, page, peers, web};
+use crate::sink::{Wanted, Which};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Version, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::rc::Rc;
 
-/// Nothing but our own style sheet; no script, no frame, no form.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-const PROBLEM: &str = "application/problem+json";
+/// Commands that one answer shows when it is not said how many.
+const RECENT: usize = 100;
 
-/// A finished answer.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// What every answer is made of.
+pub(super) struct Desk {
+    pub(super) control: Rc<dyn Control>,
+    pub(super) pulse: Pulse,
+    /// The machine's name.
+    pub(super) machine: Option<String>,
+}
+
+/// Paths by which something is changed.
+const CHANGES: [&str; 5] = ["/login", "/api/v1/reload", "/api/v1/drain", "/api/v1/stop", "/api/v1/upstreams/health"];
+/// Paths that are read, beside those of assets.
+const READS: [&str; 23] = [
+    "/",
+    "/livez",
+    "/readyz",
+    "/healthz",
+    "/metrics",
+    "/api/v1/config",
+    "/api/v1/status",
+    "/api/v1/sinks",
+    "/api/v1/upstreams",
+    "/api/v1/upstreams/explain",
+    "/api/v1/gateway",
+    "/api/v1/gateway/consumers",
+    "/api/v1/limits",
+    "/api/v1/overview",
+    "/api/v1/topology",
+    "/api/v1/tap",
+    "/api/v1/recent",
+    "/api/v1/journey",
+    "/api/v1/registry",
+    "/api/v1/check",
+    "/api/v1/explain",
+    "/favicon.ico",
+    "/robots.txt",
+];
 
 /// Answers one request.
-pub(super) async fn answer(head: &Parts, peer: IpAddr, control: &dyn Control, machine: Option<&str>) -> Answer {
-    let identity = control.identity();
-    let names = [machine.unwrap_or(&identity.hostname), &identity.hostname];
-    let mut answer = match guard::may_ask(head.version >= Version::HTTP_11, &head.headers, &names) {
-        Ok(()) => route(head, peer, control).await,
-        Err(refusal) => problem(refusal.status(), refusal.detail()),
+pub(super) async fn answer(head: &Parts, peer: IpAddr, desk: &Desk) -> Answer {
+    let identity = desk.control.identity();
+    let names = [desk.machine.as_deref().unwrap_or(&identity.hostname), &identity.hostname];
+    let settings = desk.control.settings();
+    let asked = guard::may_ask(head.version >= Version::HTTP_11, &head.headers, &names)
+        .and_then(|()| guard::may_look(head, peer, &settings));
+    let mut answer = match asked {
+        Ok(known) => route(head, (peer, known), desk).await,
+        Err(guard::Refusal::NoToken) if head.uri.path() == "/" => page::login(&desk.control.identity()),
+        Err(refusal) => refused(refusal),
     };
     if head.method == Method::HEAD {
         // The length stays that of the answer to GET (RFC 9110 9.3.2).
-        let length = http_body::Body::size_hint(answer.body()).exact().unwrap_or(0);
-        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        *answer.body_mut() = Full::default();
+        if let Some(length) = http_body::Body::size_hint(answer.body()).exact() {
+            answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        *answer.body_mut() = Body::Whole(Full::default());
     }
     answer
 }
 
-async fn route(head: &Parts, peer: IpAddr, control: &dyn Control) -> Answer {
-    let path = head.uri.path();
-    let change = matches!(path, "/api/v1/reload" | "/api/v1/drain" | "/api/v1/stop" | "/api/v1/upstreams/health");
-    let known = change
-        || matches!(path, "/" | "/page.css" | "/livez" | "/readyz" | "/healthz" | "/metrics")
-        || matches!(path, "/api/v1/config" | "/api/v1/status" | "/api/v1/sinks" | "/api/v1/upstreams")
-        || matches!(path, "/api/v1/gateway" | "/api/v1/gateway/consumers" | "/api/v1/limits")
-        || path == "/api/v1/upstreams/explain";
-    if !known {
-        return problem(404, "there is no such path; the page at / links all of them");
+fn refused(refusal: guard::Refusal) -> Answer {
+    let mut answer = problem(refusal.status(), refusal.detail());
+    if refusal.status() == 401 {
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    answer
+}
+
+async fn route(head: &Parts, (peer, known): (IpAddr, guard::Known), desk: &Desk) -> Answer {
+    let (path, control) = (head.uri.path(), &*desk.control);
+    let change = CHANGES.contains(&path);
+    let asset = web::asset(path);
+    if !change && asset.is_none() && !READS.contains(&path) {
+        return problem(404, "there is no such path; docs/admin.md lists all of them");
     }
     let allowed = if change { head.method == Method::POST } else { matches!(head.method, Method::GET | Method::HEAD) };
     if !allowed {
@@ -53,12 +96,21 @@ async fn route(head: &Parts, peer: IpAddr, control: &dyn Control) -> Answer {
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
         return answer;
     }
-    if change && let Err(refusal) = guard::may_change(&head.headers, peer) {
-        return problem(refusal.status(), refusal.detail());
+    if change && let Err(refusal) = guard::may_change(&head.headers, peer, known, path == "/login", &control.settings())
+    {
+        return refused(refusal);
+    }
+    if let Some(asset) = asset {
+        return web::answer(head, asset);
     }
     match path {
-        "/" => make(200, "text/html; charset=utf-8", page::page(control, asked(head, "pause").is_none())),
-        "/page.css" => make(200, "text/css; charset=utf-8", page::STYLE),
+        "/" => {
+            control.eyes().look();
+            make(200, "text/html; charset=utf-8", page::page(desk))
+        }
+        "/login" => page::logged_in(&control.settings()),
+        "/favicon.ico" => make(404, TEXT, ""),
+        "/robots.txt" => make(200, TEXT, "User-agent: *\nDisallow: /\n"),
         "/livez" if wants_json(head) => json_answer(200, &json!({"live": true})),
         "/livez" => make(200, TEXT, "live\n"),
         "/metrics" => {
@@ -73,6 +125,38 @@ async fn route(head: &Parts, peer: IpAddr, control: &dyn Control) -> Answer {
         "/api/v1/gateway" => of_gateway(control.gateway()),
         "/api/v1/gateway/consumers" => of_gateway(control.consumers(argument(head, "name").as_deref())),
         "/api/v1/limits" => json_answer(200, &control.limits()),
+        "/api/v1/registry" => match control.registry() {
+            Some(shown) => json_answer(200, &shown),
+            // Who is asked by another one answers for itself alone.
+            None if asked(head, "own").is_some() => json_answer(200, &json!({"none": true})),
+            None => json_answer(200, &peers::registry(&control.settings().peers).await),
+        },
+        "/api/v1/check" => json_answer(200, &control.check()),
+        "/api/v1/explain" => explain_command(head, control),
+        "/api/v1/overview" => {
+            control.eyes().look();
+            json_answer(200, &desk.pulse.overview(control))
+        }
+        "/api/v1/topology" => {
+            control.eyes().look();
+            let own = desk.pulse.overview(control);
+            json_answer(200, &peers::topology(&control.settings().peers, own).await)
+        }
+        "/api/v1/recent" => match which(head) {
+            Ok(which) => {
+                control.eyes().look();
+                json_answer(200, &control.eyes().recent(&which, most(head)))
+            }
+            Err(why) => problem(400, why),
+        },
+        "/api/v1/journey" => match which(head) {
+            Ok(which) => {
+                control.eyes().look();
+                json_answer(200, &peers::journey(&control.settings().peers, &which, &*desk.control).await)
+            }
+            Err(why) => problem(400, why),
+        },
+        "/api/v1/tap" => tap(head, control),
         "/api/v1/upstreams/explain" => explain(head, control),
         "/api/v1/upstreams/health" => health(head, control),
         "/api/v1/reload" => reload(head, control).await,
@@ -86,6 +170,57 @@ async fn route(head: &Parts, peer: IpAddr, control: &dyn Control) -> Answer {
         }
         // What is left is /readyz and its other name.
         _ => ready(head, control),
+    }
+}
+
+/// Which commands are asked for.
+fn which(head: &Parts) -> Result<Which, &'static str> {
+    let trace = match argument(head, "trace") {
+        None => None,
+        Some(text) if text.len() > 32 => return Err("trace: write 32 hexadecimal digits"),
+        Some(text) => Some(u128::from_str_radix(&text, 16).map_err(|_| "trace: write 32 hexadecimal digits")?),
+    };
+    Ok(Which { trace, id: argument(head, "id") })
+}
+
+fn most(head: &Parts) -> usize {
+    argument(head, "limit").and_then(|n| n.parse().ok()).unwrap_or(RECENT)
+}
+
+/// Commands as they end, until the caller goes.
+fn tap(head: &Parts, control: &dyn Control) -> Answer {
+    let pairs = arguments(head);
+    let wanted = match Wanted::of(pairs.iter().map(|(k, v)| (k.as_str(), v.as_str()))) {
+        Ok(wanted) => wanted,
+        Err(why) => return problem(400, &why),
+    };
+    match control.eyes().follow(wanted) {
+        Err(crate::sink::Crowded) => {
+            problem(503, "as many follow the commands as may; close another page or `fourmi tap`")
+        }
+        Ok(tail) => {
+            let mut answer = make(200, tap::KIND, "");
+            *answer.body_mut() = Body::Tail(Following::new(tail, &control.identity().service));
+            answer
+        }
+    }
+}
+
+/// What would happen to a command.
+fn explain_command(head: &Parts, control: &dyn Control) -> Answer {
+    let Some(url) = argument(head, "url") else {
+        return problem(400, "name the request: /api/v1/explain?url=URL&method=METHOD&headers=LINES");
+    };
+    let lines: Vec<String> = argument(head, "headers")
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter(|line| !line.trim().is_empty())
+        .map(str::to_owned)
+        .collect();
+    let method = argument(head, "method").unwrap_or_else(|| "GET".to_owned());
+    match control.explain_command(&[method, url], &lines) {
+        Ok(explained) => json_answer(200, &explained),
+        Err(why) => problem(400, &why),
     }
 }
 
@@ -171,72 +306,4 @@ fn done(head: &Parts, said: &str) -> Answer {
         return json_answer(200, &json!({"result": said}));
     }
     make(200, TEXT, format!("{}\n", said.trim_end()))
-}
-
-/// RFC 9457; without a `type` of its own the status says it all.
-pub(super) fn problem(status: u16, detail: &str) -> Answer {
-    let title = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
-    let body = json!({"title": title, "status": status, "detail": detail});
-    make(status, PROBLEM, format!("{body}\n"))
-}
-
-fn json_answer(status: u16, value: &Value) -> Answer {
-    make(status, JSON, format!("{value:#}\n"))
-}
-
-fn make(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let lines = [
-        (header::CONTENT_TYPE, kind),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::SERVER, "fourmi"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-    ];
-    for (name, value) in lines {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    answer
-}
-
-/// A query key's value; empty for a bare key.
-fn asked<'a>(head: &'a Parts, key: &str) -> Option<&'a str> {
-    head.uri.query()?.split('&').map(|p| p.split_once('=').unwrap_or((p, ""))).find(|(k, _)| *k == key).map(|(_, v)| v)
-}
-
-/// A query key's value without percent-encoding; none when it is empty or no text.
-fn argument(head: &Parts, key: &str) -> Option<String> {
-    let raw = asked(head, key)?.as_bytes();
-    let mut out = Vec::with_capacity(raw.len());
-    let mut rest = raw;
-    while let [first, tail @ ..] = rest {
-        let digits = || tail.get(..2).filter(|two| two.iter().all(u8::is_ascii_hexdigit));
-        let escaped = || u8::from_str_radix(std::str::from_utf8(digits()?).ok()?, 16).ok();
-        match (first, escaped()) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            _ => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(out).ok().filter(|text| !text.is_empty())
-}
-
-/// By `?format=json`, or an `Accept` that names JSON.
-fn wants_json(head: &Parts) -> bool {
-    match asked(head, "format") {
-        Some(format) => format == "json",
-        None => head.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| {
-            accept.split(',').any(|kind| {
-                let kind = kind.split(';').next().unwrap_or("").trim();
-                kind.eq_ignore_ascii_case(JSON) || kind.eq_ignore_ascii_case(PROBLEM)
-            })
-        }),
-    }
 }

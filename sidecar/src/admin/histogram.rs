@@ -19,6 +19,17 @@ impl Histogram {
         }
     }
 
+    /// Adds another one with the same bounds.
+    pub(super) fn merge(&mut self, other: &Histogram) {
+        other.buckets.iter().for_each(|(bound, count)| self.add(*bound, *count));
+    }
+
+    /// What has come since an earlier state of the same histogram.
+    pub(super) fn since(&self, earlier: &Histogram) -> Histogram {
+        let before = |bound: f64| earlier.buckets.iter().find(|(b, _)| *b == bound).map_or(0.0, |(_, n)| *n);
+        Histogram { buckets: self.buckets.iter().map(|(bound, n)| (*bound, (n - before(*bound)).max(0.0))).collect() }
+    }
+
     /// The value below which a share `q` of all lies; straight lines between the bounds. None when empty.
     pub(super) fn quantile(&self, q: f64) -> Option<f64> {
         let total = self.buckets.last()?.1;

@@ -3,15 +3,24 @@
 //! It knows nothing of how Fourmi works: whoever runs it hands in a [`Control`]. It lives on the control thread,
 //! so nothing here is `Send` and nothing here may block.
 
+mod answer;
 mod api;
 mod guard;
 mod histogram;
+mod html;
+mod numbers;
 mod page;
+mod peers;
+mod pulse;
 mod server;
+mod tap;
+mod web;
 
 pub use server::serve;
 
+use crate::config::Admin;
 use crate::exchange::Identity;
+use crate::sink::Eyes;
 use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
@@ -51,8 +60,26 @@ pub enum Hand {
     Auto,
 }
 
+/// This process, asked from inside as others ask it through its listener.
+pub struct Inside<'a> {
+    /// Where its listener is.
+    pub name: &'a str,
+    /// What it would answer at a path; none where it would not.
+    pub ask: &'a dyn Fn(&str) -> Option<Value>,
+}
+
 /// What the admin listener shows and asks for.
 pub trait Control {
+    /// What the configuration says of the listener itself.
+    fn settings(&self) -> Admin;
+    /// What people look at.
+    fn eyes(&self) -> Eyes;
+    /// Services, instances and checks of the registry; none when there is none here.
+    fn registry(&self) -> Option<Value>;
+    /// What `fourmi check` says.
+    fn check(&self) -> Value;
+    /// What would happen to a command: method and URL, and header lines. The error says what makes no sense.
+    fn explain_command(&self, request: &[String], lines: &[String]) -> Result<Value, String>;
     /// Who this Fourmi stands beside.
     fn identity(&self) -> Arc<Identity>;
     /// Every part, ready or not. Fourmi is ready when all are.
@@ -71,6 +98,8 @@ pub trait Control {
     fn set_health(&self, service: &str, instance: Option<&str>, hand: Hand) -> Result<Value, String>;
     /// The gateway's routes and what they pass; none when there is no gateway.
     fn gateway(&self) -> Option<Value>;
+    /// Whether there is a gateway.
+    fn has_gateway(&self) -> bool;
     /// Its consumers whose name holds this text.
     fn consumers(&self, like: Option<&str>) -> Option<Value>;
     /// The counters of limits.

@@ -1,114 +1,91 @@
-//! The page at `/`: what a person wants to know first, out of the same numbers that Prometheus reads. No script.
+//! The page at `/`, as it is before a script runs, and where none does: what a person wants to know first.
 
-use super::Control;
-use super::histogram::Histogram;
-use crate::names::metric;
-use crate::sink::scrape::samples;
-use std::collections::BTreeMap;
+use super::answer::{Answer, TEXT, make};
+use super::api::Desk;
+use super::html::Safe;
+use super::numbers::Numbers;
+use super::web;
+use crate::config::Admin;
+use crate::exchange::Identity;
+use http::{HeaderValue, header};
 use std::fmt::{Display, Write};
 
-/// The one asset.
-pub(super) const STYLE: &str = include_str!("page.css");
 /// Rows of the table of commands; `/metrics` has them all.
 const ROWS: usize = 100;
 
-/// What the metrics say of one command in one direction.
-#[derive(Default)]
-struct Row {
-    total: f64,
-    success: f64,
-    others: BTreeMap<String, f64>,
-    seconds: f64,
-    timed: f64,
-    buckets: Histogram,
-}
-
-/// Everything the page shows of the metrics.
-#[derive(Default)]
-struct Numbers {
-    commands: BTreeMap<(String, String, String), Row>,
-    in_flight: f64,
-    sinks: BTreeMap<String, BTreeMap<String, f64>>,
-    instances: Vec<(String, String, f64)>,
-}
-
-impl Numbers {
-    fn read(text: &str) -> Self {
-        let mut numbers = Numbers::default();
-        for sample in samples(text) {
-            let key = || {
-                let of = |label| sample.label(label).to_owned();
-                (of("direction"), of("service"), of("command"))
-            };
-            let part = sample.name.strip_prefix(metric::COMMAND_DURATION);
-            match (sample.name, part) {
-                (metric::COMMANDS, _) => {
-                    let row = numbers.commands.entry(key()).or_default();
-                    row.total += sample.value;
-                    match sample.label("outcome") {
-                        "success" => row.success += sample.value,
-                        other => *row.others.entry(other.to_owned()).or_default() += sample.value,
-                    }
-                }
-                (_, Some("_sum")) => numbers.commands.entry(key()).or_default().seconds += sample.value,
-                (_, Some("_count")) => numbers.commands.entry(key()).or_default().timed += sample.value,
-                (_, Some("_bucket")) => {
-                    if let Ok(bound) = sample.label("le").parse() {
-                        numbers.commands.entry(key()).or_default().buckets.add(bound, sample.value);
-                    }
-                }
-                (metric::IN_FLIGHT, _) => numbers.in_flight += sample.value,
-                (metric::SINK_RECORDS, _) => {
-                    let results = numbers.sinks.entry(sample.label("sink").to_owned()).or_default();
-                    *results.entry(sample.label("result").to_owned()).or_default() += sample.value;
-                }
-                (metric::INSTANCES, _) if sample.value > 0.0 => numbers.instances.push((
-                    sample.label("service").to_owned(),
-                    sample.label("state").to_owned(),
-                    sample.value,
-                )),
-                _ => {}
-            }
-        }
-        // A histogram may have been cut differently (or not at all); rows are what was counted.
-        numbers.commands.retain(|_, row| row.total > 0.0);
-        numbers
-    }
-
-    fn lost(&self) -> f64 {
-        self.sinks.values().flatten().filter(|(result, _)| *result != "sent").map(|(_, n)| n).sum()
-    }
-}
-
-/// The whole page. `live`: it loads itself again every five seconds.
-pub(super) fn page(control: &dyn Control, live: bool) -> String {
-    let mut text = String::new();
-    control.metrics(&mut text);
-    let numbers = Numbers::read(&text);
+/// The whole page.
+pub(super) fn page(desk: &Desk) -> String {
+    let numbers = desk.pulse.beat(&*desk.control).now;
     let mut html = String::with_capacity(8 << 10);
     // Writing to a String cannot fail.
-    let _ = write(&mut html, control, &numbers, live);
+    let _ = write(&mut html, desk, &numbers);
     html
 }
 
-fn write(out: &mut String, control: &dyn Control, numbers: &Numbers, live: bool) -> std::fmt::Result {
-    let identity = control.identity();
-    let (service, env, host) = (Safe(&identity.service), Safe(&identity.env), Safe(&identity.hostname));
-    let refresh = if live { "<meta http-equiv=\"refresh\" content=\"5\">" } else { "" };
+/// What every page begins with.
+fn begin(out: &mut String, title: &str, script: &str, refresh: bool) -> std::fmt::Result {
+    let (style, script) = (web::path("eyes.css"), web::path(script));
+    let refresh = if refresh { "<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>" } else { "" };
     write!(
         out,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">{refresh}\
-         <title>{service} · Fourmi</title><link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/page.css\">\
-         </head>\n<body><header><h1>{service}</h1><p class=\"soft\">{env} · {host} · fourmi {}</p>",
+         <title>{} · Fourmi</title><link rel=\"icon\" href=\"{}\"><link rel=\"stylesheet\" href=\"{style}\">\
+         <script type=\"module\" src=\"{script}\"></script></head>\n",
+        Safe(title),
+        web::path("ant.svg"),
+    )
+}
+
+/// Where a token is asked for. It is sent as a header, so it stands in no log.
+pub(super) fn login(identity: &Identity) -> Answer {
+    let mut out = String::new();
+    let _ = begin(&mut out, &identity.service, "login.js", false);
+    out.push_str(
+        "<body class=\"login\"><main><h1>Fourmi</h1><form id=\"login\"><label for=\"token\">Token of this admin \
+         listener</label><input id=\"token\" type=\"password\" autocomplete=\"current-password\" required>\
+         <button>Open</button><p id=\"said\" role=\"status\"></p></form><noscript><p>Without script: send it as \
+         <code>Authorization: Bearer TOKEN</code>.</p></noscript></main></body></html>\n",
+    );
+    let mut answer = make(401, "text/html; charset=utf-8", out);
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    answer
+}
+
+/// A browser has shown the token: from now on it shows its mark.
+pub(super) fn logged_in(settings: &Admin) -> Answer {
+    let mut answer = make(200, TEXT, "welcome\n");
+    let token = settings.token_file.as_deref().and_then(|file| crate::token::read(file).ok());
+    if let Some(token) = token {
+        let cookie = format!(
+            "{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200",
+            super::guard::cookie(settings),
+            crate::token::mark(&token)
+        );
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            answer.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+    }
+    answer
+}
+
+fn write(out: &mut String, desk: &Desk, numbers: &Numbers) -> std::fmt::Result {
+    let control = &*desk.control;
+    let identity = control.identity();
+    let (service, env, host) = (Safe(&identity.service), Safe(&identity.env), Safe(&identity.hostname));
+    begin(out, &identity.service, "eyes.js", true)?;
+    write!(
+        out,
+        "<body><a class=\"skip\" href=\"#main\">Skip to content</a><header id=\"top\"><h1>{service}</h1>\
+         <p class=\"soft\">{env} · {host} · fourmi {}</p>",
         env!("CARGO_PKG_VERSION")
     )?;
     let parts = control.ready();
     let waiting: Vec<_> = parts.iter().filter(|part| !part.ready).collect();
     match waiting.is_empty() {
-        true => out.push_str("<p class=\"good\"><strong>✔ ready</strong></p>"),
+        true => out.push_str("<p class=\"state good\">✔ ready</p>"),
         false => {
-            out.push_str("<p class=\"bad\"><strong>✘ not ready</strong></p><ul>");
+            out.push_str("<p class=\"state bad\">✘ not ready</p><ul>");
             for part in waiting {
                 write!(out, "<li><strong>{}</strong> {}</li>", Safe(&part.name), Safe(&part.detail))?;
             }
@@ -116,24 +93,21 @@ fn write(out: &mut String, control: &dyn Control, numbers: &Numbers, live: bool)
         }
     }
     let total: f64 = numbers.commands.values().map(|row| row.total).sum();
-    let success: f64 = numbers.commands.values().map(|row| row.success).sum();
-    let lost = numbers.lost();
-    out.push_str("</header>\n<main><dl class=\"cards\">");
+    let success: f64 = numbers.commands.values().map(|row| row.success()).sum();
+    out.push_str("</header>\n<main id=\"main\" tabindex=\"-1\"><dl class=\"cards\">");
     card(out, "commands", count(total))?;
     card(out, "success", share(success, total))?;
-    card(out, "in flight", count(numbers.in_flight))?;
-    card(out, "records lost", count(lost))?;
+    card(out, "in flight", count(numbers.in_flight.values().sum()))?;
+    card(out, "records lost", count(numbers.lost()))?;
     out.push_str("</dl>\n");
     commands(out, numbers)?;
     sinks(out, numbers)?;
     instances(out, numbers)?;
-    out.push_str("</main>\n<nav aria-label=\"More\"><h2>More</h2><ul>");
-    let (way, word) = if live { ("/?pause", "pause this page") } else { ("/", "keep this page live") };
-    write!(out, "<li><a href=\"{way}\">{word}</a></li>")?;
-    for path in ["/metrics", "/readyz?verbose", "/livez"] {
+    out.push_str("</main>\n<nav id=\"more\" aria-label=\"More\"><h2>More</h2><ul>");
+    for path in ["/metrics", "/readyz?verbose"] {
         write!(out, "<li><a href=\"{path}\">{path}</a></li>")?;
     }
-    for path in ["status", "config", "sinks", "upstreams"] {
+    for path in ["status", "config", "sinks", "upstreams", "limits", "topology", "recent", "registry", "check"] {
         write!(out, "<li><a href=\"/api/v1/{path}\">{path}</a></li>")?;
     }
     out.push_str("</ul></nav></body></html>\n");
@@ -170,7 +144,7 @@ fn commands(out: &mut String, numbers: &Numbers) -> std::fmt::Result {
         ("command", false),
         ("total", true),
         ("success", true),
-        ("mean", true),
+        ("p50", true),
         ("p95", true),
         ("other outcomes", false),
     ];
@@ -178,8 +152,8 @@ fn commands(out: &mut String, numbers: &Numbers) -> std::fmt::Result {
     let mut rows: Vec<_> = numbers.commands.iter().collect();
     rows.sort_by(|(_, a), (_, b)| b.total.total_cmp(&a.total));
     for ((direction, service, command), row) in rows.iter().take(ROWS) {
-        let others: Vec<_> = row.others.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
-        let mean = (row.timed > 0.0).then(|| row.seconds / row.timed);
+        let others = row.outcomes.iter().filter(|(name, _)| *name != "success");
+        let others: Vec<_> = others.map(|(name, n)| format!("{name} {}", count(*n))).collect();
         writeln!(
             out,
             "<tr><td>{}</td><td>{}</td><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td>\
@@ -188,8 +162,8 @@ fn commands(out: &mut String, numbers: &Numbers) -> std::fmt::Result {
             Safe(service),
             Safe(command),
             count(row.total),
-            share(row.success, row.total),
-            millis(mean),
+            share(row.success(), row.total),
+            millis(row.buckets.quantile(0.5)),
             millis(row.buckets.quantile(0.95)),
             Safe(&others.join(", ")),
         )?;
@@ -248,23 +222,4 @@ fn share(part: f64, whole: f64) -> String {
 
 fn millis(seconds: Option<f64>) -> String {
     seconds.map_or("–".to_owned(), |s| format!("{:.1} ms", s * 1e3))
-}
-
-/// Text that stays text inside HTML, in elements and in quoted attributes.
-struct Safe<'a>(&'a str);
-
-impl Display for Safe<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                other => f.write_char(other)?,
-            }
-        }
-        Ok(())
-    }
 }

@@ -1,6 +1,8 @@
 //! The listener: connections, limits, deadlines.
 
-use super::api::{self, Answer};
+use super::answer::{Answer, problem};
+use super::api::{self, Desk};
+use super::pulse::Pulse;
 
 use super::{Control, guard};
 use bytes::Bytes;
@@ -42,10 +44,10 @@ struct Call {
 /// Answers on a listener until it is dropped. Must run inside a [`tokio::task::LocalSet`], as it spawns a local
 /// task for each connection.
 pub async fn serve(listener: TcpListener, control: Rc<dyn Control>) {
-    let machine = guard::machine();
+    let desk = Rc::new(Desk { control, pulse: Pulse::default(), machine: guard::machine() });
     let answer = tower::service_fn(move |call: Call| {
-        let (control, machine) = (Rc::clone(&control), machine.clone());
-        async move { Ok::<_, BoxError>(take(call, &*control, machine.as_deref()).await) }
+        let desk = Rc::clone(&desk);
+        async move { Ok::<_, BoxError>(take(call, &desk).await) }
     });
     let stack = ServiceBuilder::new().load_shed().concurrency_limit(REQUESTS).timeout(PATIENCE).service(answer);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -91,14 +93,14 @@ where
 }
 
 /// Reads the body away, so that the connection can be kept, and answers.
-async fn take(call: Call, control: &dyn Control, machine: Option<&str>) -> Answer {
+async fn take(call: Call, desk: &Desk) -> Answer {
     let Call { head, body, peer } = call;
     if read_away(body).await.is_err() {
-        let mut answer = api::problem(413, "no path here reads a body");
+        let mut answer = problem(413, "no path here reads a body");
         answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
         return answer;
     }
-    api::answer(&head, peer, control, machine).await
+    api::answer(&head, peer, desk).await
 }
 
 async fn read_away(body: Incoming) -> Result<(), BoxError> {
@@ -115,12 +117,12 @@ async fn read_away(body: Incoming) -> Result<(), BoxError> {
 /// What the stack around the answers says when it gives up.
 fn failed(error: &BoxError) -> Answer {
     if error.is::<tower::load_shed::error::Overloaded>() {
-        let mut answer = api::problem(503, "too many requests at once");
+        let mut answer = problem(503, "too many requests at once");
         answer.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
         return answer;
     }
     if error.is::<tower::timeout::error::Elapsed>() {
-        return api::problem(504, "no answer in time; the change may still happen");
+        return problem(504, "no answer in time; the change may still happen");
     }
-    api::problem(500, &error.to_string())
+    problem(500, &error.to_string())
 }

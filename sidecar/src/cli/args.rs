@@ -1,10 +1,13 @@
 //! The command line as a struct. Its doc comments are the help.
 
+mod tap;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+pub(crate) use tap::TapArgs;
 
 /// A hundred years of certificates.
 const DAYS_MAX: i64 = 36_500;
@@ -258,6 +261,16 @@ pub(crate) enum Command {
     },
     /// Show how much of each limit is used, the one nearest to its end first
     Limits,
+    /// Follow the commands of a running Fourmi as they end, a line each
+    #[command(
+        after_help = "Examples:\n  fourmi tap --result failed\n  fourmi tap --command 'Charge*' --tag shop=berlin --min-latency 250ms\n  fourmi tap -n 20 -o json | jq .duration_ms\n\nNever more than --max-rps a second: it chooses whole journeys, and says on standard error how many it left out."
+    )]
+    Tap(TapArgs),
+    /// Show the commands of a running Fourmi by how many there are: rate, success, latency; q quits
+    #[command(
+        after_help = "Where standard output is no terminal, one table is printed. IN FLIGHT is the average of the last seconds."
+    )]
+    Top,
     /// Print the version
     Version,
     /// Print a completion script

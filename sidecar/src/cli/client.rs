@@ -6,8 +6,9 @@ use crate::config::{Plan, Report};
 use crate::names::port;
 use serde_json::Value;
 use std::fmt::Display;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -51,6 +52,8 @@ pub struct Target {
 pub(super) struct Place {
     /// Host name or address (IPv6 in brackets) and port, as in a URL.
     pub(super) authority: String,
+    /// Where its token is, if it wants one.
+    pub(super) token_file: Option<PathBuf>,
 }
 
 /// Why nobody is asked.
@@ -202,14 +205,15 @@ pub(super) fn quiet_answer(target: &Target, path: &str) -> Option<Answer> {
 }
 
 /// The flag, the environment, the configuration, the default.
-fn find(target: &Target) -> Result<Place, Lost> {
+pub(super) fn find(target: &Target) -> Result<Place, Lost> {
     locate(target, || crate::config::load(&target.load).map(|loaded| loaded.plan))
 }
 
 /// The same with a configuration that somebody else may have read already.
 pub(super) fn locate(target: &Target, plan: impl FnOnce() -> Result<Arc<Plan>, Report>) -> Result<Place, Lost> {
+    let token_file = std::env::var_os("FOURMI_ADMIN_TOKEN_FILE").filter(|v| !v.is_empty()).map(PathBuf::from);
     if let Some(named) = named(target) {
-        return parse(&named).map_err(Lost::Usage);
+        return parse(&named).map(|place| Place { token_file, ..place }).map_err(Lost::Usage);
     }
     let admin = match plan() {
         Ok(plan) => plan.admin.clone(),
@@ -229,7 +233,10 @@ pub(super) fn locate(target: &Target, plan: impl FnOnce() -> Result<Arc<Plan>, R
         },
     };
     match admin {
-        Some(admin) => Ok(Place { authority: reachable(admin.listen).to_string() }),
+        Some(admin) => Ok(Place {
+            authority: reachable(admin.listen).to_string(),
+            token_file: token_file.or_else(|| admin.token_file.clone()),
+        }),
         None => Err(Lost::Off),
     }
 }
@@ -283,16 +290,54 @@ pub(super) fn place(url: &str, what: &str, usual: u16) -> Result<Place, String> 
     if uri.port_u16().is_none() && uri.as_str() != uri.host() {
         return wrong("the port is 1 to 65535");
     }
-    Ok(Place { authority: format!("{}:{}", uri.host(), uri.port_u16().unwrap_or(usual)) })
+    Ok(Place { authority: format!("{}:{}", uri.host(), uri.port_u16().unwrap_or(usual)), token_file: None })
 }
 
 /// One request on a connection of its own.
 pub(super) fn ask(place: &Place, method: &str, path: &str, json: bool, patience: Duration) -> Result<Answer, String> {
     let accept = if json { "application/json" } else { "text/plain" };
     let length = if method == "POST" { "content-length: 0\r\n" } else { "" };
-    let lines = format!("{method} {path} HTTP/1.1\r\naccept: {accept}\r\n{length}");
+    let lines = format!("{method} {path} HTTP/1.1\r\naccept: {accept}\r\n{length}{}", bearer(place)?);
     let answer = send(&place.authority, &lines, "", ANSWER_MAX, patience)?;
     answer.ok_or_else(|| "the answer is not HTTP; is this the admin port?".to_owned())
+}
+
+/// The line that shows the token.
+fn bearer(place: &Place) -> Result<String, String> {
+    let Some(file) = &place.token_file else { return Ok(String::new()) };
+    let token = crate::token::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    Ok(format!("authorization: Bearer {token}\r\n"))
+}
+
+/// An answer that goes on, behind its head; or one that says why not. Nothing is heard for `silence`: it has gone.
+pub(super) fn open(
+    place: &Place,
+    path: &str,
+    silence: Duration,
+) -> Result<Result<BufReader<TcpStream>, Answer>, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = connect(&place.authority).map_err(text)?;
+    stream.set_read_timeout(Some(silence)).map_err(text)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
+    // HTTP/1.0: what follows the head is the body as it is, up to its end.
+    let lines = format!("GET {path} HTTP/1.0\r\nhost: {}\r\nuser-agent: fourmi\r\n", place.authority);
+    stream.write_all(format!("{lines}{}\r\n", bearer(place)?).as_bytes()).map_err(text)?;
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let room = ANSWER_MAX.saturating_sub(head.len() as u64);
+        if Read::by_ref(&mut stream).take(room).read_line(&mut head).map_err(text)? == 0 {
+            return Err("the answer is not HTTP; is this the admin port?".into());
+        }
+    }
+    match read(&head) {
+        None => Err("the answer is not HTTP; is this the admin port?".into()),
+        Some(answer) if answer.good() => Ok(Ok(stream)),
+        Some(mut answer) => {
+            let _ = stream.take(ANSWER_MAX).read_to_string(&mut answer.body);
+            Ok(Err(answer))
+        }
+    }
 }
 
 /// Sends a request line with header lines, and a body, on a connection of its own. None when the answer is not HTTP.
@@ -334,7 +379,7 @@ fn read(text: &str) -> Option<Answer> {
     version.starts_with("HTTP/1.").then(|| Answer { status, body: body.to_owned() })
 }
 
-fn refused(target: &Target, place: &Place, path: &str, answer: &Answer) -> u8 {
+pub(super) fn refused(target: &Target, place: &Place, path: &str, answer: &Answer) -> u8 {
     if target.json {
         print(&answer.body);
     }
@@ -345,7 +390,7 @@ fn refused(target: &Target, place: &Place, path: &str, answer: &Answer) -> u8 {
     FAILED
 }
 
-fn unreachable(place: &Place, path: &str, why: &str) -> u8 {
+pub(super) fn unreachable(place: &Place, path: &str, why: &str) -> u8 {
     tell(format_args!("http://{}{path}: {why}", place.authority));
     tell("is Fourmi running? name another admin listener with --admin URL or FOURMI_ADMIN_URL");
     UNREACHABLE

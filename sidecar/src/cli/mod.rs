@@ -14,7 +14,10 @@ mod gateway;
 mod log;
 mod out;
 mod registry;
+mod screen;
 mod show;
+mod tap;
+mod top;
 mod upstreams;
 
 use crate::config::LoadOptions;
@@ -46,7 +49,8 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     match command {
         Command::Run { command } => {
             log::begin(&global);
-            crate::runtime::run(crate::runtime::Options { load, command, quiet: global.quiet })
+            let said = crate::runtime::Said { check: Some(check::inside), explain: Some(show::explained) };
+            crate::runtime::run(crate::runtime::Options { load, command, quiet: global.quiet, said })
         }
         Command::Demo { duration, rate } => {
             log::begin(&global);
@@ -79,6 +83,8 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Deregister { id, registry } => registry::deregister(&load, &registry, &id),
         Command::Consumers { name } => gateway::consumers(&global, &target(), name.as_deref()),
         Command::Limits => gateway::limits(&global, &target()),
+        Command::Tap(args) => tap::tap(&global, &target(), &args),
+        Command::Top => top::top(&global, &target()),
         Command::Version => show::version(&global),
         Command::Completion { shell } => show::completion(shell),
         Command::Man { directory } => show::man(directory.as_deref()),

@@ -3,7 +3,7 @@
 use super::args::{Cli, Global, Output};
 use super::client::Target;
 use super::{explain, explain_kong, out, upstreams};
-use crate::config::{self, Checked, GatewayPlan, LoadOptions, Loaded, Report, Severity};
+use crate::config::{self, Checked, GatewayPlan, LoadOptions, Loaded, Plan, Report, Severity};
 use crate::exchange::Identity;
 use clap::CommandFactory as _;
 use serde_json::json;
@@ -154,6 +154,16 @@ pub(crate) fn explain(global: &Global, target: &Target, request: &[String], head
             };
             if code == 0 && (!explained.served() || unknown) { 1 } else { code }
         }
+    }
+}
+
+/// The same of a plan that runs, for its page.
+pub(crate) fn explained(plan: &Plan, request: &[String], headers: &[String]) -> Result<serde_json::Value, String> {
+    match &plan.gateway {
+        Some(gateway) if !explain::is_outbound(plan, request, headers) => {
+            Ok(explain_kong::explain(gateway, &plan.identity, request, headers)?.json())
+        }
+        _ => Ok(explain::explain(plan, request, headers)?.json(plan)),
     }
 }
 

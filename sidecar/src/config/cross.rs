@@ -1,5 +1,6 @@
 //! What only shows when several keys are looked at together.
 
+mod admin;
 mod certificates;
 mod delivery;
 mod discovery;
@@ -40,6 +41,7 @@ pub(crate) fn cross(root: &Node, gateway: Option<&GatewayPlan>, problems: &mut P
     upstreams::check(root, problems);
     discovery::check(root, problems);
     delivery::check(root, problems);
+    admin::check(root, problems);
     let inbound = root.entry("inbound");
     if let Some(entry) = inbound
         && !entry.value.items().is_empty()

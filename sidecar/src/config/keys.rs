@@ -280,5 +280,23 @@ const STATSD: &[Key] = &[
     .or("64"),
 ];
 
-const ADMIN: &[Key] =
-    &[key("listen", Kind::Text(Shape::Socket), "Address and port; keep it on loopback.").or("127.0.0.1:9901")];
+const ADMIN: &[Key] = &[
+    key("listen", Kind::Text(Shape::Socket), "Address and port; keep it on loopback.").or("127.0.0.1:9901"),
+    key(
+        "token_file",
+        Kind::Text(Shape::File),
+        "A file that holds a token: who sends it may ask from elsewhere too, and nobody may ask without it.",
+    ),
+    key("read_only", Kind::Flag, "Nothing can be changed through the listener.").or("false"),
+    key("peers", Kind::List(&Kind::Short("address", PEER)), "Other Fourmis that its page looks at too.").or("[]"),
+];
+
+const PEER: &[Key] = &[
+    key(
+        "address",
+        Kind::Text(Shape::Receiver(&["http"], port::ADMIN)),
+        "Its admin listener, `http://HOST[:PORT]`, port 9901 by default.",
+    )
+    .required(),
+    key("token_file", Kind::Text(Shape::File), "A file that holds its token."),
+];

@@ -30,7 +30,7 @@ mod walk;
 pub use kong::KongFile;
 pub use load::{Checked, LoadOptions, Loaded, check, kong, load, parse, salvaged_admin};
 pub use page::{environment, environment_json, reference, starter};
-pub use plan::{Address, Admin, Bind, GatewayPlan, Listener, Plan, Ready, Service, Worker};
+pub use plan::{Address, Admin, Bind, Fellow, GatewayPlan, Listener, Plan, Ready, Service, Worker};
 pub use problem::{Problem, Report, Severity};
 pub use schema::schema;
 pub use shown::Shown;

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 pub(crate) type Env = BTreeMap<String, String>;
 
 /// Names with the prefix that are no keys: the file to read, and flags of the command line.
-pub(crate) const RESERVED: [&str; 4] = ["FOURMI_CONFIG", "FOURMI_ADMIN_URL", "FOURMI_LOG_LEVEL", "FOURMI_LOG_FORMAT"];
+pub(crate) const RESERVED: [&str; 5] =
+    ["FOURMI_CONFIG", "FOURMI_ADMIN_URL", "FOURMI_ADMIN_TOKEN_FILE", "FOURMI_LOG_LEVEL", "FOURMI_LOG_FORMAT"];
 
 /// What Kubernetes sets in every container for a service named `fourmi…`: addresses, not keys of ours.
 fn service_link(rest: &str) -> bool {

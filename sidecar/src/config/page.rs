@@ -53,6 +53,7 @@ fn reserved_words(name: &str) -> &'static str {
     match name {
         "FOURMI_CONFIG" => "the file to read, unless --config names one",
         "FOURMI_ADMIN_URL" => "the admin listener to ask, unless --admin names one",
+        "FOURMI_ADMIN_TOKEN_FILE" => "a file with its token, unless the configuration's own listener is asked",
         "FOURMI_LOG_LEVEL" => "as --log-level",
         _ => "as --log-format",
     }

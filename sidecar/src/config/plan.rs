@@ -209,4 +209,19 @@ pub struct GatewayPlan {
 pub struct Admin {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where the token is that everybody must have.
+    pub token_file: Option<PathBuf>,
+    /// Whether nothing can be changed through it.
+    pub read_only: bool,
+    /// Other Fourmis that its page looks at too.
+    pub peers: Vec<Fellow>,
+}
+
+/// Another Fourmi's admin listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fellow {
+    /// Host and port.
+    pub authority: String,
+    /// Where its token is.
+    pub token_file: Option<PathBuf>,
 }

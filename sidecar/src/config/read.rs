@@ -2,7 +2,7 @@
 //! default, and stays unused, because the check has reported it.
 
 use super::keys::{COMMANDS, SERVICE, WORKER};
-use super::plan::{Address, Admin, GatewayPlan, Listener, Plan, Ready, Service, Worker};
+use super::plan::{Address, Admin, Fellow, GatewayPlan, Listener, Plan, Ready, Service, Worker};
 use super::raw;
 use super::source::Span;
 use super::tree::{Node, Value};
@@ -75,11 +75,27 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>, gateway: Option<Gateway
             .get("traces")
             .and_then(|t| number(t, "sample"))
             .map_or_else(Sampling::default, |ratio| Sampling { ratio }),
-        admin: root
-            .get("admin")
-            .and_then(|a| value::socket(a.get("listen")?.text()?).ok())
-            .map(|listen| Admin { listen }),
+        admin: root.get("admin").and_then(admin),
     }
+}
+
+/// The admin listener; none when it is switched off.
+pub(super) fn admin(node: &Node) -> Option<Admin> {
+    let file = |node: &Node| node.get("token_file").and_then(Node::text).map(PathBuf::from);
+    let fellow = |node: &Node| {
+        let address = node.text().or_else(|| node.get("address")?.text())?;
+        let Ok(Receiver::Http { host, port: at, .. }) = Receiver::parse(address, &["http"], port::ADMIN) else {
+            return None;
+        };
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        Some(Fellow { authority: format!("{host}:{at}"), token_file: file(node) })
+    };
+    Some(Admin {
+        listen: value::socket(node.get("listen")?.text()?).ok()?,
+        token_file: file(node),
+        read_only: text(node, "read_only") == "true",
+        peers: items(node, "peers").filter_map(fellow).collect(),
+    })
 }
 
 fn items<'a>(node: &'a Node, key: &str) -> impl Iterator<Item = &'a Node> + use<'a> {

@@ -7,7 +7,7 @@ use super::plan::Admin;
 use super::problem::Problems;
 use super::source::{Origin, Span};
 use super::tree::{self, Node, Value};
-use super::{fill, value, walk};
+use super::{fill, read, walk};
 use crate::section::Kind;
 
 /// The admin listener (none: it is switched off), or nothing when the text leaves a doubt.
@@ -43,10 +43,7 @@ pub(super) fn admin(name: &str, text: &str, env: &Env) -> Option<Option<Admin>> 
     match admin.text() {
         _ if doubtful => None,
         Some(word) => OFF.contains(&word).then_some(None),
-        None => {
-            let listen = value::socket(admin.get("listen")?.text()?).ok()?;
-            Some(Some(Admin { listen }))
-        }
+        None => Some(Some(read::admin(&admin)?)),
     }
 }
 

@@ -85,7 +85,10 @@ async fn play(options: Options, mut end: watch::Receiver<u32>) -> Result<u8, Str
     }
     print(format_args!("  {:<9}http://127.0.0.1:{}", REGISTRY, play.registry.admin));
     let (inbound, admin) = (play.ports[0].inbound, play.ports[0].admin);
-    print(format_args!("open http://127.0.0.1:{admin} in a browser, or try in another terminal:"));
+    print(format_args!("open http://127.0.0.1:{admin} in a browser: it shows all of them, and every order on its way"));
+    print("or try in another terminal:");
+    print(format_args!("  fourmi top --admin http://127.0.0.1:{admin}"));
+    print(format_args!("  fourmi tap --admin http://127.0.0.1:{admin} --result failed"));
     print(format_args!(
         "  curl -i -H 'apikey: {}' -H 'Fourmi-Command: Ping' http://127.0.0.1:{inbound}/healthz  # not in the sums",
         CUSTOMERS[0].key.unwrap_or_default()

@@ -161,6 +161,7 @@ pub(super) fn config(index: usize, ports: &[Ports], registry: Registry) -> Strin
     let mut out = String::with_capacity(1024);
     // Writing to a String cannot fail.
     let _ = write_config(&mut out, index, service, own, registry);
+    let _ = write_admin(&mut out, own.admin, ports, registry);
     out
 }
 
@@ -179,7 +180,15 @@ fn write_registry(out: &mut String, ports: &[Ports], registry: Registry) -> std:
         let check = format!("{{http: \"http://127.0.0.1:{}/readyz\", interval: 1s}}", at.admin);
         writeln!(out, "    - {{name: {}, port: {}, check: {check}}}", service.name, at.inbound)?;
     }
-    writeln!(out, "\nlogs: []\nadmin: {{listen: 127.0.0.1:{}}}", registry.admin)
+    writeln!(out, "\nlogs: []")?;
+    write_admin(out, registry.admin, ports, registry)
+}
+
+/// The admin listener; its page shows all the others too.
+fn write_admin(out: &mut String, own: u16, ports: &[Ports], registry: Registry) -> std::fmt::Result {
+    writeln!(out, "admin:\n  listen: 127.0.0.1:{own}\n  peers:")?;
+    let others = ports.iter().map(|p| p.admin).chain([registry.admin]).filter(|port| *port != own);
+    others.into_iter().try_for_each(|port| writeln!(out, "    - http://127.0.0.1:{port}"))
 }
 
 fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, registry: Registry) -> std::fmt::Result {
@@ -212,7 +221,7 @@ fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, r
     writeln!(out, "\nlogs:\n  - graylog: {{to: udp://127.0.0.1:{}, compress: none}}", own.graylog)?;
     writeln!(out, "metrics:\n  labels: [shop]\n  sinks:")?;
     writeln!(out, "    - statsd: {{to: udp://127.0.0.1:{}, dialect: plain, interval: 1s}}", own.statsd)?;
-    writeln!(out, "    - prometheus: {{}}\nadmin: {{listen: 127.0.0.1:{}}}", own.admin)
+    writeln!(out, "    - prometheus: {{}}")
 }
 
 #[cfg(test)]

@@ -42,7 +42,8 @@ pub(super) fn draw(plan: &Plan, services: &Services, spool: Option<&Spool>) -> B
         gateway: services.gateway(plan),
         own: listeners.chain(private).collect(),
         outbound: plan.listeners.iter().any(|l| l.direction == Direction::Outbound),
-        logs: !plan.logs.is_empty() || plan.spans.is_some(),
+        // Without a sink somebody may look by the admin listener.
+        logs: !plan.logs.is_empty() || plan.spans.is_some() || plan.admin.is_some(),
         show: plan.show.clone(),
         whole: plan.logs.iter().map(LogSettings::wants).max().unwrap_or_default(),
         sampling: plan.sampling,

@@ -10,16 +10,16 @@ use super::services::{Changed, Services};
 use super::targets;
 use super::upstreams;
 use super::worker::{Order, Shared};
+use super::{Said, said};
 use crate::admin::{Control, Hand, Part, Reloaded, Request};
-use crate::config::{self, Bind, Listener, LoadOptions, Loaded, Plan};
+use crate::config::{self, Admin, Bind, Listener, LoadOptions, Loaded, Plan};
 use crate::exchange::{Direction, Exchange, Head, Headers, Identity, Protocol};
 use crate::lines::Lines;
 use crate::pipeline::Blueprint;
-use crate::sink::{Event, EventKind, Hub};
+use crate::sink::{Event, EventKind, Eyes, Hub};
 use crate::spool::{Spool, State};
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -34,7 +34,10 @@ const LIMITS_SHOWN: usize = 100;
 /// The control thread's state.
 pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
-    load: LoadOptions,
+    pub(super) load: LoadOptions,
+    pub(super) said: Said,
+    /// What `fourmi check` said last, and when.
+    pub(super) checked: RefCell<Option<(Instant, Value)>>,
     /// Descriptors that the process may have.
     files: u64,
     loaded: RefCell<Loaded>,
@@ -70,6 +73,8 @@ impl Keeper {
         Keeper {
             shared: Arc::default(),
             load,
+            said: Said::default(),
+            checked: RefCell::default(),
             files,
             loaded: RefCell::new(loaded),
             hub,
@@ -86,6 +91,12 @@ impl Keeper {
             last_reload: RefCell::new(None),
             reloading: Mutex::new(()),
         }
+    }
+
+    /// With the command line's words.
+    pub(super) fn saying(mut self, said: Said) -> Self {
+        self.said = said;
+        self
     }
 
     pub(super) fn plan(&self) -> Arc<Plan> {
@@ -262,8 +273,8 @@ impl Keeper {
         if new.threads != old.threads {
             notes.push("`threads` needs a restart".into());
         }
-        if new.admin != old.admin {
-            notes.push("`admin` needs a restart".into());
+        if new.admin.as_ref().map(|a| a.listen) != old.admin.as_ref().map(|a| a.listen) {
+            notes.push("`admin.listen` needs a restart".into());
         }
         if new.spool != old.spool {
             notes.push("`spool` needs a restart".into());
@@ -331,38 +342,6 @@ impl Keeper {
     }
 }
 
-/// How often sinks are asked how they are.
-const SINK_WATCH: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// Says once when a sink begins to lose, and once when it has stopped.
-pub(super) async fn watch_sinks(keeper: Rc<Keeper>) {
-    let mut known: HashMap<(String, String), (u64, bool)> = HashMap::new();
-    let mut errors: HashMap<(String, String), String> = HashMap::new();
-    loop {
-        tokio::time::sleep(SINK_WATCH).await;
-        for s in keeper.hub.stats() {
-            let lost = s.dropped_full + s.dropped_error + s.oversize;
-            let key = (s.sink.to_string(), s.target.to_string());
-            if let Some(error) = &s.last_error
-                && s.sent == 0
-                && errors.insert(key, error.clone()).is_none()
-            {
-                tracing::warn!(sink = %s.sink, target = %s.target, "nothing could be sent yet: {error}");
-            }
-            let (before, failing) = known.entry((s.sink.to_string(), s.target.to_string())).or_insert((0, false));
-            if lost > *before && !*failing {
-                let error = s.last_error.as_deref().unwrap_or("too slow");
-                tracing::warn!(sink = %s.sink, target = %s.target, lost, "records are being lost: {error}");
-                *failing = true;
-            } else if lost == *before && *failing {
-                tracing::info!(sink = %s.sink, target = %s.target, lost, "no more records are being lost");
-                *failing = false;
-            }
-            *before = lost;
-        }
-    }
-}
-
 fn place(listener: &Listener) -> String {
     match &listener.bind {
         Bind::Tcp(address) => address.to_string(),
@@ -372,6 +351,29 @@ fn place(listener: &Listener) -> String {
 
 /// The admin listener's view; it holds the keeper by `Rc`, since reloading outlives the request that asks for it.
 impl Control for Rc<Keeper> {
+    fn settings(&self) -> Admin {
+        // It answers, so it was on; switched off by a reload, it stays as strict as it can be.
+        let here = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, crate::names::port::ADMIN));
+        let off = || Admin { listen: here, token_file: None, read_only: true, peers: Vec::new() };
+        self.plan().admin.clone().unwrap_or_else(off)
+    }
+
+    fn eyes(&self) -> Eyes {
+        self.hub.eyes().clone()
+    }
+
+    fn registry(&self) -> Option<Value> {
+        Some(self.running()?.listed())
+    }
+
+    fn check(&self) -> Value {
+        said::check(self)
+    }
+
+    fn explain_command(&self, request: &[String], lines: &[String]) -> Result<Value, String> {
+        self.said.explain.map_or(Err("nobody here can explain it".into()), |say| say(&self.plan(), request, lines))
+    }
+
     fn identity(&self) -> Arc<Identity> {
         self.plan().identity.clone()
     }
@@ -450,6 +452,10 @@ impl Control for Rc<Keeper> {
 
     fn gateway(&self) -> Option<Value> {
         gateway::shown(&self.plan())
+    }
+
+    fn has_gateway(&self) -> bool {
+        self.plan().gateway.is_some()
     }
 
     fn consumers(&self, like: Option<&str>) -> Option<Value> {

@@ -10,8 +10,10 @@ mod gateway;
 mod keeper;
 mod limits;
 mod listen;
+mod losses;
 mod quiet;
 mod registry;
+mod said;
 mod service;
 mod services;
 mod signals;
@@ -45,6 +47,17 @@ pub struct Options {
     pub command: Vec<OsString>,
     /// No banner.
     pub quiet: bool,
+    /// Who knows what the command line says, for the admin listener.
+    pub said: Said,
+}
+
+/// What the command line would say, asked from inside: whoever runs Fourmi lends its words.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said {
+    /// `fourmi check`, of this configuration and this process.
+    pub check: Option<fn(&LoadOptions, &crate::admin::Inside<'_>) -> serde_json::Value>,
+    /// `fourmi explain`; the error says what makes no sense.
+    pub explain: Option<fn(&Plan, &[String], &[String]) -> Result<serde_json::Value, String>>,
 }
 
 /// Exit codes (sysexits where they fit).
@@ -105,7 +118,8 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     let (hub, tellers) = Hub::new(&plan.identity, &plan.told(), &plan.metrics, plan.threads);
     let hub = Rc::new(hub);
     let lines = Lines::new(hub.clone());
-    let keeper = Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), lines, files, spool));
+    let keeper =
+        Rc::new(Keeper::new(options.load.clone(), loaded, hub.clone(), lines, files, spool).saying(options.said));
     keeper.allow_connections(&plan);
 
     // Listen first: a port that is taken ends the start before anything else has begun.
@@ -175,7 +189,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     keeper.check();
     keeper.publish(&keeper.changed());
     tokio::task::spawn_local(registry::watch(keeper.clone(), keeper.changed()));
-    tokio::task::spawn_local(keeper::watch_sinks(keeper.clone()));
+    tokio::task::spawn_local(losses::watch_sinks(keeper.clone()));
     tokio::task::spawn_local(certificates::watch(keeper.clone()));
     if let Some(listener) = admin {
         tokio::task::spawn_local(crate::admin::serve(listener, Rc::new(keeper.clone())));

@@ -99,7 +99,7 @@ pub(crate) const FIELDS: [&str; 25] = [
 ];
 
 /// Who speaks: what is the same in all records of one configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Who {
     /// No two are alike.
     pub(crate) number: u64,

@@ -2,6 +2,7 @@
 
 use super::drain::{Inbox, Outlet};
 use super::entry::{Entry, What};
+use super::eyes::Eyes;
 use super::fields::Who;
 use super::filter::Filter;
 use super::ring::{self, Writer};
@@ -100,7 +101,7 @@ impl Generation {
 const HELD_MAX: usize = 8192;
 
 /// Tells what the data threads bring, until its own outlet ends.
-pub(crate) async fn tell_all(outlet: Arc<Outlet>, mut inbox: Inbox, mut scopes: Scopes) {
+pub(crate) async fn tell_all(outlet: Arc<Outlet>, mut inbox: Inbox, mut scopes: Scopes, eyes: Eyes) {
     let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
     // A line is told when all rings have been seen empty after it came: what the worker was given before it wrote the
     // line has been read then.
@@ -128,6 +129,7 @@ pub(crate) async fn tell_all(outlet: Arc<Outlet>, mut inbox: Inbox, mut scopes: 
                     }
                     Some(entry) => {
                         scopes.see(&entry, &bytes);
+                        eyes.see(&entry, &bytes, generation);
                         generation.tell(&entry, &mut scratch);
                     }
                     // We wrote it ourselves.

@@ -3,6 +3,7 @@
 use super::counts::Totals;
 use super::drain::{Inbox, Outlet};
 use super::event::Event;
+use super::eyes::Eyes;
 use super::fields::Who;
 use super::filter::Filter;
 use super::generation::{Branch, Generation, tell_all};
@@ -69,6 +70,8 @@ struct Shared {
     intake: Arc<Outlet>,
     /// Whether the worker's lines are taken, and where its output is.
     watch: Arc<Watch>,
+    /// What people look at.
+    eyes: Eyes,
     state: Mutex<State>,
 }
 
@@ -122,6 +125,7 @@ impl Hub {
             start_time: process::start_time(),
             intake: Outlet::new("intake", String::new()),
             watch: Arc::default(),
+            eyes: Eyes::default(),
             state: Mutex::new(State::default()),
         }));
         let tellers = hub.reload(identity, logs, metrics);
@@ -139,8 +143,9 @@ impl Hub {
         let mut state = self.state();
         if state.telling.is_none() {
             let intake = self.0.intake.clone();
+            let inbox = Inbox::of_threads(intake.clone());
             let scopes = Scopes::new(self.0.watch.clone(), self.0.registry.clone());
-            state.telling = Some(runtime.spawn(tell_all(intake.clone(), Inbox::of_threads(intake), scopes)));
+            state.telling = Some(runtime.spawn(tell_all(intake.clone(), inbox, scopes, self.0.eyes.clone())));
         }
         state.configured().for_each(|r| r.start(&runtime));
         state.runtime = Some(runtime);
@@ -162,11 +167,12 @@ impl Hub {
 
     fn teller(&self, generation: &Arc<Generation>, labels: &Labels, statsd: &Arc<[Sampling]>) -> Teller {
         let registry = &self.0.registry;
-        let voice = (!generation.branches.is_empty()).then(|| Voice {
+        let voice = Some(Voice {
             ring: self.0.intake.connect(ring::bytes(generation.wants), generation),
             outlet: self.0.intake.clone(),
             generation: generation.clone(),
             watch: self.0.watch.clone(),
+            eyes: self.0.eyes.clone(),
         });
         let series = WorkerSeries::new(registry.clone(), labels.clone(), statsd.clone());
         Teller::new(registry.clone(), series, voice)
@@ -273,6 +279,11 @@ impl Hub {
             Some(shared) => shared.state.lock().unwrap_or_else(PoisonError::into_inner).sums(),
             None => BTreeMap::new(),
         })
+    }
+
+    /// What people look at.
+    pub fn eyes(&self) -> &Eyes {
+        &self.0.eyes
     }
 
     /// What the data threads are asked about the worker's output.

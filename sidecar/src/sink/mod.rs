@@ -11,6 +11,7 @@ mod counts;
 mod drain;
 mod entry;
 mod event;
+mod eyes;
 mod fields;
 mod filter;
 mod generation;
@@ -38,6 +39,7 @@ mod transport;
 mod watch;
 
 pub use event::{Event, EventKind};
+pub use eyes::{Batch, Crowded, Eyes, Tail, Unclear, Wanted, Which};
 pub use hub::{Hub, SinkStat};
 pub(crate) use logs::KEYS as LOG_KEYS;
 pub use logs::LogSettings;

@@ -2,6 +2,7 @@
 
 use super::drain::Outlet;
 use super::entry::{Entry, What, Whole};
+use super::eyes::Eyes;
 use super::generation::Generation;
 use super::metric::{WorkerCells, WorkerSeries};
 use super::ring::{self, Writer};
@@ -22,6 +23,8 @@ pub(super) struct Voice {
     pub(super) generation: Arc<Generation>,
     /// Whether somebody wants to know which commands the worker has in its hands.
     pub(super) watch: Arc<Watch>,
+    /// Whether somebody looks, when there is no sink.
+    pub(super) eyes: Eyes,
 }
 
 /// What one worker thread tells its exchanges to. It may be moved to the worker's thread and stays there; after a
@@ -33,7 +36,7 @@ pub struct Teller {
 
 struct Inner {
     series: WorkerSeries,
-    /// None when no sink listens.
+    /// None in tests of numbers alone.
     voice: Option<Voice>,
     scratch: Vec<u8>,
     registry: Arc<super::metric::Registry>,
@@ -73,6 +76,9 @@ impl Teller {
     fn tell(&self, what: What, x: &Exchange) {
         let mut inner = self.inner.borrow_mut();
         let Inner { voice: Some(voice), scratch, .. } = &mut *inner else { return };
+        if voice.generation.branches.is_empty() && !voice.eyes.is_open() {
+            return;
+        }
         ring::begin(scratch);
         let mut entry = Entry::of(what, x);
         let watched = x.direction == Direction::Inbound && voice.watch.is_wanted();
@@ -88,6 +94,7 @@ impl Teller {
         } else {
             if what == What::Command {
                 voice.generation.lost(1);
+                voice.eyes.missed();
             }
             if watched {
                 voice.watch.missed();

@@ -1,6 +1,8 @@
 use super::super::{Control, Hand, Part, Reloaded, Request};
 use super::serve;
+use crate::config::Admin;
 use crate::exchange::Identity;
+use crate::sink::Eyes;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -19,6 +21,21 @@ struct Fake {
 }
 
 impl Control for Fake {
+    fn settings(&self) -> Admin {
+        Admin { listen: ([127, 0, 0, 1], 9901).into(), token_file: None, read_only: false, peers: Vec::new() }
+    }
+    fn eyes(&self) -> Eyes {
+        Eyes::default()
+    }
+    fn registry(&self) -> Option<Value> {
+        None
+    }
+    fn check(&self) -> Value {
+        json!({"result": "ok", "checks": []})
+    }
+    fn explain_command(&self, request: &[String], lines: &[String]) -> Result<Value, String> {
+        Ok(json!([request, lines]))
+    }
     fn identity(&self) -> Arc<Identity> {
         Arc::new(Identity {
             service: "pay<ment".into(),
@@ -59,6 +76,9 @@ impl Control for Fake {
     }
     fn gateway(&self) -> Option<Value> {
         None
+    }
+    fn has_gateway(&self) -> bool {
+        false
     }
     fn consumers(&self, like: Option<&str>) -> Option<Value> {
         Some(json!({"like": like}))
@@ -137,13 +157,28 @@ fn health_metrics_and_api() {
 fn the_page_is_whole_and_safe() {
     with_server(|to, _| async move {
         let page = ask(to, "GET /", "").await;
-        assert!(page.contains("content-security-policy: default-src 'none'; style-src 'self'"));
-        assert!(page.contains("<h1>pay&lt;ment</h1>") && !page.contains("pay<ment") && !page.contains("<script"));
-        for shown in ["Charge", "90.0 %", "timeout 10", "dropped_full 3", "http-equiv=\"refresh\"", "</html>"] {
+        assert!(page.contains("content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'"));
+        assert!(page.contains("<h1>pay&lt;ment</h1>") && !page.contains("pay<ment") && !page.contains("<style"));
+        for shown in ["Charge", "90.0 %", "timeout 10", "dropped_full 3", "<noscript><meta http-equiv", "</html>"] {
             assert!(page.contains(shown), "{shown}\n{page}");
         }
-        assert!(!ask(to, "GET /?pause", "").await.contains("http-equiv=\"refresh\""));
-        assert!(ask(to, "GET /page.css", "").await.contains("content-type: text/css"));
+        // Whatever the page names is there, and is asked for once.
+        let mut named = 0;
+        for path in page.split('"').filter(|part| part.starts_with("/eyes/")) {
+            named += 1;
+            let plain = ask(to, &format!("GET {path}"), "").await;
+            assert!(
+                plain.starts_with("HTTP/1.1 200") && plain.contains("immutable") && !plain.contains("content-encoding")
+            );
+            let packed = ask(to, &format!("HEAD {path}"), "accept-encoding: br, gzip\r\n").await;
+            assert!(packed.contains("content-encoding: gzip"), "{packed}");
+            let tag = plain.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+            let again = ask(to, &format!("GET {path}"), &format!("if-none-match: {tag}\r\n")).await;
+            assert!(again.starts_with("HTTP/1.1 304") && again.ends_with("\r\n\r\n"), "{again}");
+        }
+        assert!(named >= 3, "{page}");
+        assert!(ask(to, "GET /eyes/other/eyes.css", "").await.contains("cache-control: no-cache"));
+        assert!(ask(to, "GET /eyes/other/none.css", "").await.starts_with("HTTP/1.1 404"));
     });
 }
 

@@ -12,7 +12,8 @@ mod sinks;
 use super::args::Global;
 use super::client::{self, Target};
 use super::out;
-use crate::config::{Loaded, Report};
+use crate::admin::Inside;
+use crate::config::{LoadOptions, Loaded, Report};
 use line::{Line, Mark};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,8 @@ fn round(target: &Target, loaded: &Result<Loaded, Report>, pre: bool) -> Result<
     let plan = || loaded.as_ref().map(|l| l.plan.clone()).map_err(Clone::clone);
     match client::locate(target, plan) {
         Ok(place) => {
+            let ask = |path: &str| client::ask(&place, "GET", path, true, client::PATIENCE);
+            let place = Asked { name: place.authority.clone(), here: place.is_here(), ask: &ask };
             let (said, answers) = running::lines(&place, loaded.as_ref().ok());
             lines.extend(said);
             if answers {
@@ -85,6 +88,32 @@ fn round(target: &Target, loaded: &Result<Loaded, Report>, pre: bool) -> Result<
         Err(lost) => return Err(lost.tell(target.json)),
     }
     Ok(lines)
+}
+
+/// A running Fourmi, and how it is asked.
+struct Asked<'a> {
+    /// Where it is.
+    name: String,
+    /// Whether receivers may be tried from here in its stead.
+    here: bool,
+    ask: &'a dyn Fn(&str) -> Result<client::Answer, String>,
+}
+
+/// The same of this very process, for its page. Nothing is tried: its thread must not wait for anybody.
+pub(super) fn inside(load: &LoadOptions, inside: &Inside<'_>) -> serde_json::Value {
+    let ask = |path: &str| {
+        let value = (inside.ask)(path).ok_or_else(|| "it does not answer that".to_owned())?;
+        Ok(client::Answer { status: 200, body: value.to_string() })
+    };
+    // What came from standard input cannot be read again.
+    let read = load.path.as_deref().is_none_or(|p| p.as_os_str() != "-");
+    let loaded = read.then(|| crate::config::load(load));
+    let mut lines = loaded.iter().flat_map(config::lines).collect::<Vec<_>>();
+    let loaded = loaded.and_then(Result::ok);
+    let place = Asked { name: inside.name.to_owned(), here: false, ask: &ask };
+    lines.extend(running::lines(&place, loaded.as_ref()).0);
+    lines.extend(sinks::running(&place, None));
+    line::json(&lines)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The running Fourmi, as its admin listener tells.
 
+use super::Asked;
 use super::line::{ADMIN, INSTANCES, Line, Mark, READY, RELOAD, SAME, VERSION};
-use crate::cli::client::{PATIENCE, Place, ask};
 use crate::config::Loaded;
 use serde_json::{Map, Value};
 
@@ -9,16 +9,16 @@ use serde_json::{Map, Value};
 const DIFFERENCES_MAX: usize = 5;
 
 /// What it says, and whether it can be asked for more.
-pub(super) fn lines(place: &Place, loaded: Option<&Loaded>) -> (Vec<Line>, bool) {
+pub(super) fn lines(place: &Asked<'_>, loaded: Option<&Loaded>) -> (Vec<Line>, bool) {
     let status = match get(place, "/api/v1/status") {
         Ok(status) if status["version"].is_string() => status,
-        Ok(_) => return (vec![ADMIN.failed("", format!("what answers at {} is no Fourmi", place.authority))], false),
+        Ok(_) => return (vec![ADMIN.failed("", format!("what answers at {} is no Fourmi", place.name))], false),
         Err(why) => {
             let advice = "is Fourmi running? name another listener with --admin URL, or look before the start: --pre";
             return (vec![ADMIN.failed("", format!("{why}; {advice}"))], false);
         }
     };
-    let mut lines = vec![ADMIN.ok("", format!("http://{} answers, on {}", place.authority, words(&status["config"])))];
+    let mut lines = vec![ADMIN.ok("", format!("http://{} answers, on {}", place.name, words(&status["config"])))];
     lines.push(version(&words(&status["version"])));
     let same = loaded.map(|loaded| same(place, &loaded.shown.json()["values"]));
     let is_same = same.as_ref().is_some_and(|line| line.mark == Mark::Ok);
@@ -39,18 +39,18 @@ pub(super) fn lines(place: &Place, loaded: Option<&Loaded>) -> (Vec<Line>, bool)
 }
 
 /// An answer that must be 2xx.
-pub(super) fn get(place: &Place, path: &str) -> Result<Value, String> {
+pub(super) fn get(place: &Asked<'_>, path: &str) -> Result<Value, String> {
     asked(place, path, false)
 }
 
 /// An answer whose status does not matter.
-fn get_any(place: &Place, path: &str) -> Result<Value, String> {
+fn get_any(place: &Asked<'_>, path: &str) -> Result<Value, String> {
     asked(place, path, true)
 }
 
-fn asked(place: &Place, path: &str, any: bool) -> Result<Value, String> {
-    let url = format!("http://{}{path}", place.authority);
-    let answer = ask(place, "GET", path, true, PATIENCE).map_err(|why| format!("{url}: {why}"))?;
+fn asked(place: &Asked<'_>, path: &str, any: bool) -> Result<Value, String> {
+    let url = format!("http://{}{path}", place.name);
+    let answer = (place.ask)(path).map_err(|why| format!("{url}: {why}"))?;
     match serde_json::from_str(&answer.body) {
         Ok(value) if any || answer.good() => Ok(value),
         Ok(problem) => Err(format!("{url} answered {}: {}", answer.status, words(&problem["detail"]))),
@@ -74,7 +74,7 @@ fn version(running: &str) -> Line {
     }
 }
 
-fn same(place: &Place, ours: &Value) -> Line {
+fn same(place: &Asked<'_>, ours: &Value) -> Line {
     let running = match get(place, "/api/v1/config") {
         Ok(config) => config,
         Err(why) => return SAME.failed("", why),

@@ -1,8 +1,8 @@
 //! The sinks: of a running Fourmi what it says of each, before a start whether each receiver can be reached.
 
+use super::Asked;
 use super::line::{Line, Mark, RECEIVER, SINK};
 use super::running::{get, list, words};
-use crate::cli::client::Place;
 use crate::config::Loaded;
 use crate::sink::{Probe, probes};
 use serde_json::Value;
@@ -30,13 +30,13 @@ pub(super) fn before(loaded: &Loaded) -> Vec<Line> {
 
 /// What a running Fourmi says of its sinks. One that had nothing to send yet says little, so its receiver is tried
 /// from here, when here is where that Fourmi is.
-pub(super) fn running(place: &Place, loaded: Option<&Loaded>) -> Vec<Line> {
+pub(super) fn running(place: &Asked<'_>, loaded: Option<&Loaded>) -> Vec<Line> {
     let sinks = match get(place, "/api/v1/sinks") {
         Ok(sinks) => sinks,
         Err(why) => return vec![SINK.failed("", why)],
     };
     let mut known = match loaded {
-        Some(loaded) if place.is_here() => probes(&loaded.plan.logs, &loaded.shown.json()["values"]),
+        Some(loaded) if place.here => probes(&loaded.plan.logs, &loaded.shown.json()["values"]),
         _ => Vec::new(),
     };
     let mut lines = Vec::new();

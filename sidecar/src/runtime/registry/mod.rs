@@ -1,6 +1,7 @@
 //! The registry of this process: a thread of its own that answers names and does checks, so that a flood of questions
 //! costs neither commands nor sinks anything, and what the control thread makes of its changes.
 
+mod listed;
 mod publish;
 mod thread;
 
