@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "route", "runtime", "sink", "tls", "token", "upstream",
         ],
     ),
-    ("admin", &["config", "control", "exchange", "runtime", "sink", "token"]),
+    ("admin", &["config", "control", "exchange", "runtime", "sink", "spool", "token"]),
     ("demo", &["cli", "config", "control", "exchange", "runtime", "sink"]),
     // Makes files on a command line; nothing that runs needs it.
     ("cert", &[]),
@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "registry",
             "route",
             "sink",
+            "spool",
             "tls",
             "upstream",
         ],
@@ -50,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "registry",
             "route",
             "sink",
+            "spool",
             "tls",
             "token",
             "upstream",
@@ -57,7 +59,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // What `discovery:` says, as plain values; the registry is a crate of its own.
     ("registry", &["tls"]),
-    ("pipeline", &["command", "exchange", "gateway", "middleware", "route", "sink", "tls", "upstream"]),
+    ("pipeline", &["command", "exchange", "gateway", "middleware", "route", "sink", "spool", "tls", "upstream"]),
+    // It gets the way back as jobs that are asked for; it never sees the road.
+    ("spool", &["exchange"]),
     ("codec", &["exchange", "tls"]),
     // Limits that processes share are asked of Redis through the control's channels.
     ("middleware", &["command", "control", "exchange", "gateway", "sink", "tls"]),

@@ -98,7 +98,7 @@ pub(super) fn arguments(head: &Parts) -> Vec<(String, String)> {
 }
 
 /// Text without percent-encoding.
-fn plain(text: &str) -> Option<String> {
+pub(super) fn plain(text: &str) -> Option<String> {
     let raw = text.as_bytes();
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;

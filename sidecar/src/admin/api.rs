@@ -3,7 +3,7 @@
 use super::answer::{Answer, Body, TEXT, argument, arguments, asked, json_answer, make, problem, wants_json};
 use super::pulse::Pulse;
 use super::tap::{self, Following};
-use super::{Control, Hand, Request, guard, page, peers, web};
+use super::{Control, Hand, Request, guard, page, peers, spool, web};
 use crate::sink::{Wanted, Which};
 use http::request::Parts;
 use http::{HeaderValue, Method, Version, header};
@@ -53,14 +53,17 @@ const READS: [&str; 23] = [
 ];
 
 /// Answers one request.
-pub(super) async fn answer(head: &Parts, peer: IpAddr, desk: &Desk) -> Answer {
+pub(super) async fn answer(head: &Parts, body: &[u8], peer: IpAddr, desk: &Desk) -> Answer {
     let identity = desk.control.identity();
     let names = [desk.machine.as_deref().unwrap_or(&identity.hostname), &identity.hostname];
     let settings = desk.control.settings();
     let asked = guard::may_ask(head.version >= Version::HTTP_11, &head.headers, &names)
         .and_then(|()| guard::may_look(head, peer, &settings));
     let mut answer = match asked {
-        Ok(known) => route(head, (peer, known), desk).await,
+        Ok(known) => match spool::asked(head) {
+            Some(asked) => stored(asked, head, body, (peer, known), desk).await,
+            None => route(head, (peer, known), desk).await,
+        },
         Err(guard::Refusal::NoToken) if head.uri.path() == "/" => page::login(&desk.control.identity()),
         Err(refusal) => refused(refusal),
     };
@@ -80,6 +83,31 @@ fn refused(refusal: guard::Refusal) -> Answer {
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     answer
+}
+
+/// What is asked of stored commands.
+async fn stored(
+    asked: Result<spool::Asked, &'static str>,
+    head: &Parts,
+    body: &[u8],
+    (peer, known): (IpAddr, guard::Known),
+    desk: &Desk,
+) -> Answer {
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(allow) => {
+            let mut answer = problem(405, &format!("this path has {allow}"));
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            return answer;
+        }
+    };
+    let control = &*desk.control;
+    if asked.changes()
+        && let Err(refusal) = guard::may_change(&head.headers, peer, known, false, &control.settings())
+    {
+        return refused(refusal);
+    }
+    spool::answer(asked, head, body, peer, control.spool()).await
 }
 
 async fn route(head: &Parts, (peer, known): (IpAddr, guard::Known), desk: &Desk) -> Answer {

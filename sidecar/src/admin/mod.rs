@@ -13,6 +13,7 @@ mod page;
 mod peers;
 mod pulse;
 mod server;
+mod spool;
 mod tap;
 mod web;
 
@@ -21,6 +22,7 @@ pub use server::serve;
 use crate::config::Admin;
 use crate::exchange::Identity;
 use crate::sink::Eyes;
+use crate::spool::Spool;
 use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
@@ -74,6 +76,8 @@ pub trait Control {
     fn settings(&self) -> Admin;
     /// What people look at.
     fn eyes(&self) -> Eyes;
+    /// Stored commands; none when nothing is stored here.
+    fn spool(&self) -> Option<Spool>;
     /// Services, instances and checks of the registry; none when there is none here.
     fn registry(&self) -> Option<Value>;
     /// What `fourmi check` says.

@@ -4,7 +4,7 @@ use super::answer::{Answer, problem};
 use super::api::{self, Desk};
 use super::pulse::Pulse;
 
-use super::{Control, guard};
+use super::{Control, guard, spool};
 use bytes::Bytes;
 use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
@@ -29,7 +29,7 @@ const CONNECTIONS: usize = 128;
 const REQUESTS: usize = 64;
 /// Bytes of a request's head.
 const HEAD: usize = 16 << 10;
-/// Bytes of a request's body; nothing here reads one.
+/// Bytes of a request's body, which nothing looks at but an import.
 const BODY: usize = 64 << 10;
 /// For a head to come (idle time of a kept connection included), and for an answer to be made.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -92,26 +92,23 @@ where
     }
 }
 
-/// Reads the body away, so that the connection can be kept, and answers.
+/// Reads the body, so that the connection can be kept, and answers.
 async fn take(call: Call, desk: &Desk) -> Answer {
     let Call { head, body, peer } = call;
-    if read_away(body).await.is_err() {
-        let mut answer = problem(413, "no path here reads a body");
+    let most = if head.uri.path() == spool::IMPORT { spool::IMPORT_MAX } else { BODY };
+    let Ok(body) = read(body, most).await else {
+        let mut answer = problem(413, &format!("{most} bytes of a body are read here"));
         answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
         return answer;
-    }
-    api::answer(&head, peer, desk).await
+    };
+    api::answer(&head, &body, peer, desk).await
 }
 
-async fn read_away(body: Incoming) -> Result<(), BoxError> {
-    if http_body::Body::size_hint(&body).lower() > BODY as u64 {
+async fn read(body: Incoming, most: usize) -> Result<Bytes, BoxError> {
+    if http_body::Body::size_hint(&body).lower() > most as u64 {
         return Err("too large".into());
     }
-    let mut body = Limited::new(body, BODY);
-    while let Some(frame) = body.frame().await {
-        let _: http_body::Frame<Bytes> = frame?;
-    }
-    Ok(())
+    Ok(Limited::new(body, most).collect().await?.to_bytes())
 }
 
 /// What the stack around the answers says when it gives up.

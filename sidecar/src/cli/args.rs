@@ -1,5 +1,6 @@
 //! The command line as a struct. Its doc comments are the help.
 
+pub(crate) mod spool;
 mod tap;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -271,6 +272,14 @@ pub(crate) enum Command {
         after_help = "Where standard output is no terminal, one table is printed. IN FLIGHT is the average of the last seconds."
     )]
     Top,
+    /// Show and change stored commands of a running Fourmi
+    #[command(
+        after_help = "Examples:\n  fourmi spool                                  how many, and how old\n  fourmi spool list --state dead\n  fourmi spool retry --state dead --name 'Mail*' --dry-run\n  fourmi spool show 01997c4c-6e6a-7d2b-9d55-0242ac120002"
+    )]
+    Spool {
+        #[command(subcommand)]
+        command: Option<spool::SpoolCommand>,
+    },
     /// Print the version
     Version,
     /// Print a completion script

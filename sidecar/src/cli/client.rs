@@ -199,6 +199,26 @@ pub(super) fn answer(target: &Target, method: &str, path: &str) -> Result<String
     }
 }
 
+/// The body of a good answer that may be large or late, to a request with a body; or the exit code.
+pub(super) fn told(
+    target: &Target,
+    (method, path, body): (&str, &str, &str),
+    most: u64,
+    patience: Duration,
+) -> Result<String, u8> {
+    let place = find(target).map_err(|lost| lost.tell(target.json))?;
+    let lines = |token: String| {
+        // HTTP/1.0: the answer comes in one piece.
+        format!("{method} {path} HTTP/1.0\r\naccept: application/json\r\ncontent-length: {}\r\n{token}", body.len())
+    };
+    match bearer(&place).and_then(|token| send(&place.authority, &lines(token), body, most, patience)) {
+        Ok(Some(answer)) if answer.good() => Ok(answer.body),
+        Ok(Some(answer)) => Err(refused(target, &place, path, &answer)),
+        Ok(None) => Err(unreachable(&place, path, "the answer is not HTTP; is this the admin port?")),
+        Err(why) => Err(unreachable(&place, path, &why)),
+    }
+}
+
 /// The same for what is only nice to know: nothing is said when there is none.
 pub(super) fn quiet_answer(target: &Target, path: &str) -> Option<Answer> {
     ask(&find(target).ok()?, "GET", path, true, PATIENCE).ok()

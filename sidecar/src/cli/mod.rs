@@ -16,6 +16,7 @@ mod out;
 mod registry;
 mod screen;
 mod show;
+mod spool;
 mod tap;
 mod top;
 mod upstreams;
@@ -85,6 +86,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Limits => gateway::limits(&global, &target()),
         Command::Tap(args) => tap::tap(&global, &target(), &args),
         Command::Top => top::top(&global, &target()),
+        Command::Spool { command } => spool::spool(&global, &target(), command.as_ref()),
         Command::Version => show::version(&global),
         Command::Completion { shell } => show::completion(shell),
         Command::Man { directory } => show::man(directory.as_deref()),

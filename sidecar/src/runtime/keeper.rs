@@ -407,6 +407,10 @@ impl Control for Rc<Keeper> {
         parts
     }
 
+    fn spool(&self) -> Option<Spool> {
+        self.spool.clone()
+    }
+
     fn metrics(&self, into: &mut String) {
         self.hub.prometheus(into);
     }

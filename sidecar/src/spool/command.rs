@@ -37,17 +37,19 @@ impl Request {
         Request { head, body }
     }
 
-    /// Method, target and lines; none if it is no head of ours.
-    pub fn parts(&self) -> Option<(&str, &str, impl Iterator<Item = (&str, &[u8])>)> {
+    /// Method and target; none if it is no head of ours.
+    pub fn first(&self) -> Option<(&str, &str)> {
         let end = memchr::memchr(b'\n', &self.head)?;
-        let first = std::str::from_utf8(self.head.get(..end)?).ok()?;
-        let (method, target) = first.split_once(' ')?;
-        let rest = self.head.get(end + 1..)?;
-        let lines = rest.split(|b| *b == b'\n').filter_map(|line| {
+        std::str::from_utf8(self.head.get(..end)?).ok()?.split_once(' ')
+    }
+
+    /// The header lines.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let lines = self.head.split(|b| *b == b'\n').skip(1);
+        lines.filter_map(|line| {
             let colon = memchr::memchr(b':', line)?;
             Some((std::str::from_utf8(&line[..colon]).ok()?, line.get(colon + 2..)?))
-        });
-        Some((method, target, lines))
+        })
     }
 }
 

@@ -242,6 +242,15 @@ impl Spool {
         self.read(move |db, seal| query::one(db, seal, seq)).await
     }
 
+    /// What makes its request the same as another's.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub async fn fingerprint(&self, seq: i64) -> Result<Vec<u8>, String> {
+        let sql = "SELECT fingerprint FROM commands WHERE seq = ?1";
+        self.read(move |db, _| db.prepare_cached(sql)?.query_row([seq], |r| r.get(0))).await
+    }
+
     /// What would be sent.
     ///
     /// # Errors

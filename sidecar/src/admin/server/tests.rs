@@ -27,6 +27,9 @@ impl Control for Fake {
     fn eyes(&self) -> Eyes {
         Eyes::default()
     }
+    fn spool(&self) -> Option<crate::spool::Spool> {
+        None
+    }
     fn registry(&self) -> Option<Value> {
         None
     }

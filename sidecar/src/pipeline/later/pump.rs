@@ -82,13 +82,13 @@ fn direction(word: &str) -> Direction {
 
 /// The head as it was stored; none if nobody can read it.
 fn head(job: &Job) -> Option<Head> {
-    let (method, target, lines) = job.request.parts()?;
+    let (method, target) = job.request.first()?;
     let mut head = Head::default();
     head.method = method.parse().ok()?;
     let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
     head.set_target(path, query);
     head.authority.clone_from(&job.told.came.authority);
-    for (name, value) in lines {
+    for (name, value) in job.request.lines() {
         head.headers.add(name, value);
     }
     if !job.request.body.is_empty() || head.headers.contains("content-length") {

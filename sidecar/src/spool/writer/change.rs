@@ -17,7 +17,7 @@ pub enum Change {
         /// What.
         what: What,
         /// Which.
-        filter: Filter,
+        filter: Box<Filter>,
     },
     /// To one.
     One {
@@ -72,7 +72,7 @@ impl Writer {
     pub(super) fn change(&mut self, change: &Change, now: i64) -> rusqlite::Result<Result<Changed, String>> {
         match change {
             Change::Many { what, filter } => {
-                let filter = Filter { states: allowed(*what, filter), ..filter.clone() };
+                let filter = Filter { states: allowed(*what, filter), ..Filter::clone(filter) };
                 if filter.states.is_empty() {
                     return Ok(Ok(Changed::default()));
                 }

@@ -479,7 +479,6 @@ impl Writer {
     }
 
     /// Stores a command, or finds that it is there. Also says whether it is to be sent at once, from memory.
-    #[expect(clippy::type_complexity, reason = "an answer, and what follows from it")]
     fn accept(&mut self, new: &New, now: i64) -> rusqlite::Result<Result<(Accepted, bool), Refused>> {
         let told = &new.told;
         if told.came.id_given
