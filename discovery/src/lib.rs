@@ -10,6 +10,7 @@ pub mod checks;
 pub mod dns;
 pub mod http;
 pub mod join;
+mod keys;
 mod model;
 mod registry;
 mod snapshot;

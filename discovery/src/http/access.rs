@@ -24,6 +24,14 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// Whether two names are one: of keys the case counts, as of the keys themselves.
+    fn is_same(self, one: &str, other: &str) -> bool {
+        match self {
+            Resource::Key => one == other,
+            _ => one.eq_ignore_ascii_case(other),
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Resource::Service => "service",
@@ -101,8 +109,8 @@ impl Access {
 
     pub(crate) fn right(&self, rules: &[Rule], resource: Resource, name: &str) -> Right {
         let fits = |rule: &&Rule| match rule.prefix {
-            true => name.get(..rule.name.len()).is_some_and(|front| front.eq_ignore_ascii_case(&rule.name)),
-            false => name.eq_ignore_ascii_case(&rule.name),
+            true => name.get(..rule.name.len()).is_some_and(|front| resource.is_same(front, &rule.name)),
+            false => resource.is_same(name, &rule.name),
         };
         let fitting = rules.iter().filter(|rule| rule.resource == resource).filter(fits);
         // Of two rules that are as exact as each other the stricter one counts.
@@ -171,18 +179,41 @@ impl Rights {
         if self.has(resource, name, right) {
             return Ok(());
         }
+        Err(self.lacks(resource, name, right))
+    }
+
+    fn lacks(&self, resource: Resource, name: &str, right: Right) -> Failure {
         let who = match self.token() {
             Some(token) => format!("token with AccessorID '{}'", token.accessor),
             None => "anonymous token".into(),
         };
         let verb = if right == Right::Write { "write" } else { "read" };
         let what = resource.word();
-        Err(Failure::forbidden(format!("Permission denied: {who} lacks permission '{what}:{verb}' on {name:?}")))
+        Failure::forbidden(format!("Permission denied: {who} lacks permission '{what}:{verb}' on {name:?}"))
     }
 
     /// The same for changes.
     pub(super) fn need_write(&self, resource: Resource, name: &str) -> Result<(), Failure> {
         self.need(resource, name, Right::Write)
+    }
+
+    /// The same for all names that begin so, whether there are any or not.
+    pub(super) fn need_write_under(&self, resource: Resource, prefix: &str) -> Result<(), Failure> {
+        let access = &self.settings.access;
+        let rules = self.token().map_or(&access.anonymous, |token| &token.rules);
+        let inside = |name: &str| name.get(..prefix.len()).is_some_and(|front| resource.is_same(front, prefix));
+        let longer = rules.iter().filter(|rule| rule.resource == resource && inside(&rule.name));
+        match longer.into_iter().find(|rule| rule.right < Right::Write) {
+            Some(rule) => self.need_write(resource, &rule.name),
+            // A rule for the whole name says nothing of those that go on behind it.
+            None => {
+                let prefixes: Vec<Rule> = rules.iter().filter(|rule| rule.prefix).cloned().collect();
+                match access.right(&prefixes, resource, prefix) {
+                    Right::Write => Ok(()),
+                    _ => Err(self.lacks(resource, prefix, Right::Write)),
+                }
+            }
+        }
     }
 
     /// Refuses to touch checks of these ids that are there and belong to what may not be changed: registering one again
@@ -267,6 +298,9 @@ mod tests {
             assert_eq!(access.right(&rules, Resource::Service, name), right, "{name}");
         }
         assert_eq!(access.right(&rules, Resource::Node, "web"), Right::Deny);
+        let key = |name: &str| Rule { resource: Resource::Key, name: name.into(), prefix: true, right: Right::Read };
+        assert_eq!(access.right(&[key("app/")], Resource::Key, "app/a"), Right::Read);
+        assert_eq!(access.right(&[key("app/")], Resource::Key, "App/a"), Right::Deny, "keys have a case");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::access::Rights;
 use super::failure::Failure;
-use super::kv::Keys;
 use super::settings::Settings;
+use crate::keys::Keys;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
 use crate::{Node, Refused};
@@ -72,7 +72,6 @@ pub(super) fn decoded(text: &str, plus: bool) -> String {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) registry: Registry,
-    pub(super) keys: Arc<Keys>,
     pub(super) settings: Arc<Settings>,
     /// What the path has behind its route.
     pub(super) rest: String,
@@ -101,6 +100,10 @@ impl Call {
     pub(super) fn here(&self) -> Result<(), Failure> {
         let named = self.query.get("datacenter").or_else(|| self.query.get("dc")).unwrap_or_default();
         self.settings.is_here(named)
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        self.registry.keys()
     }
 
     /// Registers our own node if it is not known.

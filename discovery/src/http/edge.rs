@@ -8,7 +8,6 @@ use super::changes::{self, Changes};
 use super::counts::Counts;
 use super::failure::Failure;
 use super::guard::{self, From};
-use super::kv::Keys;
 use super::reply::{Body, Outgoing, Reply, text};
 use super::routes::{self, Action};
 use super::settings::Settings;
@@ -36,7 +35,6 @@ type Stack = BoxCloneSyncService<Job, Reply, BoxError>;
 pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) store: Option<Arc<Store>>,
-    pub(super) keys: Arc<Keys>,
     pub(super) waiting: Waiting,
     pub(super) counts: Counts,
     pub(super) changes: Changes,
@@ -89,11 +87,9 @@ impl Current {
 
 impl Shared {
     pub(super) fn new(registry: Registry, store: Option<Arc<Store>>, settings: Settings) -> Self {
-        let keys = Arc::new(Keys::new());
         Shared {
-            waiting: Waiting::new(registry.clone(), Arc::clone(&keys)),
+            waiting: Waiting::new(registry.clone()),
             changes: Changes::new(registry.clone()),
-            keys,
             registry,
             store,
             counts: Counts::default(),
@@ -109,6 +105,21 @@ impl Shared {
     fn away(&self) -> Option<Duration> {
         let since = self.store.as_ref()?.standing().away_since?;
         Some(SystemTime::now().duration_since(since).unwrap_or_default())
+    }
+
+    /// Refuses, before anything is changed here that others would not see.
+    fn takes_changes(&self) -> Result<(), Failure> {
+        match self.store.as_ref().and_then(|store| store.refuses()) {
+            Some(why) => Err(Failure::unavailable(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until what was changed would survive a crash.
+    async fn settled(&self) -> Result<(), Failure> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let lost = |why| Failure::unavailable(format!("done, but a crash now would undo it: {why}"));
+        store.settled().await.map_err(lost)
     }
 
     pub(super) fn reload(&self, settings: Settings) {
@@ -158,7 +169,7 @@ async fn directed(
     let waits = match route.action {
         Action::Read(..) | Action::Pair(..) => query.get("index").is_some_and(|index| !matches!(index, "" | "0")),
         Action::Hashed(_) => query.has("hash"),
-        Action::Now(_) | Action::Write(_) | Action::Follow => false,
+        Action::Now(_) | Action::Write(_) | Action::Order(_) | Action::Follow => false,
     };
     let rights = match Rights::of(settings, &query, &head.headers) {
         Ok(rights) => Arc::new(rights),
@@ -166,7 +177,6 @@ async fn directed(
     };
     let call = Call {
         registry: shared.registry.clone(),
-        keys: Arc::clone(&shared.keys),
         settings: Arc::clone(settings),
         rest: found.rest.to_owned(),
         query,
@@ -176,7 +186,7 @@ async fn directed(
         from: from.client,
     };
     let mut call = call;
-    if let Action::Write(_) = route.action {
+    if let Action::Write(_) | Action::Order(_) = route.action {
         // Outside the limits: who is slow takes nobody's place.
         call.body = match read(body, settings.limits.body).await {
             Ok(body) => body,
@@ -224,23 +234,24 @@ async fn done(job: Job) -> Result<Reply, Failure> {
         Action::Now(now) => now(&call),
         Action::Follow => changes::start(&shared, &call, epoch),
         Action::Write(write) => {
-            // Before anything is changed here that others would not see.
-            if let Some(why) = shared.store.as_ref().and_then(|store| store.refuses()) {
-                return Err(Failure::unavailable(why));
-            }
+            shared.takes_changes()?;
             let reply = write(&call)?;
-            if let Some(store) = &shared.store {
-                let lost = |why| Failure::unavailable(format!("done, but a crash now would undo it: {why}"));
-                store.settled().await.map_err(lost)?;
-            }
+            shared.settled().await?;
             Ok(reply)
+        }
+        Action::Order(order) => {
+            shared.takes_changes()?;
+            let order = order(&call)?;
+            let done = call.keys().order(order).await.map_err(|why| Failure::unavailable(why.to_string()))?;
+            shared.settled().await?;
+            Ok(Reply::json(done.into()))
         }
         Action::Hashed(show) => hashed(&shared, &call, show).await,
         Action::Read(scope, show) => {
             let asked = Asked::of(&call)?;
             let scope = scope(&call)?;
             let snapshot = moved(&shared, &call, &asked, &scope).await?;
-            let index = scope.index(&snapshot, &call.keys);
+            let index = scope.index(&snapshot, call.keys());
             let key = Answers::key(place, &call);
             if let Some(answer) = key.as_ref().and_then(|key| answers.get(key, index)) {
                 if answer.partial {
@@ -264,7 +275,7 @@ async fn done(job: Job) -> Result<Reply, Failure> {
             let scope = scope(&call)?;
             let snapshot = moved(&shared, &call, &asked, &scope).await?;
             // Before it is read: a later number would hide a change in between.
-            let index = scope.index(&snapshot, &call.keys);
+            let index = scope.index(&snapshot, call.keys());
             Ok(fresh(&shared, show(&call)?, &asked, index))
         }
     }
@@ -274,7 +285,7 @@ async fn done(job: Job) -> Result<Reply, Failure> {
 async fn moved(shared: &Shared, call: &Call, asked: &Asked, scope: &Scope) -> Result<Arc<Snapshot>, Failure> {
     call.here()?;
     // Who has a number that nobody here can have told has it from before a restart, and what he has seen with it.
-    if asked.waits() && asked.index <= scope.newest(&call.snapshot(), &call.keys) {
+    if asked.waits() && asked.index <= scope.newest(&call.snapshot(), call.keys()) {
         shared.waiting.until(scope, asked.index, asked.wait).await;
     }
     Ok(call.snapshot())
@@ -320,7 +331,7 @@ async fn hashed(
         let hash = format!("{hash:016x}");
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         if hash == seen && !left.is_zero() {
-            shared.waiting.until(&scope, scope.index(&snapshot, &call.keys), left).await;
+            shared.waiting.until(&scope, scope.index(&snapshot, call.keys()), left).await;
             continue;
         }
         if let Some(map) = value.as_object_mut() {

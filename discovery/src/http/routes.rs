@@ -7,6 +7,7 @@ use super::reply::Reply;
 use super::waiting::Scope;
 use super::{agent, catalog, health, kv, status};
 use crate::State;
+use crate::keys::Order;
 use crate::snapshot::Snapshot;
 use http::Method;
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub(super) enum Action {
     Now(fn(&Call) -> Result<Reply, Failure>),
     /// All that changes, for as long as the client reads.
     Follow,
+    /// It changes keys and values, and is answered with whether its condition was so.
+    Order(fn(&Call) -> Result<Order, Failure>),
     /// It changes the registry, and is answered when the change would survive a crash.
     Write(fn(&Call) -> Result<Reply, Failure>),
 }
@@ -80,8 +83,8 @@ pub(super) static ROUTES: [Route; 35] = [
     get("status/peers", Now(status::peers)),
     get(crate::wire::PATH, Action::Follow),
     get("kv/", Pair(kv::scope, kv::get)),
-    put("kv/", kv::put),
-    Route { path: "kv/", method: Method::DELETE, action: Action::Write(kv::delete) },
+    Route { path: "kv/", method: Method::PUT, action: Action::Order(kv::put) },
+    Route { path: "kv/", method: Method::DELETE, action: Action::Order(kv::delete) },
 ];
 
 fn service(call: &Call) -> Result<Scope, Failure> {

@@ -18,10 +18,6 @@ pub struct Limits {
     pub followers: usize,
     /// Other requests that are handled at once; more are answered with 503.
     pub at_once: usize,
-    /// Keys of the key-value store.
-    pub keys: usize,
-    /// Bytes of all keys and values.
-    pub key_bytes: usize,
     /// Bytes of a body; more are answered with 413.
     pub body: usize,
     /// Bytes of a request's head; at least 8 KiB.
@@ -43,8 +39,6 @@ impl Default for Limits {
             blocked: 10_240,
             followers: 1024,
             at_once: 256,
-            keys: 4096,
-            key_bytes: 16 * 1024 * 1024,
             // 512 KiB is the most that a value may have in Consul; a bit more for what is around it.
             body: 576 * 1024,
             head: 64 * 1024,

@@ -83,7 +83,7 @@ impl Store {
 
 /// Where a registry's counter of changes begins: with the time in microseconds, which no registry outruns, so that no
 /// reader sees a number again that it has seen before a restart.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(0)
 }
