@@ -118,7 +118,6 @@ impl Shared {
     /// Waits until what was changed would survive a crash.
     async fn settled(&self) -> Result<(), Failure> {
         let Some(store) = &self.store else { return Ok(()) };
-        let lost = |why| Failure::unavailable(format!("done, but a crash now would undo it: {why}"));
         store.settled().await.map_err(lost)
     }
 
@@ -208,6 +207,11 @@ async fn directed(
     (place, reply.map(|reply| if rights.is_partial() { partial(reply) } else { reply }))
 }
 
+/// What was done here, and may not outlive us.
+fn lost(why: String) -> Failure {
+    Failure::unavailable(format!("done, but a crash now would undo it: {why}"))
+}
+
 /// With how old it is, while the store is away.
 fn dated(shared: &Shared, reply: Reply) -> Reply {
     match shared.away() {
@@ -243,7 +247,9 @@ async fn done(job: Job) -> Result<Reply, Failure> {
             shared.takes_changes()?;
             let order = order(&call)?;
             let done = call.keys().order(order).await.map_err(|why| Failure::unavailable(why.to_string()))?;
-            shared.settled().await?;
+            if let Some(store) = &shared.store {
+                store.keys_settled().await.map_err(lost)?;
+            }
             Ok(Reply::json(done.into()))
         }
         Action::Hashed(show) => hashed(&shared, &call, show).await,

@@ -157,9 +157,9 @@ impl Keys {
 
     fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table();
-        let before = table.last();
         let result = change(&mut table);
-        if table.last() != before {
+        // What is read all at once does not come in the order of its numbers.
+        if table.take_untold() {
             // Told inside the lock, so that numbers are told in order.
             self.changes.send_replace(table.last());
         }

@@ -53,15 +53,22 @@ pub(super) struct Table {
     removed: u64,
     /// What changed and is not written yet, when somebody writes it.
     unsaved: Option<BTreeSet<String>>,
+    /// Whether anything changed that nobody was told of.
+    untold: bool,
 }
 
 impl Table {
     pub(super) fn new(room: Room, last: u64) -> Self {
-        Table { pairs: BTreeMap::new(), room, bytes: 0, last, removed: last, unsaved: None }
+        Table { pairs: BTreeMap::new(), room, bytes: 0, last, removed: last, unsaved: None, untold: false }
     }
 
     pub(super) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// Whether anything changed since the last call.
+    pub(super) fn take_untold(&mut self) -> bool {
+        std::mem::take(&mut self.untold)
     }
 
     pub(super) fn changed(&self, key: &str) -> u64 {
@@ -138,6 +145,10 @@ impl Table {
     pub(super) fn keep_only(&mut self, named: impl Fn(&str) -> bool, number: u64) {
         let gone: Vec<String> = self.pairs.keys().filter(|key| !named(key)).cloned().collect();
         self.remove(&gone, number);
+        if self.removed == 0 {
+            // What went before we looked went before that number, and nobody has seen a later one.
+            (self.removed, self.last, self.untold) = (number, self.last.max(number), true);
+        }
     }
 
     /// Puts back what was read; it is written already.
@@ -172,6 +183,7 @@ impl Table {
             unsaved.insert(pair.key.clone());
         }
         self.pairs.insert(pair.key.clone(), Arc::new(pair));
+        self.untold = true;
         self.last = self.last.max(number);
     }
 
@@ -182,6 +194,7 @@ impl Table {
             if let Some(unsaved) = &mut self.unsaved {
                 unsaved.insert(key.clone());
             }
+            self.untold = true;
             self.removed = self.removed.max(number);
             self.last = self.last.max(number);
         }

@@ -64,6 +64,15 @@ impl Store {
         }
     }
 
+    /// The same of keys and values.
+    pub(crate) async fn keys_settled(&self) -> Result<(), String> {
+        match &self.0 {
+            Kind::File(file) => file.settled().await,
+            // What was ordered was done by etcd itself.
+            Kind::Etcd(_) => Ok(()),
+        }
+    }
+
     /// Why nothing can be registered now, when that is so. Whoever takes registrations asks before.
     pub fn refuses(&self) -> Option<String> {
         match &self.0 {
