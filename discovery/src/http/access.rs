@@ -103,7 +103,7 @@ impl Default for Access {
 
 impl Access {
     /// Without tokens and rules everybody may do everything, and a token that is sent means nothing.
-    fn is_off(&self) -> bool {
+    pub(super) fn is_off(&self) -> bool {
         self.default == Right::Write && self.tokens.is_empty() && self.anonymous.is_empty()
     }
 
@@ -133,9 +133,7 @@ impl Rights {
     /// The rights of the token that a request brings: as a parameter, as Consul's header, or as a bearer's.
     pub(super) fn of(settings: &Arc<Settings>, query: &Query, headers: &HeaderMap) -> Result<Self, Failure> {
         let access = &settings.access;
-        let named = query.get("token").filter(|token| !token.is_empty());
-        let header = || headers.get("x-consul-token")?.to_str().ok().filter(|token| !token.is_empty());
-        let sent = named.or_else(header).or_else(|| bearer(headers)).filter(|_| !access.is_off());
+        let sent = sent(query, headers).filter(|_| !access.is_off());
         let token = sent.map(|sent| {
             let place = access.tokens.iter().position(|token| is_same(token.secret.as_bytes(), sent.as_bytes()));
             place.ok_or_else(|| Failure::forbidden("ACL not found"))
@@ -254,6 +252,13 @@ impl Rights {
     pub(super) fn is_partial(&self) -> bool {
         self.sent && self.hides()
     }
+}
+
+/// The token that a request brings.
+pub(super) fn sent<'a>(query: &'a Query, headers: &'a HeaderMap) -> Option<&'a str> {
+    let named = query.get("token").filter(|token| !token.is_empty());
+    let header = || headers.get("x-consul-token")?.to_str().ok().filter(|token| !token.is_empty());
+    named.or_else(header).or_else(|| bearer(headers))
 }
 
 /// The word behind `Bearer`, in any case; other schemes are not ours.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What follows the question mark, decoded, in order.
 #[derive(Debug, Default)]
@@ -80,6 +80,8 @@ pub(super) struct Call {
     pub(super) rights: Arc<Rights>,
     pub(super) body: Bytes,
     pub(super) from: IpAddr,
+    /// The instance that it registers.
+    pub(super) about: OnceLock<String>,
 }
 
 impl Call {

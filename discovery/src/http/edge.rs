@@ -8,10 +8,12 @@ use super::changes::{self, Changes};
 use super::counts::Counts;
 use super::failure::Failure;
 use super::guard::{self, From};
+use super::passed;
 use super::reply::{Body, Outgoing, Reply, text};
 use super::routes::{self, Action};
 use super::settings::Settings;
 use super::waiting::{Scope, Waiting};
+use crate::join::Behind;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
@@ -21,7 +23,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 use std::hash::BuildHasher;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
@@ -35,7 +37,11 @@ type Stack = BoxCloneSyncService<Job, Reply, BoxError>;
 pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) store: Option<Arc<Store>>,
+    /// Another registry that is followed: what lives on our own node is ours, and the rest a replica.
+    behind: Option<Behind>,
     pub(super) waiting: Waiting,
+    /// Those who wait for what lives on our own node, when that is another registry's.
+    pub(super) waiting_here: Option<Waiting>,
     pub(super) counts: Counts,
     pub(super) changes: Changes,
     current: RwLock<Arc<Current>>,
@@ -61,6 +67,8 @@ struct Job {
     epoch: u64,
     place: usize,
     action: Action,
+    /// How it is asked for at the registry that is followed.
+    passed: Option<(Method, String)>,
     call: Call,
 }
 
@@ -86,9 +94,15 @@ impl Current {
 }
 
 impl Shared {
-    pub(super) fn new(registry: Registry, store: Option<Arc<Store>>, settings: Settings) -> Self {
+    pub(super) fn new(
+        registry: Registry,
+        (store, behind): (Option<Arc<Store>>, Option<Behind>),
+        settings: Settings,
+    ) -> Self {
         Shared {
             waiting: Waiting::new(registry.clone()),
+            waiting_here: behind.as_ref().map(|behind| Waiting::new(behind.own().clone())),
+            behind,
             changes: Changes::new(registry.clone()),
             registry,
             store,
@@ -103,6 +117,10 @@ impl Shared {
 
     /// How long the store has been away.
     fn away(&self) -> Option<Duration> {
+        if let Some(behind) = &self.behind {
+            let status = behind.status();
+            return (!status.connected).then(|| status.since.elapsed());
+        }
         let since = self.store.as_ref()?.standing().away_since?;
         Some(SystemTime::now().duration_since(since).unwrap_or_default())
     }
@@ -116,7 +134,11 @@ impl Shared {
     }
 
     /// Waits until what was changed would survive a crash.
-    async fn settled(&self) -> Result<(), Failure> {
+    async fn settled(&self, call: &Call) -> Result<(), Failure> {
+        if let Some(behind) = &self.behind {
+            let refused = |why| Failure::unavailable(format!("it is here, and the registry does not take it: {why}"));
+            return behind.settled(call.about.get().map(String::as_str)).await.map_err(refused);
+        }
         let Some(store) = &self.store else { return Ok(()) };
         store.settled().await.map_err(lost)
     }
@@ -174,8 +196,10 @@ async fn directed(
         Ok(rights) => Arc::new(rights),
         Err(failure) => return (place, Err(failure)),
     };
+    // What lives here is registered here, and told there.
+    let here = shared.behind.as_ref().filter(|_| route.path.starts_with("agent/"));
     let call = Call {
-        registry: shared.registry.clone(),
+        registry: here.map_or(&shared.registry, |behind| behind.own()).clone(),
         settings: Arc::clone(settings),
         rest: found.rest.to_owned(),
         query,
@@ -183,7 +207,10 @@ async fn directed(
         rights: Arc::clone(&rights),
         body: Bytes::new(),
         from: from.client,
+        about: OnceLock::new(),
     };
+    let passed = shared.behind.as_ref().filter(|_| passed::is_passed(route.path, &route.method));
+    let passed = passed.map(|_| (head.method.clone(), passed::path(&head.uri)));
     let mut call = call;
     if let Action::Write(_) | Action::Order(_) = route.action {
         // Outside the limits: who is slow takes nobody's place.
@@ -199,6 +226,7 @@ async fn directed(
         epoch: current.epoch,
         place: found.place,
         action: route.action,
+        passed,
         call,
     };
     let stack = if waits { current.slow.clone() } else { current.quick.clone() };
@@ -233,14 +261,21 @@ async fn run(job: Job) -> Result<Reply, BoxError> {
 }
 
 async fn done(job: Job) -> Result<Reply, Failure> {
-    let Job { shared, answers, epoch, place, action, call } = job;
+    let Job { shared, answers, epoch, place, action, passed, call } = job;
+    if let Some(((method, path), behind)) = passed.zip(shared.behind.as_ref()) {
+        return passed::pass(behind, &call, method, &path).await;
+    }
     match action {
+        // Two that follow each other would never forget anything.
+        Action::Follow if shared.behind.is_some() => {
+            Err(Failure::missing("this registry follows another one; follow that"))
+        }
         Action::Now(now) => now(&call),
         Action::Follow => changes::start(&shared, &call, epoch),
         Action::Write(write) => {
             shared.takes_changes()?;
             let reply = write(&call)?;
-            shared.settled().await?;
+            shared.settled(&call).await?;
             Ok(reply)
         }
         Action::Order(order) => {
@@ -337,7 +372,8 @@ async fn hashed(
         let hash = format!("{hash:016x}");
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         if hash == seen && !left.is_zero() {
-            shared.waiting.until(&scope, scope.index(&snapshot, call.keys()), left).await;
+            let waiting = shared.waiting_here.as_ref().unwrap_or(&shared.waiting);
+            waiting.until(&scope, scope.index(&snapshot, call.keys()), left).await;
             continue;
         }
         if let Some(map) = value.as_object_mut() {

@@ -19,6 +19,7 @@ mod given;
 mod guard;
 mod health;
 mod kv;
+mod passed;
 mod reply;
 mod routes;
 mod server;

@@ -5,6 +5,7 @@ use super::edge::{self, Shared};
 use super::guard::From;
 use super::settings::{Limits, Settings};
 use super::stall::Stalling;
+use crate::join::{Behind, Joined};
 use crate::registry::Registry;
 use crate::store::Store;
 use foldhash::HashMap;
@@ -42,7 +43,23 @@ impl Server {
         store: Option<Arc<Store>>,
         settings: Settings,
     ) -> io::Result<Self> {
-        known(&registry, &settings).map_err(|refused| {
+        Self::begin(addresses, registry, (store, None), settings).await
+    }
+
+    /// The same beside a registry that is followed. Reads are made from the replica; what is registered with the agent is
+    /// ours, and told there; keys and values, and changes of the catalogue, are passed on.
+    pub async fn start_joined(addresses: &[SocketAddr], joined: &Joined, settings: Settings) -> io::Result<Self> {
+        Self::begin(addresses, joined.replica(), (None, Some(joined.behind())), settings).await
+    }
+
+    async fn begin(
+        addresses: &[SocketAddr],
+        registry: Registry,
+        (store, behind): (Option<Arc<Store>>, Option<Behind>),
+        settings: Settings,
+    ) -> io::Result<Self> {
+        let own = behind.as_ref().map_or(&registry, |behind| behind.own());
+        known(own, &settings).map_err(|refused| {
             let why = format!("the node {:?} cannot be registered: {refused}", settings.node);
             io::Error::new(io::ErrorKind::InvalidInput, why)
         })?;
@@ -55,10 +72,16 @@ impl Server {
         }
         let connections = Arc::new(Semaphore::new(settings.limits.connections));
         let clients = Arc::<Clients>::default();
-        let shared = Arc::new(Shared::new(registry, store, settings));
+        let shared = Arc::new(Shared::new(registry, (store, behind), settings));
         let mut tasks = JoinSet::new();
         let waiting = Arc::clone(&shared);
         tasks.spawn(async move { waiting.waiting.follow().await });
+        let here = Arc::clone(&shared);
+        tasks.spawn(async move {
+            if let Some(waiting) = &here.waiting_here {
+                waiting.follow().await;
+            }
+        });
         let changes = Arc::clone(&shared);
         tasks.spawn(async move { changes.changes.follow().await });
         for listener in listeners {

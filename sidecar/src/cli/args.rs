@@ -1,5 +1,6 @@
 //! The command line as a struct. Its doc comments are the help.
 
+use super::kv::KvCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -250,6 +251,14 @@ pub(crate) enum Command {
         id: String,
         #[command(flatten)]
         registry: RegistryArgs,
+    },
+    /// Read and change keys and values of a registry
+    #[command(
+        after_help = "Examples:\n  fourmi kv put app/limit 50\n  fourmi kv get app/limit\n  fourmi kv put app/limit 60 --cas 812   # only if it is as `fourmi kv get --json` showed it\n  fourmi kv put app/key - < key.pem\n  fourmi kv list app/\n  fourmi kv delete -r app/\n\nThe registry is a Fourmi with `discovery.http`, or a Consul."
+    )]
+    Kv {
+        #[command(subcommand)]
+        command: KvCommand,
     },
     /// Show the consumers of a running Fourmi's gateway
     Consumers {

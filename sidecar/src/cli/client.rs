@@ -303,15 +303,29 @@ pub(super) fn send(
     most: u64,
     patience: Duration,
 ) -> Result<Option<Answer>, String> {
+    let answer = send_bytes(authority, lines, body.as_bytes(), most, patience)?;
+    let text = |body: Vec<u8>| String::from_utf8_lossy(&body).into_owned();
+    Ok(answer.map(|(status, body)| Answer { status, body: text(body) }))
+}
+
+/// The same with bodies of any bytes: the status and the body of the answer.
+pub(super) fn send_bytes(
+    authority: &str,
+    lines: &str,
+    body: &[u8],
+    most: u64,
+    patience: Duration,
+) -> Result<Option<(u16, Vec<u8>)>, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut stream = connect(authority).map_err(text)?;
     stream.set_read_timeout(Some(patience)).map_err(text)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
-    let request = format!("{lines}host: {authority}\r\nuser-agent: fourmi\r\nconnection: close\r\n\r\n{body}");
-    stream.write_all(request.as_bytes()).map_err(text)?;
+    let head = format!("{lines}host: {authority}\r\nuser-agent: fourmi\r\nconnection: close\r\n\r\n");
+    let request = [head.as_bytes(), body].concat();
+    stream.write_all(&request).map_err(text)?;
     let mut bytes = Vec::new();
     stream.take(most).read_to_end(&mut bytes).map_err(text)?;
-    Ok(read(&String::from_utf8_lossy(&bytes)))
+    Ok(read(&bytes))
 }
 
 fn connect(authority: &str) -> std::io::Result<TcpStream> {
@@ -326,12 +340,13 @@ fn connect(authority: &str) -> std::io::Result<TcpStream> {
 }
 
 /// Status and body. The connection was closed after the answer, so its end is the body's.
-fn read(text: &str) -> Option<Answer> {
-    let (head, body) = text.split_once("\r\n\r\n")?;
+fn read(bytes: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let (head, body) = (String::from_utf8_lossy(bytes.get(..end)?), bytes.get(end + 4..)?);
     let mut words = head.lines().next()?.split(' ');
     let version = words.next()?;
     let status = words.next()?.parse().ok()?;
-    version.starts_with("HTTP/1.").then(|| Answer { status, body: body.to_owned() })
+    version.starts_with("HTTP/1.").then(|| (status, body.to_owned()))
 }
 
 fn refused(target: &Target, place: &Place, path: &str, answer: &Answer) -> u8 {

@@ -21,18 +21,18 @@ const FILE_MAX: u64 = 1 << 20;
 /// Nobody answered.
 const UNREACHABLE: u8 = 69;
 /// Wrong usage.
-const USAGE: u8 = 2;
+pub(super) const USAGE: u8 = 2;
 /// No such file.
-const NO_FILE: u8 = 66;
+pub(super) const NO_FILE: u8 = 66;
 
 /// A registry that can be asked.
-struct Registry {
-    place: Place,
+pub(super) struct Registry {
+    pub(super) place: Place,
     token: Option<String>,
 }
 
 impl Registry {
-    fn find(load: &LoadOptions, args: &RegistryArgs) -> Result<Registry, u8> {
+    pub(super) fn find(load: &LoadOptions, args: &RegistryArgs) -> Result<Registry, u8> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let named =
             args.registry.clone().or_else(|| variable("FOURMI_REGISTRY_URL")).or_else(|| variable("CONSUL_HTTP_ADDR"));
@@ -65,6 +65,16 @@ impl Registry {
 
     /// What it answers, or the exit code.
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<String, u8> {
+        let answer = self.ask_bytes(method, path, body.as_bytes())?;
+        let missing = || {
+            out::note(&format!("error: http://{}{path} answered 404", self.place.authority));
+            1
+        };
+        Ok(String::from_utf8_lossy(&answer.ok_or_else(missing)?).into_owned())
+    }
+
+    /// The same with bodies of any bytes; none when it says no more than that there is no such thing.
+    pub(super) fn ask_bytes(&self, method: &str, path: &str, body: &[u8]) -> Result<Option<Vec<u8>>, u8> {
         // HTTP/1.0: the answer comes in one piece, whoever gives it.
         let mut lines = format!("{method} {path} HTTP/1.0\r\naccept: application/json\r\n");
         if method != "GET" {
@@ -74,10 +84,13 @@ impl Registry {
             lines += &format!("x-consul-token: {token}\r\n");
         }
         let url = format!("http://{}{path}", self.place.authority);
-        match client::send(&self.place.authority, &lines, body, ANSWER_MAX, PATIENCE) {
-            Ok(Some(answer)) if answer.good() => Ok(answer.body),
-            Ok(Some(answer)) => {
-                out::note(&format!("error: {url} answered {}: {}", answer.status, answer.body.trim_end()));
+        match client::send_bytes(&self.place.authority, &lines, body, ANSWER_MAX, PATIENCE) {
+            Ok(Some((200..=299, body))) => Ok(Some(body)),
+            // Consul says nothing more of a key that is not there.
+            Ok(Some((404, body))) if body.is_empty() => Ok(None),
+            Ok(Some((status, body))) => {
+                let why = String::from_utf8_lossy(&body);
+                out::note(&format!("error: {url} answered {status}: {}", why.trim_end()));
                 Err(1)
             }
             Ok(None) => {
@@ -102,11 +115,11 @@ impl Registry {
 }
 
 /// One element of a path, or a value of a query.
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     encoded(text).replace('/', "%2F")
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -187,7 +200,7 @@ fn instances(all: &Value) -> String {
     out::aligned(&rows)
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(100).collect()
 }

@@ -51,6 +51,7 @@ pub(in crate::http) fn register(call: &Call) -> Result<Reply, Failure> {
     }
     call.rights.need_checks(own(call, &snapshot), checks.iter().map(|check| check.definition.id.as_str()))?;
     call.own_node()?;
+    let _ = call.about.set(instance.id.clone());
     call.registry.register(instance, checks, replace)?;
     Ok(Reply::done())
 }
