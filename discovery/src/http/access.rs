@@ -3,8 +3,8 @@
 use super::call::Query;
 use super::failure::Failure;
 use super::settings::Settings;
-use crate::Check;
-use crate::snapshot::{Member, NodeEntry};
+use crate::snapshot::{Member, NodeEntry, Snapshot};
+use crate::{Check, Probe};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub enum Resource {
     Agent,
     /// Keys.
     Key,
+    /// Events.
+    Event,
 }
 
 impl Resource {
@@ -32,12 +34,13 @@ impl Resource {
         }
     }
 
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Resource::Service => "service",
             Resource::Node => "node",
             Resource::Agent => "agent",
             Resource::Key => "key",
+            Resource::Event => "event",
         }
     }
 }
@@ -51,6 +54,16 @@ pub enum Right {
     Read,
     /// To see it and to change it.
     Write,
+}
+
+impl Right {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Right::Deny => "deny",
+            Right::Read => "read",
+            Right::Write => "write",
+        }
+    }
 }
 
 /// What may be done with things of a name.
@@ -162,14 +175,16 @@ impl Rights {
         self.hidden.load(Ordering::Relaxed)
     }
 
-    fn token(&self) -> Option<&Token> {
+    pub(super) fn token(&self) -> Option<&Token> {
         self.token.and_then(|place| self.settings.access.tokens.get(place))
     }
 
+    pub(super) fn rules(&self) -> &[Rule] {
+        self.token().map_or(&self.settings.access.anonymous, |token| &token.rules)
+    }
+
     fn has(&self, resource: Resource, name: &str, right: Right) -> bool {
-        let access = &self.settings.access;
-        let rules = self.token().map_or(&access.anonymous, |token| &token.rules);
-        access.right(rules, resource, name) >= right
+        self.settings.access.right(self.rules(), resource, name) >= right
     }
 
     /// Refuses what may not be.
@@ -197,8 +212,7 @@ impl Rights {
 
     /// The same for all names that begin so, whether there are any or not.
     pub(super) fn need_write_under(&self, resource: Resource, prefix: &str) -> Result<(), Failure> {
-        let access = &self.settings.access;
-        let rules = self.token().map_or(&access.anonymous, |token| &token.rules);
+        let (access, rules) = (&self.settings.access, self.rules());
         let inside = |name: &str| name.get(..prefix.len()).is_some_and(|front| resource.is_same(front, prefix));
         let longer = rules.iter().filter(|rule| rule.resource == resource && inside(&rule.name));
         match longer.into_iter().find(|rule| rule.right < Right::Write) {
@@ -211,6 +225,25 @@ impl Rights {
                     _ => Err(self.lacks(resource, prefix, Right::Write)),
                 }
             }
+        }
+    }
+
+    /// Refuses a check that would tell how something is that may not be seen. What is not there is refused too: nobody knows
+    /// yet whose it will be.
+    pub(super) fn need_alias(&self, snapshot: &Snapshot, check: &Check) -> Result<(), Failure> {
+        let Probe::Alias(alias) = &check.definition.probe else { return Ok(()) };
+        if self.settings.access.is_off() {
+            return Ok(());
+        }
+        let node = if alias.node.is_empty() { &check.definition.node } else { &alias.node };
+        self.need(Resource::Node, node, Right::Read)?;
+        if alias.instance.is_empty() {
+            return Ok(());
+        }
+        let members = snapshot.node(node).into_iter().flat_map(|entry| entry.instances.iter());
+        match members.into_iter().find(|member| member.instance.id == alias.instance) {
+            Some(member) => self.need(Resource::Service, &member.instance.service, Right::Read),
+            None => Err(Failure::missing(format!("the alias's ServiceID {:?} does not exist", alias.instance))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One request as the handlers see it.
 
 use super::access::Rights;
+use super::events::Events;
 use super::failure::Failure;
 use super::settings::Settings;
 use crate::keys::Keys;
@@ -80,6 +81,7 @@ pub(super) struct Call {
     pub(super) rights: Arc<Rights>,
     pub(super) body: Bytes,
     pub(super) from: IpAddr,
+    pub(super) events: Arc<Events>,
     /// The instance that it registers.
     pub(super) about: OnceLock<String>,
 }

@@ -6,6 +6,7 @@ use super::asked::{self, Asked};
 use super::call::{Call, Query, decoded};
 use super::changes::{self, Changes};
 use super::counts::Counts;
+use super::events::{self, Events};
 use super::failure::Failure;
 use super::guard::{self, From};
 use super::passed;
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     /// Those who wait for what lives on our own node, when that is another registry's.
     pub(super) waiting_here: Option<Waiting>,
     pub(super) counts: Counts,
+    events: Arc<Events>,
     pub(super) changes: Changes,
     current: RwLock<Arc<Current>>,
 }
@@ -107,6 +109,7 @@ impl Shared {
             registry,
             store,
             counts: Counts::default(),
+            events: Arc::new(Events::new()),
             current: RwLock::new(Current::new(settings)),
         }
     }
@@ -188,9 +191,11 @@ async fn directed(
         return (place, Ok(Reply::methods(&found.allowed(), refused)));
     };
     let waits = match route.action {
-        Action::Read(..) | Action::Pair(..) => query.get("index").is_some_and(|index| !matches!(index, "" | "0")),
+        Action::Read(..) | Action::Pair(..) | Action::Events => {
+            query.get("index").is_some_and(|index| !matches!(index, "" | "0"))
+        }
         Action::Hashed(_) => query.has("hash"),
-        Action::Now(_) | Action::Write(_) | Action::Order(_) | Action::Follow => false,
+        Action::Now(_) | Action::Write(_) | Action::Order(_) | Action::Fire | Action::Follow => false,
     };
     let rights = match Rights::of(settings, &query, &head.headers) {
         Ok(rights) => Arc::new(rights),
@@ -207,12 +212,13 @@ async fn directed(
         rights: Arc::clone(&rights),
         body: Bytes::new(),
         from: from.client,
+        events: Arc::clone(&shared.events),
         about: OnceLock::new(),
     };
     let passed = shared.behind.as_ref().filter(|_| passed::is_passed(route.path, &route.method));
     let passed = passed.map(|_| (head.method.clone(), passed::path(&head.uri)));
     let mut call = call;
-    if let Action::Write(_) | Action::Order(_) = route.action {
+    if let Action::Write(_) | Action::Order(_) | Action::Fire = route.action {
         // Outside the limits: who is slow takes nobody's place.
         call.body = match read(body, settings.limits.body).await {
             Ok(body) => body,
@@ -271,6 +277,8 @@ async fn done(job: Job) -> Result<Reply, Failure> {
             Err(Failure::missing("this registry follows another one; follow that"))
         }
         Action::Now(now) => now(&call),
+        Action::Fire => events::fire(&call),
+        Action::Events => events::list(&call).await,
         Action::Follow => changes::start(&shared, &call, epoch),
         Action::Write(write) => {
             shared.takes_changes()?;

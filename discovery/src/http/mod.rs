@@ -5,14 +5,17 @@
 //! would survive a crash. What is answered and where it differs from Consul is in `docs/consul.md`.
 
 mod access;
+mod acl;
 mod agent;
 mod answers;
 mod asked;
 mod call;
 mod catalog;
 mod changes;
+mod connections;
 mod counts;
 mod edge;
+mod events;
 mod failure;
 mod filter;
 mod given;
@@ -32,4 +35,4 @@ mod waiting;
 
 pub use access::{Access, Resource, Right, Rule, Token};
 pub use server::Server;
-pub use settings::{Limits, Settings};
+pub use settings::{Limits, Settings, Tls};

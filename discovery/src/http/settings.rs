@@ -2,7 +2,10 @@
 
 use super::access::Access;
 use ipnet::IpNet;
+use rustls::ServerConfig;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How much is taken on.
@@ -71,8 +74,31 @@ pub struct Settings {
     pub access: Access,
     /// Paths that begin like this are refused.
     pub blocked_paths: Vec<String>,
+    /// How listeners encrypt; none speak plainly.
+    pub tls: Option<Tls>,
     /// How much is taken on.
     pub limits: Limits,
+}
+
+/// What listeners shake hands with, asked for at every handshake, since files change.
+#[derive(Clone)]
+pub struct Tls(Arc<dyn Fn() -> io::Result<Arc<ServerConfig>> + Send + Sync>);
+
+impl Tls {
+    /// Asks that.
+    pub fn new(config: impl Fn() -> io::Result<Arc<ServerConfig>> + Send + Sync + 'static) -> Self {
+        Tls(Arc::new(config))
+    }
+
+    pub(super) fn config(&self) -> io::Result<Arc<ServerConfig>> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
 }
 
 impl Default for Settings {
@@ -87,6 +113,7 @@ impl Default for Settings {
             allow_write: Vec::new(),
             access: Access::default(),
             blocked_paths: Vec::new(),
+            tls: None,
             limits: Limits::default(),
         }
     }

@@ -50,6 +50,7 @@ pub(in crate::http) fn register(call: &Call) -> Result<Reply, Failure> {
         checks.push(check.on(&call.settings.node, Some(&instance.id), known.map(|known| &**known)));
     }
     call.rights.need_checks(own(call, &snapshot), checks.iter().map(|check| check.definition.id.as_str()))?;
+    checks.iter().try_for_each(|check| call.rights.need_alias(&snapshot, check))?;
     call.own_node()?;
     let _ = call.about.set(instance.id.clone());
     call.registry.register(instance, checks, replace)?;
