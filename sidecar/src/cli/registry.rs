@@ -40,8 +40,9 @@ impl Registry {
             let plan = crate::config::load(load).ok().map(|loaded| loaded.plan.clone());
             let discovery = plan.as_ref().and_then(|plan| plan.discovery.as_ref());
             let followed = discovery.and_then(|d| d.join.as_ref()?.settings.urls.first().cloned());
-            let own = || discovery?.http.first().map(|at| client::reachable(*at).to_string());
-            followed.or_else(own).unwrap_or_else(|| format!("127.0.0.1:{}", port::CONSUL))
+            // One beside us knows what lives here, and passes on what it does not.
+            let own = discovery.and_then(|d| d.http.first()).map(|at| client::reachable(*at).to_string());
+            own.or(followed).unwrap_or_else(|| format!("127.0.0.1:{}", port::CONSUL))
         });
         let place = client::place(&url, "a registry", port::CONSUL).map_err(|why| {
             out::note(&format!("error: {why}"));
