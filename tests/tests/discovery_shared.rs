@@ -197,6 +197,21 @@ fn the_api_speaks_tls_and_its_certificate_is_renewed() {
     until("the new one is shown", || ask(&known).0);
     assert!(ask(&known).1.starts_with("\"127.0.0.1:"));
     assert!(!ask(&[]).0, "nobody without a certificate");
+    // The command line too.
+    let url = format!("https://localhost:{http}");
+    let known = [
+        "--ca-file",
+        ca.to_str().unwrap(),
+        "--client-cert",
+        client.to_str().unwrap(),
+        "--client-key",
+        client_key.to_str().unwrap(),
+    ];
+    let cli = |more: &[&str]| run_fourmi(&[&["kv", "put", "a", "1", "--registry", &url], more].concat());
+    assert_eq!(cli(&known).code, 0, "{:?}", cli(&known));
+    let stranger = cli(&known[..2]);
+    assert!(stranger.code == 69 && stranger.stderr.contains("https://localhost"), "{stranger:?}");
+    assert_eq!(cli(&["--ca-file", "/none.pem"]).code, 2);
 }
 
 #[test]

@@ -18,7 +18,8 @@ const OURS: [&str; 3] = ["x-consul-", "fourmi-", "x-content-type-"];
 pub(super) async fn pass(behind: &Behind, call: &Call, method: Method, path: &str) -> Result<Reply, Failure> {
     call.here()?;
     let wait = match call.query.get("index").is_some_and(|index| !matches!(index, "" | "0")) {
-        true => asked::wait(call.query.get("wait").filter(|wait| !wait.is_empty()))?,
+        // It adds a part by chance of its own.
+        true => asked::wait(call.query.get("wait").filter(|wait| !wait.is_empty()))?.mul_f64(1.125),
         false => Duration::ZERO,
     };
     let is_read = method == Method::GET;

@@ -305,6 +305,15 @@ pub(crate) struct RegistryArgs {
     /// A file that holds the token [default: $CONSUL_HTTP_TOKEN_FILE, $CONSUL_HTTP_TOKEN]
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// For https: whom to trust, as PEM [default: $CONSUL_CACERT, the system's authorities]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// For https: our own certificate [default: $CONSUL_CLIENT_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// And its key [default: $CONSUL_CLIENT_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_key: Option<PathBuf>,
 }
 
 /// An instance to register.

@@ -4,6 +4,8 @@
 
 use crate::config::{Plan, Report};
 use crate::names::port;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use serde_json::Value;
 use std::fmt::Display;
 use std::io::{Read, Write};
@@ -303,16 +305,16 @@ pub(super) fn send(
     most: u64,
     patience: Duration,
 ) -> Result<Option<Answer>, String> {
-    let answer = send_bytes(authority, lines, body.as_bytes(), most, patience)?;
+    let answer = send_bytes(authority, None, (lines, body.as_bytes()), most, patience)?;
     let text = |body: Vec<u8>| String::from_utf8_lossy(&body).into_owned();
     Ok(answer.map(|(status, body)| Answer { status, body: text(body) }))
 }
 
-/// The same with bodies of any bytes: the status and the body of the answer.
+/// The same with bodies of any bytes, encrypted or not: the status and the body of the answer.
 pub(super) fn send_bytes(
     authority: &str,
-    lines: &str,
-    body: &[u8],
+    tls: Option<&Arc<ClientConfig>>,
+    (lines, body): (&str, &[u8]),
     most: u64,
     patience: Duration,
 ) -> Result<Option<(u16, Vec<u8>)>, String> {
@@ -322,9 +324,23 @@ pub(super) fn send_bytes(
     stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
     let head = format!("{lines}host: {authority}\r\nuser-agent: fourmi\r\nconnection: close\r\n\r\n");
     let request = [head.as_bytes(), body].concat();
-    stream.write_all(&request).map_err(text)?;
+    let Some(tls) = tls else { return exchanged(&mut stream, &request, most).map_err(text) };
+    let name = authority.parse::<http::uri::Authority>().map_err(|e| e.to_string())?;
+    let host = name.host().trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(host).map_err(|e| e.to_string())?;
+    let mut session = ClientConnection::new(tls.clone(), name).map_err(|e| e.to_string())?;
+    exchanged(&mut rustls::Stream::new(&mut session, &mut stream), &request, most).map_err(text)
+}
+
+fn exchanged(stream: &mut (impl Read + Write), request: &[u8], most: u64) -> std::io::Result<Option<(u16, Vec<u8>)>> {
+    stream.write_all(request)?;
+    stream.flush()?;
     let mut bytes = Vec::new();
-    stream.take(most).read_to_end(&mut bytes).map_err(text)?;
+    match stream.take(most).read_to_end(&mut bytes) {
+        // Some end a connection without saying so.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && !bytes.is_empty() => {}
+        result => drop(result?),
+    }
     Ok(read(&bytes))
 }
 

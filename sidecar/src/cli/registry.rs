@@ -7,9 +7,12 @@ use super::out;
 use super::upstreams::{encoded, words};
 use crate::config::LoadOptions;
 use crate::names::port;
+use crate::tls::{ClientTls, Pem};
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a registry has to answer.
@@ -28,6 +31,8 @@ pub(super) const NO_FILE: u8 = 66;
 /// A registry that can be asked.
 pub(super) struct Registry {
     pub(super) place: Place,
+    /// How it is spoken to, when that is not plainly.
+    tls: Option<Arc<ClientConfig>>,
     token: Option<String>,
 }
 
@@ -44,10 +49,13 @@ impl Registry {
             let own = discovery.and_then(|d| d.http.first()).map(|at| client::reachable(*at).to_string());
             own.or(followed).unwrap_or_else(|| format!("127.0.0.1:{}", port::CONSUL))
         });
-        let place = client::place(&url, "a registry", port::CONSUL).map_err(|why| {
+        let wrong = |why: String| {
             out::note(&format!("error: {why}"));
             USAGE
-        })?;
+        };
+        let plain = url.get(..8).filter(|front| front.eq_ignore_ascii_case("https://")).and_then(|_| url.get(8..));
+        let tls = plain.map(|_| encryption(args, variable)).transpose().map_err(wrong)?;
+        let place = client::place(plain.unwrap_or(&url), "a registry", port::CONSUL).map_err(wrong)?;
         let file = args.token_file.clone().or_else(|| variable("CONSUL_HTTP_TOKEN_FILE").map(Into::into));
         let token = match file {
             Some(file) => Some(std::fs::read_to_string(&file).map_err(|e| {
@@ -61,7 +69,7 @@ impl Registry {
             out::note("error: the token has characters that no header can carry");
             return Err(USAGE);
         }
-        Ok(Registry { place, token })
+        Ok(Registry { place, tls, token })
     }
 
     /// What it answers, or the exit code.
@@ -84,8 +92,9 @@ impl Registry {
         if let Some(token) = &self.token {
             lines += &format!("x-consul-token: {token}\r\n");
         }
-        let url = format!("http://{}{path}", self.place.authority);
-        match client::send_bytes(&self.place.authority, &lines, body, ANSWER_MAX, PATIENCE) {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}{path}", self.place.authority);
+        match client::send_bytes(&self.place.authority, self.tls.as_ref(), (&lines, body), ANSWER_MAX, PATIENCE) {
             Ok(Some((200..=299, body))) => Ok(Some(body)),
             // Consul says nothing more of a key that is not there.
             Ok(Some((404, body))) if body.is_empty() => Ok(None),
@@ -113,6 +122,20 @@ impl Registry {
             1
         })
     }
+}
+
+/// How a registry is spoken to over TLS.
+fn encryption(args: &RegistryArgs, variable: impl Fn(&str) -> Option<String>) -> Result<Arc<ClientConfig>, String> {
+    let file = |given: &Option<PathBuf>, name: &str| {
+        given.clone().or_else(|| variable(name).map(PathBuf::from)).map(Pem::File)
+    };
+    let tls = ClientTls {
+        ca: file(&args.ca_file, "CONSUL_CACERT").into_iter().collect(),
+        certificate: file(&args.client_cert, "CONSUL_CLIENT_CERT"),
+        key: file(&args.client_key, "CONSUL_CLIENT_KEY"),
+        ..ClientTls::default()
+    };
+    tls.config().map_err(|why| why.to_string())
 }
 
 /// One element of a path, or a value of a query.

@@ -53,7 +53,10 @@ pub(in crate::http) fn register(call: &Call) -> Result<Reply, Failure> {
     checks.iter().try_for_each(|check| call.rights.need_alias(&snapshot, check))?;
     call.own_node()?;
     let _ = call.about.set(instance.id.clone());
-    call.registry.register(instance, checks, replace)?;
+    let (id, portless) = (instance.id.clone(), instance.port == 0 && instance.socket.is_empty());
+    if call.registry.register(instance, checks, replace)? && portless {
+        tracing::warn!(id, "an instance is registered without a port: names tell it, no command can be sent to it");
+    }
     Ok(Reply::done())
 }
 
