@@ -83,7 +83,9 @@ async fn wait(address: SocketAddr, path: &str, names: fn(&str) -> BTreeSet<Strin
         let now = names(&answer.body);
         assert!(answer.index > seen || now.len() == told.len(), "another answer has another number: {}", answer.index);
         assert!(told.keys().all(|name| now.contains(name)), "what was told stays");
-        now.into_iter().for_each(|name| drop(told.entry(name).or_insert(answer.index)));
+        for name in now {
+            told.entry(name).or_insert(answer.index);
+        }
         seen = answer.index;
     }
     told

@@ -113,7 +113,7 @@ impl Table {
                 if cas.is_some_and(|cas| known(key) != Some(cas)) {
                     return Ok(false);
                 }
-                self.remove(&[key.clone()], self.last + 1);
+                self.remove(std::slice::from_ref(key), self.last + 1);
             }
             Order::DeleteUnder { prefix } => {
                 let keys: Vec<String> = self.under(prefix).map(|pair| pair.key.clone()).collect();
