@@ -139,6 +139,9 @@ async fn keys_come_back_with_their_numbers_and_no_number_goes_back() {
     // A clock that is set back, as far as the file can tell: it was written by a process of a later time.
     let later = i64::try_from(now()).unwrap() + 86_400_000_000;
     let change = Connection::open(&path).unwrap();
+    let written: i64 =
+        change.query_row("SELECT number FROM numbers WHERE what = 'keys'", [], |row| row.get(0)).unwrap();
+    assert_eq!(written.cast_unsigned(), last, "the newest number is written with what it is of");
     change.execute("UPDATE numbers SET number = ?1", [later]).unwrap();
     drop(change);
 
