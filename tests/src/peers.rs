@@ -35,7 +35,7 @@ pub use collectd::Collectd;
 pub use datadog::DatadogLogs;
 pub use ddapm::DdApm;
 pub use dns_servers::{NameServer, dns_example};
-pub use emitters::{envoy, traefik, traefik_of};
+pub use emitters::{envoy, traefik, traefik_of, vmagent_of};
 pub use etcd::Etcd;
 pub use frames::{FrameSink, Framing};
 pub use fronts::Front;
@@ -49,7 +49,7 @@ pub use netdata::Netdata;
 pub use oteltap::OtelTap;
 pub use resolver::Resolver;
 pub use rsyslog::Rsyslog;
-pub use scripts::{node_prints, node_prints_with, python_prints};
+pub use scripts::{node_prints, node_prints_with, python_prints, python_prints_with};
 pub use splunk::Splunk;
 pub use unixgram::UnixgramSink;
 

@@ -3,6 +3,7 @@
 pub(crate) mod spool;
 mod tap;
 
+use super::kv::KvCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -255,6 +256,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         registry: RegistryArgs,
     },
+    /// Read and change keys and values of a registry
+    #[command(
+        after_help = "Examples:\n  fourmi kv put app/limit 50\n  fourmi kv get app/limit\n  fourmi kv put app/limit 60 --cas 812   # only if it is as `fourmi kv get --json` showed it\n  fourmi kv put app/key - < key.pem\n  fourmi kv list app/\n  fourmi kv delete -r app/\n\nThe registry is a Fourmi with `discovery.http`, or a Consul."
+    )]
+    Kv {
+        #[command(subcommand)]
+        command: KvCommand,
+    },
     /// Show the consumers of a running Fourmi's gateway
     Consumers {
         /// Only those whose name, custom id or id holds this
@@ -318,6 +327,15 @@ pub(crate) struct RegistryArgs {
     /// A file that holds the token [default: $CONSUL_HTTP_TOKEN_FILE, $CONSUL_HTTP_TOKEN]
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// For https: whom to trust, as PEM [default: $CONSUL_CACERT, the system's authorities]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// For https: our own certificate [default: $CONSUL_CLIENT_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// And its key [default: $CONSUL_CLIENT_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_key: Option<PathBuf>,
 }
 
 /// An instance to register.

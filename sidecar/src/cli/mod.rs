@@ -11,6 +11,7 @@ pub mod client;
 mod explain;
 mod explain_kong;
 mod gateway;
+mod kv;
 mod log;
 mod out;
 mod registry;
@@ -82,6 +83,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Resolve { name, registry } => registry::resolve(&global, &load, &registry, &name),
         Command::Register(given) => registry::register(&global, &load, &given),
         Command::Deregister { id, registry } => registry::deregister(&load, &registry, &id),
+        Command::Kv { command } => kv::kv(&global, &load, &command),
         Command::Consumers { name } => gateway::consumers(&global, &target(), name.as_deref()),
         Command::Limits => gateway::limits(&global, &target()),
         Command::Tap(args) => tap::tap(&global, &target(), &args),

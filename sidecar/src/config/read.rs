@@ -157,21 +157,22 @@ pub(crate) fn beside(root: &mut Node, file: Option<&Path>) {
 pub(crate) fn services(node: &Node, root: &Node) -> Vec<(Span, String, Wrong)> {
     let mut alone = raw::section(node, registry::section::KEYS);
     if let Some(values) = alone.as_object_mut() {
-        ["dns", "records", "entries"].iter().for_each(|key| drop(values.remove(*key)));
+        ["dns", "records", "entries", "http", "join", "store"].iter().for_each(|key| drop(values.remove(*key)));
     }
     let all = alone.get_mut("services").map(Json::take);
     let all = all.as_ref().and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
     let wrong = |(at, one): (usize, &Json)| {
         alone["services"] = Json::Array(vec![one.clone()]);
-        let wrong = registry::Settings::new(alone.clone(), text(root, "hostname")).err()?;
+        let all = registry::Settings::new(alone.clone(), text(root, "hostname")).err()?;
+        let wrong = all.into_iter().find(|wrong| wrong.key == Some("services"))?;
         let place = node.get("services").and_then(|list| list.items().get(at))?;
-        (wrong.key == Some("services")).then(|| (place.span, format!("discovery.services[{at}]"), wrong))
+        Some((place.span, format!("discovery.services[{at}]"), wrong))
     };
     all.iter().enumerate().filter_map(wrong).collect()
 }
 
-/// What the section `discovery` says, or why it can't be.
-pub(crate) fn discovery(node: &Node, root: &Node) -> Result<registry::Settings, Wrong> {
+/// What the section `discovery` says, or all that is wrong with it.
+pub(crate) fn discovery(node: &Node, root: &Node) -> Result<registry::Settings, Vec<Wrong>> {
     registry::Settings::new(raw::section(node, registry::section::KEYS), text(root, "hostname"))
 }
 
