@@ -20,6 +20,7 @@ use crate::sink::{
     StatsdSettings, TRACE_KEYS, TRACES,
 };
 use crate::spool;
+use crate::spool::cron::KEYS as CRON_KEYS;
 use crate::spool::delivery::KEYS as DELIVERY_KEYS;
 use crate::spool::section::KEYS as SPOOL_KEYS;
 use crate::tls::{ClientTls, ServerTls, section};
@@ -64,6 +65,10 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>, gateway: Option<Gateway
         identify: rules(root),
         spool: root.get("spool").and_then(|n| spool(n).ok()),
         delivery: root.get("commands").and_then(|n| delivery(n, COMMANDS).ok()).map(Arc::new).unwrap_or_default(),
+        schedule: root
+            .get("commands")
+            .map(|c| items(c, "schedule").filter_map(|n| entry(n).ok()).map(Arc::new).collect())
+            .unwrap_or_default(),
         timeouts: timeouts(root.get("timeouts")),
         limits: limits(root.get("limits")),
         show: show(root.get("record")),
@@ -182,6 +187,11 @@ pub(crate) fn spool(node: &Node) -> Result<spool::Settings, Wrong> {
         Value::Map(_) => spool::Settings::new(&raw::section(node, SPOOL_KEYS)),
         _ => Err(Wrong::new("it is off", "")),
     }
+}
+
+/// An entry of `commands.schedule`, or why it can't be.
+pub(crate) fn entry(node: &Node) -> Result<spool::Entry, Wrong> {
+    spool::Entry::new(&raw::section(node, CRON_KEYS))
 }
 
 /// How commands are delivered, or why it can't be so.

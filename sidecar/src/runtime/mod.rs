@@ -191,6 +191,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     tokio::task::spawn_local(registry::watch(keeper.clone(), keeper.changed()));
     tokio::task::spawn_local(losses::watch_sinks(keeper.clone()));
     tokio::task::spawn_local(certificates::watch(keeper.clone()));
+    tokio::task::spawn_local(spool::schedule(keeper.clone()));
     if let Some(listener) = admin {
         tokio::task::spawn_local(crate::admin::serve(listener, Rc::new(keeper.clone())));
     }
