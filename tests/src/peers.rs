@@ -314,9 +314,17 @@ pub fn statsd_says(management: u16, what: &str) -> String {
 /// Prometheus, scraping this admin port every second.
 #[track_caller]
 pub fn prometheus(admin: u16) -> Peer {
+    prometheus_of(&[admin], "")
+}
+
+/// Prometheus, scraping all these admin ports every second, with more labels as YAML flow text, e.g. `env: prod`.
+#[track_caller]
+pub fn prometheus_of(admins: &[u16], labels: &str) -> Peer {
     let (port, folder) = (free_port(), TempDir::with_prefix("prometheus-").unwrap());
+    let targets: Vec<String> = admins.iter().map(|admin| format!("'127.0.0.1:{admin}'")).collect();
     let config = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: fourmi\n  static_configs: [{{targets: ['127.0.0.1:{admin}']}}]\n"
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: fourmi\n  static_configs: [{{targets: [{}], labels: {{{labels}}}}}]\n",
+        targets.join(", ")
     );
     let file = folder.path().join("prometheus.yml");
     std::fs::write(&file, config).unwrap();
