@@ -16,7 +16,7 @@ const write = (name, text) => {
   fs.mkdirSync(path.dirname(file), { recursive: true })
   fs.writeFileSync(file, text)
 }
-const json = value => JSON.stringify(value, null, 2) + '\n'
+const json = value => JSON.stringify(value, null, 1) + '\n'
 const yaml = (about, value) => about.map(line => `# ${line}\n`).join('') + require('yaml').stringify(value, { lineWidth: 0, aliasDuplicateObjects: false })
 
 const { page } = require('./panel')
@@ -32,6 +32,7 @@ const grafana = (kind, source, names) => {
 grafana('prometheus', prometheus, ['overview', 'service', 'gateway', 'discovery', 'sidecar'])
 grafana('graphite', require('./graphite/source').source, ['overview', 'service'])
 write('datadog/fourmi.json', json(require('./datadog')))
+write('graylog/content-pack.json', json(require('./graylog')))
 
 const PROMETHEUS = 'fourmi-prometheus'
 const alerts = require('./alerts')

@@ -258,6 +258,18 @@ pub(crate) enum Command {
     },
     /// Show how much of each limit is used, the one nearest to its end first
     Limits,
+    /// Write dashboards or alerts, as files for Grafana, Prometheus, Datadog and Graylog
+    #[command(after_help = "Examples:\n  fourmi generate dashboards ./dashboards\n  fourmi generate alerts ./alerts")]
+    Generate {
+        /// What to write
+        what: Generated,
+        /// Below this folder, which is made if it is missing
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Replace files that were changed
+        #[arg(long)]
+        force: bool,
+    },
     /// Print the version
     Version,
     /// Print a completion script
@@ -285,6 +297,15 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+/// What can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Generated {
+    /// Grafana's dashboards and provisioning, Datadog's dashboard, Graylog's content pack
+    Dashboards,
+    /// Prometheus' rules with their tests, and the same for Grafana
+    Alerts,
 }
 
 /// Which registry, and by which right.

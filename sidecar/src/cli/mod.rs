@@ -11,6 +11,7 @@ pub mod client;
 mod explain;
 mod explain_kong;
 mod gateway;
+mod generate;
 mod log;
 mod out;
 mod registry;
@@ -79,6 +80,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Deregister { id, registry } => registry::deregister(&load, &registry, &id),
         Command::Consumers { name } => gateway::consumers(&global, &target(), name.as_deref()),
         Command::Limits => gateway::limits(&global, &target()),
+        Command::Generate { what, folder, force } => generate::generate(&global, what, &folder, force),
         Command::Version => show::version(&global),
         Command::Completion { shell } => show::completion(shell),
         Command::Man { directory } => show::man(directory.as_deref()),

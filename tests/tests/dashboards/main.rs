@@ -4,6 +4,7 @@
 mod alerts;
 mod asked;
 mod files;
+mod graylog;
 mod orders;
 mod rules;
 
