@@ -247,6 +247,13 @@ pub fn python_program(name: &str) -> PathBuf {
     peers_folder(&path).join(path)
 }
 
+/// The program that makes the book of `docs/`.
+#[track_caller]
+pub fn mdbook() -> PathBuf {
+    let path = "mdbook/bin/mdbook";
+    peers_folder(path).join(path)
+}
+
 /// The GELF server of the npm package graygelf: prints one JSON object a record.
 #[track_caller]
 pub fn graygelf() -> Peer {

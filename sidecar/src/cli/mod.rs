@@ -14,6 +14,8 @@ mod gateway;
 mod generate;
 mod log;
 mod out;
+#[cfg(test)]
+mod reference;
 mod registry;
 mod show;
 mod upstreams;
