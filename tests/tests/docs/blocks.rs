@@ -86,8 +86,17 @@ fn yaml(block: &Block, keys: &BTreeSet<String>, folder: &std::path::Path) -> Opt
     }
     let file = folder.join("example.yaml");
     std::fs::write(&file, &block.text).unwrap();
-    let variables = regex::Regex::new(r"\$\{([A-Z_]+)\}").unwrap();
-    let set = variables.captures_iter(&block.text).map(|found| (found[1].to_owned(), "x".to_owned())).collect();
+    // Whatever variables it names are set; those of certificates to certificates.
+    let variables = regex::Regex::new(r"\$\{([A-Z_]+)\}|vault://env/([A-Z_]+)").unwrap();
+    let names = variables.captures_iter(&block.text).map(|f| f.get(1).or(f.get(2)).unwrap().as_str().to_owned());
+    let certificates = Certificates::new();
+    let value = |name: &str| match name.rsplit('_').next() {
+        Some("CERT") => certificates.good().certificate.clone(),
+        Some("KEY") => certificates.good().key.clone(),
+        Some("CA") => certificates.ca().to_owned(),
+        _ => "x".to_owned(),
+    };
+    let set = names.map(|name| (name.clone(), value(&name))).collect();
     let ended = run_fourmi_with(folder, &set, &["validate", "example.yaml", "--json"]);
     if ended.code == 0 {
         return None;
