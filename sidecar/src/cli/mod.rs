@@ -14,8 +14,6 @@ mod gateway;
 mod generate;
 mod log;
 mod out;
-#[cfg(test)]
-mod reference;
 mod registry;
 mod show;
 mod upstreams;

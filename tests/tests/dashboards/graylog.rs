@@ -30,6 +30,7 @@ fn the_content_pack_hangs_together() {
     let streams: BTreeSet<&str> =
         entities.iter().filter(|e| e["type"]["name"] == "stream").map(|e| text(e, "id")).collect();
     let known = fields();
+    let names = regex::Regex::new(r"([a-z_]+):").unwrap();
     let mut widgets = 0;
     for entity in entities {
         let data = &entity["data"];
@@ -53,7 +54,6 @@ fn the_content_pack_hangs_together() {
                 let search = searches[state["widget_mapping"][id][0].as_str().unwrap()];
                 for asked in [widget, search] {
                     assert!(asked["streams"].as_array().unwrap().iter().all(|s| streams.contains(s.as_str().unwrap())));
-                    let names = regex::Regex::new(r"([a-z_]+):").unwrap();
                     for name in names.captures_iter(text(&asked["query"], "query_string")) {
                         assert!(known.contains(&name[1]), "{title}: no field {}", &name[1]);
                     }

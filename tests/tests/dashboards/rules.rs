@@ -28,6 +28,22 @@ fn grafanas_own_types_know_every_key_of_the_dashboards() {
 }
 
 #[test]
+fn datadogs_own_client_knows_every_key_of_its_dashboard() {
+    let file = folder().join("datadog/fourmi.json");
+    let said =
+        |file: &std::path::Path| fourmi_tests::peers::python_prints("datadog_dashboard.py", &[file.to_str().unwrap()]);
+    let good = said(&file);
+    assert!(good.ends_with(" 0 faults\n") && !good.starts_with("0 "), "{good}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let bad = tempfile::NamedTempFile::new().unwrap();
+    for (from, to) in [("\"show_legend\"", "\"show_legends\""), ("\"type\": \"toplist\"", "\"type\": \"top\"")] {
+        std::fs::write(bad.path(), text.replace(from, to)).unwrap();
+        assert!(!said(bad.path()).ends_with(" 0 faults\n"), "{to} is not noticed");
+    }
+    println!("Datadog: {}", good.trim());
+}
+
+#[test]
 fn every_dashboard_keeps_to_the_rules() {
     let mut uids = BTreeSet::new();
     let mut panels = 0;
