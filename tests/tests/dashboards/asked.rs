@@ -75,6 +75,8 @@ struct Query {
     sort: &'static str,
     text: String,
     later: bool,
+    /// It is a share: nothing below 0 or above 1.
+    share: bool,
 }
 
 impl std::fmt::Display for Query {
@@ -99,8 +101,12 @@ impl Query {
             _ => {
                 let answer = get(prometheus, "/api/v1/query", "query", &self.text);
                 assert!(answer["status"] == "success", "{self}: {answer}");
-                let number = |s: &Value| s["value"][1].as_str().is_some_and(|v| v != "NaN");
-                answer["data"]["result"].as_array().is_some_and(|series| series.iter().any(number))
+                let series = answer["data"]["result"].as_array().into_iter().flatten();
+                let numbers = series.filter_map(|s| s["value"][1].as_str()?.parse::<f64>().ok());
+                let numbers: Vec<f64> = numbers.filter(|n| !n.is_nan()).collect();
+                let fits = |n: &f64| !self.share || (-1e-9..=1.0 + 1e-9).contains(n);
+                assert!(numbers.iter().all(fits), "{self}: a share of {numbers:?}");
+                !numbers.is_empty()
             }
         }
     }
@@ -144,18 +150,20 @@ fn prometheus_queries(later: &BTreeSet<String>) -> Vec<Query> {
                     sort: "PromQL",
                     text: filled(text(target, "expr")),
                     later: later.contains(&format!("{}\t{title}", dashboard.uid())),
+                    // What is left of a budget is below 0 when it was missed.
+                    share: panel["fieldConfig"]["defaults"]["unit"] == "percentunit" && title != "Budget left",
                 });
             }
         }
         for note in dashboard.json["annotations"]["list"].as_array().into_iter().flatten() {
             let place = format!("{}, annotation {}", dashboard.name, text(note, "name"));
-            all.push(Query { place, sort: "PromQL", text: filled(text(note, "expr")), later: false });
+            all.push(Query { place, sort: "PromQL", text: filled(text(note, "expr")), later: false, share: false });
         }
         for variable in dashboard.variables().iter().filter(|v| v["type"] == "query") {
             let asked = filled(text(variable, "query"));
             let asked = asked.strip_prefix("label_values(").and_then(|q| q.strip_suffix(')')).unwrap_or_default();
             let place = format!("{}, variable {}", dashboard.name, text(variable, "name"));
-            all.push(Query { place, sort: "label_values", text: asked.to_owned(), later: false });
+            all.push(Query { place, sort: "label_values", text: asked.to_owned(), later: false, share: false });
         }
     }
     all
@@ -174,13 +182,19 @@ fn graphite_queries() -> Vec<Query> {
         for panel in dashboard.panels() {
             for target in panel["targets"].as_array().into_iter().flatten() {
                 let place = format!("{} / {} {}", dashboard.name, text(panel, "title"), text(target, "refId"));
-                all.push(Query { place, sort: "Graphite target", text: filled(text(target, "target")), later: false });
+                all.push(Query {
+                    place,
+                    sort: "Graphite target",
+                    text: filled(text(target, "target")),
+                    later: false,
+                    share: false,
+                });
             }
         }
         for variable in dashboard.variables().iter().filter(|v| v["type"] == "query") {
             let place = format!("{}, variable {}", dashboard.name, text(variable, "name"));
             let text = filled(text(variable, "query"));
-            all.push(Query { place, sort: "Graphite variable", text, later: false });
+            all.push(Query { place, sort: "Graphite variable", text, later: false, share: false });
         }
     }
     all
