@@ -31,6 +31,7 @@ const grafana = (kind, source, names) => {
 }
 grafana('prometheus', prometheus, ['overview', 'service', 'gateway', 'discovery', 'sidecar'])
 grafana('graphite', require('./graphite/source').source, ['overview', 'service'])
+grafana('graphite', require('./graphite/tagged').source, ['commands', 'gateway', 'discovery'])
 write('datadog/fourmi.json', json(require('./datadog')))
 write('graylog/content-pack.json', json(require('./graylog')))
 

@@ -17,6 +17,9 @@ macro_rules! files {
 const DASHBOARDS: &[File] = files![
     "datadog/fourmi.json",
     "graylog/content-pack.json",
+    "grafana/dashboards/graphite/commands.json",
+    "grafana/dashboards/graphite/discovery.json",
+    "grafana/dashboards/graphite/gateway.json",
     "grafana/dashboards/graphite/overview.json",
     "grafana/dashboards/graphite/service.json",
     "grafana/dashboards/prometheus/discovery.json",

@@ -1,7 +1,7 @@
 //! Every query of every dashboard is asked where the order system runs, of the programs that people run: a query without
 //! data is a panel that stays empty.
 
-use super::orders::{Orders, Troubled};
+use super::orders::{Orders, Receivers, Troubled};
 use super::{Dashboard, folder, generate, text};
 use fourmi_tests::patience::patience;
 use fourmi_tests::peers::{self, Carbon, GraphiteWeb, Peer};
@@ -12,12 +12,16 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn every_query_of_every_dashboard_has_data() {
-    let carbon = Carbon::start();
-    let (to_carbon, _management) = peers::statsd_to_graphite(carbon.port());
-    let graphite = GraphiteWeb::start(&carbon);
+    let web = fourmi_tests::free_port();
+    let carbon = Carbon::tagged(web);
+    let graphite = GraphiteWeb::on(web, &carbon);
+    // Each dialect has a StatsD of its own: an address is told once.
+    let (plain, _management) = peers::statsd_to_graphite(carbon.port());
+    let (tagged, _management) = peers::statsd_to_graphite(carbon.port());
     let datadog = StatsdServer::start();
-    let mut orders = Orders::start(to_carbon.port, datadog.port());
-    let troubled = Troubled::start(datadog.port());
+    let receivers = Receivers { plain: plain.port, graphite: tagged.port, datadog: datadog.port() };
+    let mut orders = Orders::start(receivers);
+    let troubled = Troubled::start(receivers);
     let mut admins = orders.admins();
     admins.push(troubled.fourmi.admin_port());
     let prometheus = peers::prometheus_of(&admins, "env: demo");
@@ -92,7 +96,13 @@ impl Query {
                 let series = graphite.render(&self.text).unwrap_or_default();
                 !series.is_empty() && series.iter().any(|(_, points)| !points.is_empty())
             }
-            "Graphite variable" => !graphite.find(&self.text).is_empty(),
+            "Graphite variable" => match self.text.strip_prefix("tag_values(").and_then(|q| q.strip_suffix(')')) {
+                Some(asked) => {
+                    let (tag, expression) = asked.split_once(", ").unwrap_or_default();
+                    !graphite.tag_values(tag, expression).is_empty()
+                }
+                None => !graphite.find(&self.text).is_empty(),
+            },
             "label_values" => {
                 let (selector, label) = self.text.rsplit_once(", ").unwrap_or_default();
                 let path = format!("/api/v1/label/{label}/values");
@@ -171,7 +181,10 @@ fn prometheus_queries(later: &BTreeSet<String>) -> Vec<Query> {
 
 fn graphite_queries() -> Vec<Query> {
     let filled = |query: &str| {
-        let mut query = query.to_owned();
+        let mut query = query.replace(":regex}", "}");
+        for tagged in ["environment", "service", "command"] {
+            query = query.replace(&format!("${{{tagged}}}"), ".*");
+        }
         for (variable, value) in [("$prefix", "stats"), ("$environment", "*"), ("$service", "*"), ("$command", "*")] {
             query = query.replace(variable, value);
         }

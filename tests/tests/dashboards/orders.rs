@@ -18,6 +18,23 @@ use tempfile::TempDir;
 
 pub(super) const SERVICES: [&str; 5] = ["order", "stock", "payment", "invoice", "mail"];
 
+/// Ports of StatsD's receivers, by dialect.
+#[derive(Clone, Copy)]
+pub(super) struct Receivers {
+    pub(super) plain: u16,
+    pub(super) graphite: u16,
+    pub(super) datadog: u16,
+}
+
+impl Receivers {
+    /// Entries of `metrics.sinks` for those whose lines have tags.
+    fn tagged(self) -> [String; 2] {
+        [("datadog", self.datadog), ("graphite", self.graphite)].map(|(dialect, port)| {
+            format!("{{statsd: {{to: \"udp://127.0.0.1:{port}\", dialect: {dialect}, interval: 1s}}}}")
+        })
+    }
+}
+
 /// The running system; it ends when dropped.
 pub(super) struct Orders {
     processes: BTreeMap<String, Child>,
@@ -27,17 +44,17 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Starts all of it. Plain StatsD goes to the first port, DogStatsD to the second.
-    pub(super) fn start(plain: u16, tagged: u16) -> Self {
+    /// Starts all of it.
+    pub(super) fn start(receivers: Receivers) -> Self {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/orders");
         let graylog = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut ports = BTreeMap::from([(12_201, graylog.local_addr().unwrap().port()), (8125, plain)]);
+        let mut ports = BTreeMap::from([(12_201, graylog.local_addr().unwrap().port()), (8125, receivers.plain)]);
         let folder = TempDir::with_prefix("orders-").unwrap();
         let names = SERVICES.iter().chain(&["registry"]);
         for name in names.clone() {
             let yaml = std::fs::read_to_string(examples.join(name).with_extension("yaml")).unwrap();
             let mut yaml = moved(&yaml, &mut ports);
-            let more = format!("    - statsd: {{to: udp://127.0.0.1:{tagged}, dialect: datadog, interval: 500ms}}\n");
+            let more = receivers.tagged().map(|sink| format!("    - {sink}\n")).concat();
             match yaml.contains("  sinks:\n") {
                 true => yaml = yaml.replace("  sinks:\n", &format!("  sinks:\n{more}")),
                 false => yaml += &format!("metrics:\n  sinks:\n{more}    - prometheus: {{}}\n"),
@@ -145,7 +162,7 @@ pub(super) struct Troubled {
 }
 
 impl Troubled {
-    pub(super) fn start(tagged: u16) -> Self {
+    pub(super) fn start(receivers: Receivers) -> Self {
         let (worker, certificates) = (Worker::echo(), Certificates::new());
         let thief = Worker::scripted(|mut conn| {
             let _ = conn.request();
@@ -158,7 +175,7 @@ impl Troubled {
             ))
             .env("FOURMI_LOG_LEVEL", "error")
             .metric_sink("{statsd: {to: \"unixgram:/nowhere/statsd.sock\", dialect: datadog, interval: 200ms}}")
-            .metric_sink(format!("{{statsd: {{to: \"udp://127.0.0.1:{tagged}\", dialect: datadog, interval: 500ms}}}}"));
+            .metric_sink(receivers.tagged().join(", "));
         let (certificate, key) = (setup.folder().join("c.pem"), setup.folder().join("k.pem"));
         std::fs::write(&certificate, &certificates.good().certificate).unwrap();
         std::fs::write(&key, &certificates.good().key).unwrap();

@@ -198,5 +198,6 @@ fn undefined<'a>(query: &'a str, defined: &'a BTreeSet<&'a str>) -> impl Iterato
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         &rest[..end]
     });
-    names.filter(|name| !name.starts_with("__") && !defined.contains(name))
+    // A lone `$` ends a regular expression.
+    names.filter(|name| !name.is_empty() && !name.starts_with("__") && !defined.contains(name))
 }
