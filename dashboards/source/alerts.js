@@ -41,10 +41,11 @@ const alerts = [
   },
   {
     name: 'FourmiNoInstance', for: '1m', severity: 'page',
-    expr: 'sum by (env, service) (fourmi_instances{state="passing"}) == 0',
-    summary: 'No instance of {{ $labels.service }} takes commands', description: 'Commands wait for timeouts.hold and are then answered 503.',
-    fires: { input: [at('fourmi_instances', 'service="stock", state="passing", env="prod"', '2 0x10'), at('fourmi_instances', 'service="stock", state="critical", env="prod"', '0 2x10')], at: '3m', labels: stock, summary: 'No instance of stock takes commands' },
-    quiet: { input: [at('fourmi_instances', 'service="stock", state="passing", env="prod"', '2 1x10'), at('fourmi_instances', 'service="stock", state="critical", env="prod"', '0 1x10')], at: '3m' },
+    // As each sidecar sees it: the callers' still have the sidecar of the service as an instance when its worker is gone.
+    expr: 'sum by (env, instance, service) (fourmi_instances{state="passing"}) == 0',
+    summary: 'No instance of {{ $labels.service }} takes commands from the Fourmi at {{ $labels.instance }}', description: 'Commands wait for timeouts.hold and are then answered 503.',
+    fires: { input: [at('fourmi_instances', `service="stock", state="passing", env="prod", ${ONE}`, '2 0x10'), at('fourmi_instances', 'service="stock", state="passing", env="prod", instance="caller"', '1x10')], at: '3m', labels: { ...stock, ...one }, summary: 'No instance of stock takes commands from the Fourmi at a:9901' },
+    quiet: { input: [at('fourmi_instances', `service="stock", state="passing", env="prod", ${ONE}`, '2 1x10'), at('fourmi_instances', `service="stock", state="critical", env="prod", ${ONE}`, '0 1x10')], at: '3m' },
   },
   {
     name: 'FourmiInstanceAway', for: '10m', severity: 'ticket',
