@@ -11,6 +11,7 @@ pub mod client;
 mod explain;
 mod explain_kong;
 mod gateway;
+mod generate;
 mod kv;
 mod log;
 mod out;
@@ -89,6 +90,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Tap(args) => tap::tap(&global, &target(), &args),
         Command::Top => top::top(&global, &target()),
         Command::Spool { command } => spool::spool(&global, &target(), command.as_ref()),
+        Command::Generate { what, folder, force } => generate::generate(&global, what, &folder, force),
         Command::Version => show::version(&global),
         Command::Completion { shell } => show::completion(shell),
         Command::Man { directory } => show::man(directory.as_deref()),
