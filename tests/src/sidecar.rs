@@ -1,5 +1,7 @@
 //! Fourmi itself, as a process of its own.
 
+mod again;
+
 use crate::gelf::GelfServer;
 use crate::net::free_port;
 use crate::patience::{eventually, patience};
@@ -245,22 +247,8 @@ impl Setup {
     pub fn spawn(self) -> Fourmi {
         let file = self.folder.path().join("fourmi.yaml");
         std::fs::write(&file, self.yaml()).unwrap();
-        let mut command = clean_command();
-        if let Some((program, arguments)) = self.wrapper.split_first() {
-            let fourmi = command.get_program().to_owned();
-            command = cleaned(Command::new(program));
-            command.args(arguments).arg(fourmi);
-        }
-        command.arg("run").arg("-c").arg(&file).current_dir(self.folder.path());
-        if !self.arguments.is_empty() {
-            command.arg("--").args(&self.arguments);
-        }
-        command.envs(self.environment.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", binary().display()));
-        let stdout = gather(child.stdout.take().unwrap());
-        let stderr = gather(child.stderr.take().unwrap());
+        let (child, stdout, stderr) = self.launch(&file);
         Fourmi { setup: self, child, file, stdout, stderr, started, status: None }
     }
 }

@@ -26,6 +26,8 @@ pub struct Conn {
     /// Which connection this is, from 0; those that ask whether the worker is there count too.
     pub nth: usize,
     used: bool,
+    /// Where its newest request stands among those of all connections.
+    at: usize,
     seen: Arc<Seen>,
 }
 
@@ -34,9 +36,7 @@ impl Conn {
     pub fn request(&mut self) -> Option<Message> {
         let mut head = self.head()?;
         self.wire.body_into(&mut head, Kind::Request).ok()?;
-        if let Some(last) = self.seen.requests.lock().unwrap().last_mut() {
-            *last = head.clone();
-        }
+        self.seen.requests.lock().unwrap()[self.at] = head.clone();
         Some(head)
     }
     /// The next request's head; its body stays on the wire.
@@ -45,7 +45,10 @@ impl Conn {
         if !std::mem::replace(&mut self.used, true) {
             self.seen.connections.fetch_add(1, Ordering::AcqRel);
         }
-        self.seen.requests.lock().unwrap().push(head.clone());
+        let mut requests = self.seen.requests.lock().unwrap();
+        self.at = requests.len();
+        requests.push(head.clone());
+        drop(requests);
         Some(head)
     }
     /// Sends bytes; a side that is gone is the test's business, not the worker's.
@@ -125,7 +128,7 @@ impl Worker {
                 let wire = Wire::new(stream);
                 // Kept connections wait for as long as the test runs.
                 wire.stream.read_timeout(Some(Duration::from_secs(300)));
-                let conn = Conn { wire, nth, used: false, seen: shared.clone() };
+                let conn = Conn { wire, nth, used: false, at: 0, seen: shared.clone() };
                 let (script, shared) = (script.clone(), shared.clone());
                 std::thread::spawn(move || {
                     script(conn);

@@ -295,7 +295,11 @@ fn pause(global: &Global, target: &Target, of: &ServiceArgs, verb: &str) -> Resu
         let direction = if of.outbound { "outbound" } else { "inbound" };
         path.push_str(&format!("&service={}&direction={direction}", encoded(service)));
     }
-    tell(global, &asked(target, "POST", &path)?)
+    let done = asked(target, "POST", &path)?;
+    if of.service.is_none() && !global.json() {
+        return Ok(out::result(&format!("everything is {}\n", words(&done["result"]))));
+    }
+    tell(global, &done)
 }
 
 fn export(target: &Target, filter: &FilterArgs, file: Option<&Path>) -> Result<u8, u8> {

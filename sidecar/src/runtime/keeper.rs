@@ -409,8 +409,12 @@ impl Control for Rc<Keeper> {
             let summary = spool.summary();
             let open: i64 = State::ALL.into_iter().filter(|s| !s.is_final()).map(|s| summary.of(s)).sum();
             let waits = format!("{open} commands are not finished, {} are dead", summary.of(State::Dead));
-            let detail = summary.trouble.clone().unwrap_or(waits);
-            parts.push(Part { name: "spool".into(), ready: summary.trouble.is_none(), detail });
+            // Commands that are not stored go on, so it stays in the balance; the others are told 503 each.
+            let detail = match summary.trouble {
+                None => waits,
+                Some(why) => format!("{waits}; nothing is stored: {why}"),
+            };
+            parts.push(Part { name: "spool".into(), ready: true, detail });
         }
         if let Some(running) = self.running() {
             parts.push(Part { name: "registry".into(), ready: true, detail: running.shown() });

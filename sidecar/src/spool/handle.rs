@@ -128,14 +128,14 @@ impl Spool {
     pub fn open(settings: &Settings) -> Result<Spool, Unusable> {
         let opened = store::open(settings)?;
         let failed = |message: String| Unusable { message, configuration: false };
-        let db = store::reader(settings).map_err(|e| failed(format!("the spool cannot be read: {e}")))?;
+        let wrong = |e| store::wrong_with(&settings.file(), &e);
+        let db = store::reader(settings).map_err(wrong)?;
         let seal = settings.key_file.as_deref().map(Seal::read).transpose().map_err(failed)?;
         let (orders, inbox) = sync_channel(ORDERS);
         let (reads, questions) = sync_channel(READS);
         let (notices, _) = broadcast::channel(NOTICES);
         let summary = Arc::new(Mutex::new(Summary::default()));
-        let writer = Writer::begin(opened, settings.clone(), notices.clone(), summary.clone())
-            .map_err(|e| failed(format!("the spool cannot be used: {e}")))?;
+        let writer = Writer::begin(opened, settings.clone(), notices.clone(), summary.clone()).map_err(wrong)?;
         let spawn =
             |name: &str, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(run);
         let cannot = |e: std::io::Error| failed(format!("the spool's thread cannot begin: {e}"));

@@ -317,7 +317,7 @@ async fn an_operator_finds_and_changes_them() {
     put(&spool, new("p")).await;
     spool.close();
     let spool = Spool::open(&settings(folder.path())).unwrap();
-    assert_eq!(spool.summary().paused, ["inbound order"]);
+    assert_eq!(spool.summary().paused, ["*", "inbound order"]);
     assert!(tokio::time::timeout(Duration::from_millis(200), spool.claim(1)).await.is_err());
     spool.change(Change::Resume(None)).await.unwrap();
     assert_eq!(job(&spool).await.told.id, "p");

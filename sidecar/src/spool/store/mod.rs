@@ -220,8 +220,8 @@ fn lock(path: &Path) -> Result<Flock<File>, Unusable> {
     })?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
-            let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-            written.map_err(|e| unusable(format!("cannot write {}: {e} (spool.path)", path.display())))?;
+            // For whoever finds it locked; a full disk must not keep us from holding it.
+            let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
             Ok(lock)
         }
         Err((mut file, _)) => {
@@ -236,7 +236,7 @@ fn lock(path: &Path) -> Result<Flock<File>, Unusable> {
     }
 }
 
-fn wrong_with(file: &Path, error: &rusqlite::Error) -> Unusable {
+pub(super) fn wrong_with(file: &Path, error: &rusqlite::Error) -> Unusable {
     let fix = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             "it is damaged: move it away to begin anew, and get out what can be read with `sqlite3 FILE .recover`"

@@ -6,6 +6,8 @@ use super::super::{New, State};
 use super::Writer;
 use std::sync::Arc;
 
+/// Among those that are paused: what there is nothing of yet.
+pub(super) const ALL: &str = "*";
 /// As many are changed in one go; who wants more asks again.
 const MOST: usize = 10_000;
 
@@ -26,7 +28,7 @@ pub enum Change {
         /// Its place.
         seq: i64,
     },
-    /// Nothing of this target is sent from now on; none: of any that there is.
+    /// Nothing of this target is sent from now on; none: of any, also of those to come.
     Pause(Option<String>),
     /// It is again.
     Resume(Option<String>),
@@ -151,10 +153,19 @@ impl Writer {
         if let Some(target) = target {
             self.target(target);
         }
+        // One goes on: what else there is stays as it is, each by its own word.
+        if self.paused && !paused && target.is_some() {
+            self.db.execute_batch("DELETE FROM paused WHERE target = '*'")?;
+            for name in self.targets.iter().filter(|(_, t)| t.gate.paused).map(|(name, _)| name) {
+                self.db.prepare_cached("INSERT OR REPLACE INTO paused (target) VALUES (?1)")?.execute([&**name])?;
+            }
+            self.paused = false;
+        }
         let names: Vec<Arc<str>> =
             self.targets.keys().filter(|name| target.is_none_or(|t| t == &***name)).cloned().collect();
+        let everything = target.is_none().then(|| Arc::from(ALL));
         let mut done = Changed::default();
-        for name in names {
+        for name in everything.into_iter().chain(names) {
             let sql = match paused {
                 true => "INSERT OR REPLACE INTO paused (target) VALUES (?1)",
                 false => "DELETE FROM paused WHERE target = ?1",
@@ -168,6 +179,9 @@ impl Writer {
                 target.gate.paused = paused;
                 target.forget();
             }
+        }
+        if target.is_none() {
+            self.paused = paused;
         }
         Ok(done)
     }

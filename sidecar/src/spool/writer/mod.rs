@@ -94,6 +94,10 @@ pub(super) struct Writer {
     /// The same, of the transaction that is not on disk yet.
     over_next: Vec<Ended>,
     resting: bool,
+    /// Everything is paused: also what there is nothing of yet.
+    paused: bool,
+    /// What was being sent when the last process ended is not written down yet: the disk was full.
+    unrecovered: bool,
     changed: Vec<i64>,
     notices: broadcast::Sender<i64>,
     summary: Arc<Mutex<Summary>>,
@@ -131,6 +135,8 @@ impl Writer {
             over: VecDeque::new(),
             over_next: Vec::new(),
             resting: false,
+            paused: false,
+            unrecovered: false,
             changed: Vec::new(),
             notices,
             summary,
@@ -140,7 +146,8 @@ impl Writer {
             swept: Instant::now(),
             _lock: lock,
         };
-        for target in paused {
+        writer.paused = paused.iter().any(|target| target == change::ALL);
+        for target in paused.into_iter().filter(|target| target != change::ALL) {
             let target = writer.target(&target);
             if let Some(target) = writer.targets.get_mut(&target) {
                 target.gate.paused = true;
@@ -150,7 +157,16 @@ impl Writer {
             let target = writer.target(&target);
             writer.counts.insert((target, state), n);
         }
-        writer.recover()?;
+        match writer.recover() {
+            Ok(()) => {}
+            // Whoever waits for its answer is still served; stored ones have to wait for room.
+            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
+                let _ = writer.db.execute_batch("ROLLBACK");
+                writer.failed(&e, Vec::new(), Vec::new(), VecDeque::new());
+                writer.unrecovered = true;
+            }
+            Err(e) => return Err(e),
+        }
         writer.disk.look(&writer.db);
         writer.tell(true);
         Ok(writer)
@@ -196,6 +212,15 @@ impl Writer {
         }
         self.write_counts()?;
         self.db.execute_batch("COMMIT")
+    }
+
+    /// The same, if it could not be done at the start.
+    fn recovered(&mut self) -> rusqlite::Result<()> {
+        if self.unrecovered {
+            self.recover()?;
+            self.unrecovered = false;
+        }
+        Ok(())
     }
 
     /// Until it is told to close, or nobody is left who could ask.
@@ -246,7 +271,7 @@ impl Writer {
         let mut left = VecDeque::from(orders);
         let mut done: Vec<Order> = Vec::new();
         let entered = self.entered.clone();
-        let result = self.transaction(&mut left, &mut done, &mut said, sweep);
+        let result = self.recovered().and_then(|()| self.transaction(&mut left, &mut done, &mut said, sweep));
         match result {
             Ok(()) => {
                 if sweep {
@@ -446,7 +471,7 @@ impl Writer {
             return known.clone();
         }
         let name: Arc<str> = name.into();
-        self.targets.insert(name.clone(), Target::new(Gate::new(self.settings.concurrency, false)));
+        self.targets.insert(name.clone(), Target::new(Gate::new(self.settings.concurrency, self.paused)));
         name
     }
 
@@ -704,7 +729,8 @@ impl Writer {
         summary.entered.clone_from(&self.entered);
         summary.refused = self.refused;
         summary.bytes = self.disk.bytes();
-        summary.paused = self.targets.iter().filter(|(_, t)| t.gate.paused).map(|(name, _)| name.to_string()).collect();
+        let paused = self.targets.iter().filter(|(_, t)| t.gate.paused).map(|(name, _)| name.to_string());
+        summary.paused = self.paused.then(|| change::ALL.to_owned()).into_iter().chain(paused).collect();
         summary.trouble = self.trouble.clone().or_else(|| self.disk.refuses(0));
     }
 }
