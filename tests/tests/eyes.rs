@@ -33,7 +33,9 @@ impl Demo {
         };
         // What it goes on to say must find a reader.
         let told: Vec<String> = lines.by_ref().map_while(Result::ok).take_while(|l| !l.contains("Ctrl-C")).collect();
-        for wanted in [format!("open {page}"), format!("fourmi top --admin {page}"), format!("fourmi tap --admin {page}")] {
+        for wanted in
+            [format!("open {page}"), format!("fourmi top --admin {page}"), format!("fourmi tap --admin {page}")]
+        {
             assert!(told.iter().any(|line| line.contains(&wanted)), "{wanted} is not among {told:?}");
         }
         std::thread::spawn(move || lines.for_each(drop));
@@ -177,7 +179,10 @@ fn commands_are_followed_in_a_terminal_and_in_a_pipe() {
     assert!(output.status.success() && out.lines().count() == 2 && err.contains(" skipped"), "{out} {err}");
     for line in out.lines() {
         let one: Value = serde_json::from_str(line).unwrap();
-        assert_eq!((&one["command_id"], &one["outcome"], &one["tag_shop"]), (&"r-1".into(), &"success".into(), &"oslo".into()));
+        assert_eq!(
+            (&one["command_id"], &one["outcome"], &one["tag_shop"]),
+            (&"r-1".into(), &"success".into(), &"oslo".into())
+        );
     }
     let wrong = run_fourmi(&["tap", "--admin", &admin, "--result", "good"]);
     assert!(wrong.code == 1 && wrong.stderr.contains("client_error"), "{wrong:?}");
@@ -195,7 +200,10 @@ fn without_a_sink_commands_are_kept_from_the_first_look_on() {
     assert_eq!(fourmi.post("/", "Fourmi-Command: Seen\r\nFourmi-Id: seen\r\n", "").status(), 200);
     until("it is kept", || recent()["commands"][0]["command_id"] == "seen");
     let journey: Value = serde_json::from_str(&fourmi.admin("GET", "/api/v1/journey?id=seen").text()).unwrap();
-    assert_eq!((journey["hops"][0]["command"].as_str(), journey["unanswered"].as_array().map(Vec::len)), (Some("Seen"), Some(0)));
+    assert_eq!(
+        (journey["hops"][0]["command"].as_str(), journey["unanswered"].as_array().map(Vec::len)),
+        (Some("Seen"), Some(0))
+    );
     let bad = fourmi.admin("GET", "/api/v1/journey?trace=xyz");
     assert!(bad.status() == 400 && bad.text().contains("hexadecimal"), "{}", bad.text());
 }
@@ -212,7 +220,8 @@ fn a_journey_goes_on_where_another_fourmi_has_it_and_says_who_is_silent() {
         .admin_keys(&format!("token_file: \"{}\", read_only: true", token.display()))
         .start();
     let other = format!("http://127.0.0.1:{}", stock.admin_port());
-    let peers = format!("peers: [{{address: \"{other}\", token_file: \"{}\"}}, \"http://127.0.0.1:1\"]", token.display());
+    let peers =
+        format!("peers: [{{address: \"{other}\", token_file: \"{}\"}}, \"http://127.0.0.1:1\"]", token.display());
     let order = Setup::beside(worker.address())
         .logs("[stdout]")
         .outbound(format!("{{stock: {{address: \"http://127.0.0.1:{}\"}}}}", stock.port()))
@@ -220,7 +229,8 @@ fn a_journey_goes_on_where_another_fourmi_has_it_and_says_who_is_silent() {
         .admin_keys(&peers)
         .start();
     let trace = "0af7651916cd43dd8448eb211c80319c";
-    let lines = format!("Fourmi-Command: Reserve\r\nFourmi-Id: order-17\r\ntraceparent: 00-{trace}-b7ad6b7169203331-01\r\n");
+    let lines =
+        format!("Fourmi-Command: Reserve\r\nFourmi-Id: order-17\r\ntraceparent: 00-{trace}-b7ad6b7169203331-01\r\n");
     let sent = format!("POST /reserve HTTP/1.1\r\nHost: stock\r\nContent-Length: 0\r\n{lines}\r\n");
     assert_eq!(order.outbound().send(sent).answer().status(), 200);
     let journey = eventually("both hops", || {
@@ -266,7 +276,10 @@ fn a_journey_goes_on_where_another_fourmi_has_it_and_says_who_is_silent() {
     assert_eq!(login("not-the-token-of-anybody").status(), 401);
     let welcome = login("a-token-of-the-other-one");
     let cookie = welcome.header("set-cookie").unwrap().to_owned();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains("a-token"), "{cookie}");
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains("a-token"),
+        "{cookie}"
+    );
     let kept = cookie.split(';').next().unwrap();
     let head = format!("GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nCookie: {kept}\r\n\r\n");
     assert_eq!(Client::connect(stock.admin_port()).send(head).answer().status(), 200);

@@ -52,6 +52,8 @@ export default {
       async tick(o) {
         if (o) commands.update(o.rows);
         const graph = read(await ask("/api/v1/topology"));
+        // Somebody may have gone on while it was asked for.
+        if (!drawing.isConnected) return;
         edges.update(graph.edges);
         missing.replaceChildren(
           ...graph.unanswered.map((u) => note(`${u.address} does not answer: ${u.why}`, "bad")),

@@ -24,8 +24,7 @@ pub(super) struct Desk {
 }
 
 /// Paths by which something is changed.
-const CHANGES: [&str; 5] =
-    ["/login", "/api/v1/reload", "/api/v1/drain", "/api/v1/stop", "/api/v1/upstreams/health"];
+const CHANGES: [&str; 5] = ["/login", "/api/v1/reload", "/api/v1/drain", "/api/v1/stop", "/api/v1/upstreams/health"];
 /// Paths that are read, beside those of assets.
 const READS: [&str; 23] = [
     "/",
@@ -97,7 +96,8 @@ async fn route(head: &Parts, (peer, known): (IpAddr, guard::Known), desk: &Desk)
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
         return answer;
     }
-    if change && let Err(refusal) = guard::may_change(&head.headers, peer, known, path == "/login", &control.settings()) {
+    if change && let Err(refusal) = guard::may_change(&head.headers, peer, known, path == "/login", &control.settings())
+    {
         return refused(refusal);
     }
     if let Some(asset) = asset {
@@ -195,7 +195,9 @@ fn tap(head: &Parts, control: &dyn Control) -> Answer {
         Err(why) => return problem(400, &why),
     };
     match control.eyes().follow(wanted) {
-        Err(crate::sink::Crowded) => problem(503, "as many follow the commands as may; close another page or `fourmi tap`"),
+        Err(crate::sink::Crowded) => {
+            problem(503, "as many follow the commands as may; close another page or `fourmi tap`")
+        }
         Ok(tail) => {
             let mut answer = make(200, tap::KIND, "");
             *answer.body_mut() = Body::Tail(Following::new(tail, &control.identity().service));
@@ -305,4 +307,3 @@ fn done(head: &Parts, said: &str) -> Answer {
     }
     make(200, TEXT, format!("{}\n", said.trim_end()))
 }
-

@@ -57,9 +57,13 @@ impl Refusal {
             Refusal::Remote => "changes are taken from this machine only",
             Refusal::CrossOrigin => "changes are not taken from pages of another origin",
             Refusal::NoChangeLine => "a browser sends the header Fourmi-Change with a change",
-            Refusal::Elsewhere => "from another machine only health and /metrics are answered: set admin.token_file, and send the token",
+            Refusal::Elsewhere => {
+                "from another machine only health and /metrics are answered: set admin.token_file, and send the token"
+            }
             Refusal::NoToken => "send the token of admin.token_file as Authorization: Bearer TOKEN",
-            Refusal::LostToken => "the file of admin.token_file cannot be read or holds no token, so nobody can be let in",
+            Refusal::LostToken => {
+                "the file of admin.token_file cannot be read or holds no token, so nobody can be let in"
+            }
             Refusal::ReadOnly => "admin.read_only is set: nothing can be changed here",
         }
     }
@@ -133,7 +137,8 @@ pub(super) fn may_change(
         return Err(Refusal::ReadOnly);
     }
     // No page of another origin can send it without our leave, which is never given.
-    let browser = ["origin", "sec-fetch-site", "sec-fetch-mode", "cookie"].iter().any(|name| headers.contains_key(*name));
+    let browser =
+        ["origin", "sec-fetch-site", "sec-fetch-mode", "cookie"].iter().any(|name| headers.contains_key(*name));
     if browser && !headers.contains_key(header::CHANGE) {
         return Err(if foreign(headers) { Refusal::CrossOrigin } else { Refusal::NoChangeLine });
     }

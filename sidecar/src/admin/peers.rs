@@ -79,7 +79,8 @@ impl Hops {
         self.more |= answer["more"].as_u64() > Some(0);
         for hop in new {
             // A span is one hop's; a try that was told by itself has one of its own.
-            let same = |known: &Value| ["span_id", "service", "direction", "timestamp"].iter().all(|k| known[*k] == hop[*k]);
+            let same =
+                |known: &Value| ["span_id", "service", "direction", "timestamp"].iter().all(|k| known[*k] == hop[*k]);
             if self.all.iter().any(same) {
                 continue;
             }

@@ -64,9 +64,11 @@ impl Pulse {
         while states.last.len() > 2 && states.last.get(1).is_some_and(|(then, _)| at.duration_since(*then) >= WINDOW) {
             states.last.pop_front();
         }
-        let since = states.last.front().filter(|(then, _)| *then < at).map(|(then, before)| {
-            (difference(&now, before), at.duration_since(*then))
-        });
+        let since = states
+            .last
+            .front()
+            .filter(|(then, _)| *then < at)
+            .map(|(then, before)| (difference(&now, before), at.duration_since(*then)));
         Beat { now, since }
     }
 
@@ -137,7 +139,8 @@ impl States {
 
 fn difference(now: &Numbers, before: &Numbers) -> Numbers {
     let none = Row::default();
-    let rows = now.commands.iter().map(|(key, row)| (key.clone(), row.since(before.commands.get(key).unwrap_or(&none))));
+    let rows =
+        now.commands.iter().map(|(key, row)| (key.clone(), row.since(before.commands.get(key).unwrap_or(&none))));
     Numbers { commands: rows.collect(), ..Numbers::default() }
 }
 
@@ -163,7 +166,11 @@ fn told(row: &Row, time: Duration) -> Value {
     })
 }
 
-fn row((direction, service, command): &super::numbers::Key, all: &Row, lately: Option<(Option<&Row>, Duration)>) -> Value {
+fn row(
+    (direction, service, command): &super::numbers::Key,
+    all: &Row,
+    lately: Option<(Option<&Row>, Duration)>,
+) -> Value {
     json!({
         "direction": direction, "service": service, "command": command,
         "total": all.total, "success": of(all.success(), all.total), "outcomes": all.outcomes,

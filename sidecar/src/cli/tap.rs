@@ -28,7 +28,8 @@ pub(crate) fn tap(global: &Global, target: &Target, args: &TapArgs) -> u8 {
         Ok(Err(answer)) => return client::refused(target, &place, "/api/v1/tap", &answer),
         Err(why) => return client::unreachable(&place, "/api/v1/tap", &why),
     };
-    let mut told = Told { color: out::result_colored(global.color), json: global.json(), left: args.count, ..Told::default() };
+    let mut told =
+        Told { color: out::result_colored(global.color), json: global.json(), left: args.count, ..Told::default() };
     let ended = told.follow(stream);
     told.say_skipped(true);
     match ended {
@@ -145,11 +146,8 @@ fn line(c: &Value, color: bool) -> String {
     let way = if text("direction") == "outbound" { "out" } else { "in" };
     let status = c["status"].as_u64().map_or_else(|| "-".to_owned(), |s| s.to_string());
     let ms = c["duration_ms"].as_f64().unwrap_or_default();
-    let mut out = format!(
-        "{time} {way:<3} {:<10} {:<24} {status:>3} {outcome} {ms:>9.3}ms",
-        or_none("to"),
-        or_none("command")
-    );
+    let mut out =
+        format!("{time} {way:<3} {:<10} {:<24} {status:>3} {outcome} {ms:>9.3}ms", or_none("to"), or_none("command"));
     for (name, key) in [
         ("id", "command_id"),
         ("tags", "tags"),

@@ -43,9 +43,7 @@ pub(super) fn admin(name: &str, text: &str, env: &Env) -> Option<Option<Admin>> 
     match admin.text() {
         _ if doubtful => None,
         Some(word) => OFF.contains(&word).then_some(None),
-        None => {
-            Some(Some(read::admin(&admin)?))
-        }
+        None => Some(Some(read::admin(&admin)?)),
     }
 }
 

@@ -167,7 +167,9 @@ fn the_page_is_whole_and_safe() {
         for path in page.split('"').filter(|part| part.starts_with("/eyes/")) {
             named += 1;
             let plain = ask(to, &format!("GET {path}"), "").await;
-            assert!(plain.starts_with("HTTP/1.1 200") && plain.contains("immutable") && !plain.contains("content-encoding"));
+            assert!(
+                plain.starts_with("HTTP/1.1 200") && plain.contains("immutable") && !plain.contains("content-encoding")
+            );
             let packed = ask(to, &format!("HEAD {path}"), "accept-encoding: br, gzip\r\n").await;
             assert!(packed.contains("content-encoding: gzip"), "{packed}");
             let tag = plain.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();

@@ -1,7 +1,7 @@
 //! The running Fourmi, as its admin listener tells.
 
-use super::line::{ADMIN, INSTANCES, Line, Mark, READY, RELOAD, SAME, VERSION};
 use super::Asked;
+use super::line::{ADMIN, INSTANCES, Line, Mark, READY, RELOAD, SAME, VERSION};
 use crate::config::Loaded;
 use serde_json::{Map, Value};
 

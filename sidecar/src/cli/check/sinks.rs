@@ -1,8 +1,8 @@
 //! The sinks: of a running Fourmi what it says of each, before a start whether each receiver can be reached.
 
+use super::Asked;
 use super::line::{Line, Mark, RECEIVER, SINK};
 use super::running::{get, list, words};
-use super::Asked;
 use crate::config::Loaded;
 use crate::sink::{Probe, probes};
 use serde_json::Value;

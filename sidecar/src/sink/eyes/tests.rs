@@ -1,7 +1,6 @@
 use super::*;
 use crate::exchange::Exchange;
 use crate::sink::record::tests::{identity, sample};
-use std::task::{Context, Poll, Waker};
 use std::time::UNIX_EPOCH;
 
 /// Tells the eyes of an exchange as the rings bring it.
@@ -33,25 +32,30 @@ fn a_tail_is_told_what_it_wants_and_how_much_it_was_spared() {
         (&[("direction", "outbound")], false),
         (&[("consumer", "robot")], false),
     ] {
-        let tail = eyes.follow(wanted(pairs)).unwrap();
+        let mut tail = eyes.follow(wanted(pairs)).unwrap();
         see(&eyes, &x, &generation);
         assert_eq!(tail.take().commands.len(), usize::from(is), "{pairs:?}");
     }
-    for (name, value) in
-        [("trace", "xyz"), ("result", "good"), ("tag", "x"), ("min-latency", "soon"), ("max-rps", "0"), ("direction", "up")]
-    {
+    for (name, value) in [
+        ("trace", "xyz"),
+        ("result", "good"),
+        ("tag", "x"),
+        ("min-latency", "soon"),
+        ("max-rps", "0"),
+        ("direction", "up"),
+    ] {
         assert!(Wanted::of([(name, value)]).unwrap_err().starts_with(name), "{name}");
     }
     // Beyond the rate nothing is told, and it is said how much.
-    let tail = eyes.follow(wanted(&[("max-rps", "5")])).unwrap();
-    let mut cx = Context::from_waker(Waker::noop());
-    assert_eq!(tail.poll(&mut cx), Poll::Pending);
+    let mut tail = eyes.follow(wanted(&[("max-rps", "5")])).unwrap();
+    assert_eq!(tail.take(), Batch::default());
     for n in 0..20 {
         x.trace.trace_id = 1 << 64 | n;
         see(&eyes, &x, &generation);
     }
-    let Poll::Ready(batch) = tail.poll(&mut cx) else { panic!("nothing came") };
-    assert_eq!((batch.commands.len(), batch.skipped), (5, 15));
+    eyes.missed();
+    let batch = tail.take();
+    assert_eq!((batch.commands.len(), batch.skipped), (5, 16), "what was lost on the way is said too");
     let one: Value = serde_json::from_str(&batch.commands[0]).unwrap();
     for (key, value) in [("command", "CreateOrder"), ("command_id", "42"), ("tag_shop", "7"), ("service", "order")] {
         assert_eq!(one[key], value, "{one}");
@@ -95,7 +99,12 @@ fn whole_journeys_stay_and_the_rest_is_bounded() {
     // A failure has some room, whatever the lot says.
     x.status = 500;
     x.outcome = Some(crate::exchange::Outcome::ServerError);
-    let lost = (0..64u128).find(|n| { x.trace.trace_id = *n; !drawn(lot(&Entry::of(What::Command, &x)), 9) }).unwrap();
+    let lost = (0..64u128)
+        .find(|n| {
+            x.trace.trace_id = *n;
+            !drawn(lot(&Entry::of(What::Command, &x)), 9)
+        })
+        .unwrap();
     see(&other, &x, &generation);
     assert_eq!(other.recent(&Which { trace: Some(lost), id: None }, 9)["commands"][0]["status"], 500);
 }
@@ -110,7 +119,7 @@ fn nobody_looks_for_ever() {
     eyes.state().until = Instant::now().checked_sub(Duration::from_secs(1));
     see(&eyes, &x, &generation);
     assert!(!eyes.is_open(), "who does not ask again has gone");
-    let tail = eyes.follow(Wanted::default()).unwrap();
+    let mut tail = eyes.follow(Wanted::default()).unwrap();
     see(&eyes, &x, &generation);
     assert!(eyes.is_open() && tail.take().commands.len() == 1);
     drop(tail);

@@ -86,8 +86,7 @@ impl Wanted {
             "result" => {
                 let known = Outcome::ALL.into_iter().find(|o| o.as_str() == value);
                 let words = || Outcome::ALL.map(Outcome::as_str).join(", ");
-                self.results
-                    .push(known.ok_or_else(|| format!("result: {value:?} is none of failed, {}", words()))?);
+                self.results.push(known.ok_or_else(|| format!("result: {value:?} is none of failed, {}", words()))?);
             }
             "tag" => {
                 let (key, of) = value.split_once('=').ok_or("tag: write KEY=VALUE, or KEY= for any value")?;
