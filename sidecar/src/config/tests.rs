@@ -6,6 +6,7 @@ use crate::sink::Dialect;
 use crate::upstream::{Place, Scheme};
 use std::time::Duration;
 
+mod admin;
 mod habits;
 mod healthchecks;
 mod secrets;

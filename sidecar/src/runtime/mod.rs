@@ -51,13 +51,16 @@ pub struct Options {
     pub said: Said,
 }
 
+/// Says what would happen to a command, method and URL and header lines, by a plan; the error says what makes no sense.
+pub type Explain = fn(&Plan, &[String], &[String]) -> Result<serde_json::Value, String>;
+
 /// What the command line would say, asked from inside: whoever runs Fourmi lends its words.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Said {
     /// `fourmi check`, of this configuration and this process.
     pub check: Option<fn(&LoadOptions, &crate::admin::Inside<'_>) -> serde_json::Value>,
-    /// `fourmi explain`; the error says what makes no sense.
-    pub explain: Option<fn(&Plan, &[String], &[String]) -> Result<serde_json::Value, String>>,
+    /// `fourmi explain`.
+    pub explain: Option<Explain>,
 }
 
 /// Exit codes (sysexits where they fit).
