@@ -1,27 +1,31 @@
 //! A command that is sent at once and may end in the store: because its caller's patience ends, because it fails, or
 //! because it must be done once only.
+//!
+//! All of it runs in a task of its own: from the moment that it is in the store, its caller may leave, and it goes on.
 
 use super::accept::{self, Stored};
 use super::attempt::{self, failed, met};
 use super::{Plan, Wish};
-use crate::exchange::{Answer, Body, Fault, FaultKind, Part};
+use crate::exchange::deadline::until;
+use crate::exchange::{Answer, Body, Fault, FaultKind, Outcome, Part};
 use crate::pipeline::answer;
-use crate::pipeline::gated;
+use crate::pipeline::gated::{self, Held};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::refuse;
 use crate::pipeline::told::Told;
 use crate::route::Way;
 use crate::spool::retry::{Met, is_failure};
-use crate::spool::{Accepted, Ending, Kept, New, Spool, State};
+use crate::spool::{Accepted, Ending, Kept, New, Refused, Spool, State};
 use crate::upstream::Sent;
 use bytes::Bytes;
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Ends the attempt when its caller leaves, unless it is stored.
+/// Ends the task when its caller leaves, unless the command is in the store or on its way there.
 struct Going {
     task: JoinHandle<()>,
     stays: Rc<Cell<bool>>,
@@ -46,7 +50,7 @@ impl Drop for Spare {
     }
 }
 
-/// Its place in the store, if it is there.
+/// Its place in the store.
 #[derive(Clone)]
 struct Place {
     seq: i64,
@@ -54,104 +58,265 @@ struct Place {
 }
 
 /// Sends it, with the store behind it.
-pub(super) async fn run(lane: Rc<Lane>, told: Told, way: Way, spool: Spool, plan: Plan, body: Bytes) -> Answer {
-    let new = accept::new(&told, &spool, &plan, &body);
-    // Known by its id before it is sent, it is sent once.
-    let mut place = None;
-    if plan.first {
-        let mut first = New { state: State::Running, attempt: 1, ..new.clone() };
-        // Only what may be sent again needs its request.
-        first.told.came.once = plan.wish == Wish::Now && !plan.save;
-        match spool.accept(first).await {
-            Ok(Accepted::New { seq, token, .. }) => place = Some(Place { seq, token }),
-            Ok(Accepted::Same { state, status, answer, token, .. }) => {
-                return same(told, &plan, state, status, answer, token);
-            }
-            Err(refused) => return accept::refuse_it(told, refused),
-        }
-    }
-    let mut spare = Spare(Some(told.same_again()));
-    let stays = Rc::new(Cell::new(place.is_some()));
-    let (result, has_result) = oneshot::channel();
-    let task = {
-        let (lane, way) = (lane.clone(), way.clone());
-        let store = Store { spool: spool.clone(), delivery: plan.delivery.clone(), created: new.created };
-        let place = Rc::new(std::cell::RefCell::new(place.clone()));
-        let shared = place.clone();
-        let task = tokio::task::spawn_local(async move {
-            let mut told = told;
-            let sent = attempt::once(&lane, &mut told, &way, body).await;
-            if let Err((told, sent)) = result.send((told, sent)) {
-                // Nobody waits any more.
-                let place = shared.borrow().clone();
-                store.end(told, sent, place).await;
-            }
-        });
-        (Going { task, stays: stays.clone() }, place)
-    };
-    let (going, shared) = task;
-    let wait = match plan.wish {
-        Wish::Wait(wait) => wait,
-        _ => Duration::MAX,
-    };
-    let mut has_result = has_result;
-    let got = match wait {
-        Duration::MAX => Some((&mut has_result).await),
-        wait => tokio::time::timeout(wait, &mut has_result).await.ok(),
-    };
-    let got = match got {
-        Some(got) => got,
-        None => {
-            // Its caller's patience is over: it goes on from the store.
-            let running = New { state: State::Running, attempt: 1, ..new.clone() };
-            let stored = match &place {
-                Some(place) => Ok(place.clone()),
-                None => match spool.accept(running).await {
-                    Ok(Accepted::New { seq, token, .. } | Accepted::Same { seq, token, .. }) => {
-                        Ok(Place { seq, token })
-                    }
-                    Err(refused) => Err(refused),
-                },
-            };
-            match stored {
-                Ok(place) => {
-                    stays.set(true);
-                    *shared.borrow_mut() = Some(place.clone());
-                    // It may have been answered while it was stored.
-                    if let Ok((told, sent)) = has_result.try_recv() {
-                        let store =
-                            Store { spool: spool.clone(), delivery: plan.delivery.clone(), created: new.created };
-                        let place = Some(place.clone());
-                        tokio::task::spawn_local(async move { store.end(told, sent, place).await });
-                    }
-                    drop(has_result);
-                    let Some(told) = spare.0.take() else { return gone() };
-                    let stored = Stored {
-                        token: place.token,
-                        state: State::Running,
-                        due: None,
-                        replayed: false,
-                        preferred: plan.preferred,
-                    };
-                    return accept::taken(told, &stored);
-                }
-                // It cannot be stored, so its caller has to wait.
-                Err(_) => has_result.await,
-            }
-        }
-    };
-    drop(going);
-    let Ok((told, sent)) = got else { return gone() };
-    answered(told, sent, spool, &plan, new, place).await
+pub(super) async fn run(
+    lane: Rc<Lane>,
+    told: Told,
+    way: Way,
+    spool: Spool,
+    plan: Plan,
+    (body, held): (Bytes, Held),
+) -> Answer {
+    let stays = Rc::new(Cell::new(false));
+    let (give, answer) = oneshot::channel();
+    let work = Work { lane, way, spool, plan, stays: stays.clone(), give: Some(give), _held: held };
+    let _going = Going { task: tokio::task::spawn_local(work.all(told, body)), stays };
+    answer.await.unwrap_or_else(|_| {
+        // The task has died, which only a bug does.
+        crate::codec::problem::answer(&Fault::new(FaultKind::Internal, "the attempt ended without a word"), None)
+    })
 }
 
-/// The attempt's task has died, which only a bug does.
-fn gone() -> Answer {
-    crate::codec::problem::answer(&Fault::new(FaultKind::Internal, "the attempt ended without a word"), None)
+/// The work of one command.
+struct Work {
+    lane: Rc<Lane>,
+    way: Way,
+    spool: Spool,
+    plan: Plan,
+    stays: Rc<Cell<bool>>,
+    give: Option<oneshot::Sender<Answer>>,
+    _held: Held,
+}
+
+/// How an attempt ended.
+type Went = Result<Sent, Fault>;
+
+impl Work {
+    /// Answers its caller, if that is still there.
+    fn answer(&mut self, answer: Answer) {
+        if let Some(give) = self.give.take() {
+            let _ = give.send(answer);
+        }
+    }
+
+    async fn all(mut self, mut told: Told, body: Bytes) {
+        let new = accept::new(&told, &self.spool, &self.plan, &body);
+        // Known by its id before it is sent, it is sent once.
+        let mut place = None;
+        if self.plan.first {
+            let mut first = New { state: State::Running, attempt: 1, promised: false, ..new.clone() };
+            // Only what may be sent again needs its request.
+            first.told.came.once = self.plan.wish == Wish::Now && !self.plan.save;
+            self.stays.set(true);
+            match self.spool.accept(first).await {
+                Ok(Accepted::New { seq, token, .. }) => place = Some(Place { seq, token }),
+                Ok(Accepted::Same { state, status, answer, token, .. }) => {
+                    let answer = same(told, &self.plan, (state, status), answer, token);
+                    return self.answer(answer);
+                }
+                Err(refused) => {
+                    let answer = accept::refuse_it(told, refused);
+                    return self.answer(answer);
+                }
+            }
+        }
+        told.ex.delivery = Some(self.plan.delivery.clone());
+        let Wish::Wait(wait) = self.plan.wish else {
+            let sent = attempt::once(&self.lane, &mut told, &self.way, body).await;
+            return self.answered(told, sent, new, place).await;
+        };
+        let mut spare = Spare(Some(told.same_again()));
+        let (lane, way, spool) = (self.lane.clone(), self.way.clone(), self.spool.clone());
+        let mut late = None;
+        let sent = {
+            let mut sending = pin!(attempt::once(&lane, &mut told, &way, body));
+            match tokio::time::timeout(wait, &mut sending).await {
+                Ok(sent) => sent,
+                // Its caller's patience is over: it goes on from the store.
+                Err(_) => {
+                    self.stays.set(true);
+                    let mut storing = pin!(store(&spool, &new, place.clone()));
+                    let (mut sent, mut stored) = (None, None);
+                    while stored.is_none() {
+                        tokio::select! {
+                            done = &mut storing => stored = Some(done),
+                            done = &mut sending, if sent.is_none() => sent = Some(done),
+                        }
+                    }
+                    if let Some(Ok(stored)) = stored {
+                        // Answered while it was stored, it is answered after all.
+                        if sent.is_none()
+                            && let Some(told) = spare.0.take()
+                        {
+                            let token = stored.token.clone();
+                            let (state, preferred) = (State::Running, self.plan.preferred);
+                            let said = Stored { token, state, due: None, replayed: false, preferred };
+                            self.answer(accept::taken(told, &said));
+                            late = Some(stored.clone());
+                        }
+                        place = Some(stored);
+                    }
+                    match sent {
+                        Some(sent) => sent,
+                        // Where it cannot be stored, its caller has to wait.
+                        None => sending.await,
+                    }
+                }
+            }
+        };
+        match late {
+            Some(place) => {
+                told.ex.part = Part::Attempt;
+                super::pump::end(told, sent, &spool, &self.plan.delivery, (place.seq, 1), new.created).await;
+            }
+            None => self.answered(told, sent, new, place).await,
+        }
+    }
+
+    /// The worker has answered, or will not, while the caller waits.
+    async fn answered(mut self, mut told: Told, sent: Went, new: New, place: Option<Place>) {
+        let delivery = self.plan.delivery.clone();
+        let now = SystemTime::now();
+        let what = match &sent {
+            Ok(sent) => met(sent.status, &sent.headers, now),
+            Err(fault) => failed(fault),
+        };
+        let fails = match &what {
+            Met::Answer { status, says, .. } => is_failure(&delivery.retry, *status, *says),
+            Met::Nobody(_) => true,
+            // It may have been done: only what may run twice is sent again without a word of its caller's.
+            Met::Silence(_) => told.ex.command.id_given || told.ex.request.method.is_idempotent(),
+            Met::Hopeless(_) => false,
+        };
+        let (error, status) = why(&what);
+        let silent = matches!(what, Met::Silence(_));
+        let ending = attempt::ending(&delivery, what, 1, new.created);
+        if self.plan.save && fails && matches!(ending, Ending::Again { .. } | Ending::Nobody { .. }) {
+            self.stays.set(true);
+            match self.save(&told, &new, place.as_ref(), ending, (error.clone(), status)).await {
+                Ok(token) => {
+                    let label = told.ex.upstream.clone().unwrap_or_else(|| told.road.none.clone());
+                    told.ex.attempt_failed(&label, Instant::now(), FaultKind::GivenUp, error);
+                    drop(sent);
+                    let state = State::Retrying;
+                    let preferred = self.plan.preferred;
+                    let answer =
+                        accept::taken(told, &Stored { token, state, due: None, replayed: false, preferred });
+                    return self.answer(answer);
+                }
+                Err(refused) => tracing::debug!("a failed command is not stored: {refused:?}"),
+            }
+        } else if self.plan.save && place.is_none() && silent {
+            // Written and unanswered: it may have been done. It is kept for somebody to decide, and not sent again.
+            self.stays.set(true);
+            let new = New { state: State::Unknown, attempt: 1, error: Some(error.clone()), ..new };
+            if self.spool.accept(new).await.is_ok() {
+                told.ex.outcome = Some(Outcome::Unknown);
+                told.ex.added.set(crate::names::header::STATE, State::Unknown.as_str());
+            }
+        }
+        let answer = match (sent, place) {
+            (Ok(sent), None) => pass(told, sent).await,
+            (Ok(sent), Some(place)) => self.remember(told, sent, place).await,
+            (Err(fault), place) => {
+                if let Some(place) = place {
+                    let ending = match silent && delivery.at_most_once {
+                        true => {
+                            let (state, error) = (State::Unknown, Some(error));
+                            Ending::Final { state, status: 0, error, answer: Kept::default() }
+                        }
+                        false => Ending::Forget,
+                    };
+                    self.spool.finish(place.seq, ending, Duration::ZERO).await;
+                }
+                refuse::refuse(told, fault, Body::Empty)
+            }
+        };
+        self.answer(answer);
+    }
+
+    /// Puts a command that failed into the store, or lets it stay there; returns what its caller may ask with.
+    async fn save(
+        &self,
+        told: &Told,
+        new: &New,
+        place: Option<&Place>,
+        ending: Ending,
+        (error, status): (String, u16),
+    ) -> Result<String, Refused> {
+        if let Some(place) = place {
+            self.spool.finish(place.seq, ending, attempt::took(&told.ex)).await;
+            return Ok(place.token.clone());
+        }
+        let now = SystemTime::now();
+        let new = match ending {
+            Ending::Again { after, .. } => {
+                let due = super::millis(now + after);
+                New { state: State::Retrying, attempt: 1, due, error: Some(error), status, ..new.clone() }
+            }
+            _ => New { state: State::Ready, error: Some(error), due: super::millis(now), ..new.clone() },
+        };
+        self.spool.accept(new).await.map(|accepted| match accepted {
+            Accepted::New { token, .. } | Accepted::Same { token, .. } => token,
+        })
+    }
+
+    /// The worker's answer, which is given again to whoever sends the same once more. It is on disk before it is given.
+    async fn remember(&self, mut told: Told, sent: Sent, place: Place) -> Answer {
+        let status = sent.status;
+        if is_failure(&self.plan.delivery.retry, status, None) || status >= 500 {
+            self.spool.finish(place.seq, Ending::Forget, Duration::ZERO).await;
+            return pass(told, sent).await;
+        }
+        let took = attempt::took(&told.ex);
+        let answer::Begun { mut head, body, in_flight } = answer::begin(&mut told, sent);
+        let lines = attempt::kept_lines(&head.headers);
+        let by = attempt::patience(&told);
+        let gathered = until(by, answer::collect(answer::Out::Received(body), attempt::KEPT_MAX)).await;
+        let (kept, out) = match gathered {
+            Ok(Ok(answer::Gathered::All(body))) => {
+                (Kept { lines, body: body.clone(), cut: false }, answer::Out::Own(Body::from(body)))
+            }
+            Ok(Ok(answer::Gathered::More(rest))) => (Kept { lines, body: Bytes::new(), cut: true }, rest),
+            broken => {
+                self.spool.finish(place.seq, Ending::Forget, Duration::ZERO).await;
+                let fault = match broken {
+                    Ok(Err(e)) => Fault::new(FaultKind::Broken, format!("the answer broke off: {e}")),
+                    _ => Fault::new(FaultKind::Timeout, "the answer did not end in time"),
+                };
+                return refuse::refuse(told, fault, Body::Empty);
+            }
+        };
+        let state = if status < 400 { State::Succeeded } else { State::Dead };
+        let error = (status >= 400).then(|| format!("the worker answered {status}"));
+        self.spool.finish(place.seq, Ending::Final { state, status, error, answer: kept }, took).await;
+        if let answer::Out::Own(body) = &out {
+            use http_body::Body as _;
+            let length = body.size_hint().exact().unwrap_or(0);
+            if !matches!(status, 204 | 304) && told.ex.request.method != http::Method::HEAD {
+                head.headers.set("content-length", itoa::Buffer::new().format(length));
+            }
+        }
+        match told.routed.clone().filter(|r| r.gate.line.looks_at_answers()) {
+            Some(routed) => gated::through(told, routed, head, out, in_flight).await,
+            None => answer::end(told, head, out, Some(in_flight)),
+        }
+    }
+}
+
+/// Stores a command that is being sent; one that is there already is promised from now on.
+async fn store(spool: &Spool, new: &New, place: Option<Place>) -> Result<Place, Refused> {
+    if let Some(place) = place {
+        spool.promise(place.seq).await?;
+        return Ok(place);
+    }
+    let running = New { state: State::Running, attempt: 1, promised: true, ..new.clone() };
+    spool.accept(running).await.map(|accepted| match accepted {
+        Accepted::New { seq, token, .. } | Accepted::Same { seq, token, .. } => Place { seq, token },
+    })
 }
 
 /// A command that was there before, under the same id.
-fn same(told: Told, plan: &Plan, state: State, status: u16, kept: Kept, token: String) -> Answer {
+fn same(told: Told, plan: &Plan, (state, status): (State, u16), kept: Kept, token: String) -> Answer {
     if state.is_final() && status > 0 && !kept.cut {
         return accept::replay(told, status, kept);
     }
@@ -164,99 +329,6 @@ fn same(told: Told, plan: &Plan, state: State, status: u16, kept: Kept, token: S
     }
     let detail = "it has been done, and its answer was too large to be kept";
     refuse::refuse(told, Fault::new(FaultKind::InProgress, detail), Body::Empty)
-}
-
-/// The worker has answered, or will not, while the caller waits.
-async fn answered(
-    mut told: Told,
-    sent: Result<Sent, Fault>,
-    spool: Spool,
-    plan: &Plan,
-    new: New,
-    place: Option<Place>,
-) -> Answer {
-    let retry = &plan.delivery.retry;
-    let now = SystemTime::now();
-    let what = match &sent {
-        Ok(sent) => met(sent.status, &sent.headers, now),
-        Err(fault) => failed(fault),
-    };
-    let fails = match &what {
-        Met::Answer { status, says, .. } => is_failure(retry, *status, *says),
-        Met::Nobody(_) => true,
-        // It may have been done: only what may run twice is sent again without a word of its caller's.
-        Met::Silence(_) => told.ex.command.id_given || told.ex.request.method.is_idempotent(),
-        Met::Hopeless(_) => false,
-    };
-    if plan.save && fails {
-        let ending = attempt::ending(&plan.delivery, what.clone(), 1, new.created);
-        let (error, status) = why(&what);
-        let label = told.ex.upstream.clone().unwrap_or_else(|| told.road.none.clone());
-        told.ex.attempt_failed(&label, Instant::now(), FaultKind::GivenUp, error.clone());
-        let stored = match (&place, ending) {
-            (Some(place), ending @ (Ending::Again { .. } | Ending::Nobody { .. })) => {
-                spool.finish(place.seq, ending, attempt::took(&told.ex)).await;
-                Ok(Some(place.token.clone()))
-            }
-            (None, Ending::Again { after, .. }) => {
-                let due = super::millis(now + after);
-                let new = New { state: State::Retrying, attempt: 1, due, error: Some(error), status, ..new };
-                token(spool.accept(new).await)
-            }
-            (None, Ending::Nobody { .. }) => {
-                let new = New { state: State::Ready, error: Some(error), due: super::millis(now), ..new };
-                token(spool.accept(new).await)
-            }
-            (Some(place), _) => {
-                spool.finish(place.seq, Ending::Forget, Duration::ZERO).await;
-                Ok(None)
-            }
-            (None, _) => Ok(None),
-        };
-        match stored {
-            Ok(Some(token)) => {
-                drop(sent);
-                let state = State::Retrying;
-                let stored = Stored { token, state, due: None, replayed: false, preferred: plan.preferred };
-                return accept::taken(told, &stored);
-            }
-            Ok(None) => {}
-            Err(refused) => tracing::debug!("a failed command is not stored: {refused:?}"),
-        }
-    } else if plan.save
-        && place.is_none()
-        && let Met::Silence(error) = &what
-    {
-        // Written and unanswered: it may have been done. It is kept for somebody to decide, and not sent again.
-        let new = New { state: State::Unknown, attempt: 1, error: Some(error.clone()), ..new };
-        if spool.accept(new).await.is_ok() {
-            told.ex.outcome = Some(crate::exchange::Outcome::Unknown);
-            told.ex.added.set(crate::names::header::STATE, State::Unknown.as_str());
-        }
-    }
-    match (sent, place) {
-        (Ok(sent), None) => pass(told, sent).await,
-        (Ok(sent), Some(place)) => remember(told, sent, &spool, plan, place).await,
-        (Err(fault), place) => {
-            if let Some(place) = place {
-                let ending = match what {
-                    Met::Silence(error) if plan.delivery.at_most_once => {
-                        let (state, error) = (State::Unknown, Some(error));
-                        Ending::Final { state, status: 0, error, answer: Kept::default() }
-                    }
-                    _ => Ending::Forget,
-                };
-                spool.finish(place.seq, ending, Duration::ZERO).await;
-            }
-            refuse::refuse(told, fault, Body::Empty)
-        }
-    }
-}
-
-fn token(accepted: Result<Accepted, crate::spool::Refused>) -> Result<Option<String>, crate::spool::Refused> {
-    accepted.map(|accepted| match accepted {
-        Accepted::New { token, .. } | Accepted::Same { token, .. } => Some(token),
-    })
 }
 
 /// Why it failed, and what was answered.
@@ -272,57 +344,5 @@ async fn pass(told: Told, sent: Sent) -> Answer {
     match told.routed.clone().filter(|r| r.gate.line.looks_at_answers()) {
         Some(routed) => gated::answer(told, routed, sent).await,
         None => answer::answer(told, sent),
-    }
-}
-
-/// The worker's answer, which is given again to whoever sends the same once more. It is on disk before it is given.
-async fn remember(mut told: Told, sent: Sent, spool: &Spool, plan: &Plan, place: Place) -> Answer {
-    let status = sent.status;
-    let again = is_failure(&plan.delivery.retry, status, None) || status >= 500;
-    if again {
-        spool.finish(place.seq, Ending::Forget, Duration::ZERO).await;
-        return pass(told, sent).await;
-    }
-    let took = attempt::took(&told.ex);
-    let begun = answer::begin(&mut told, sent);
-    let gathered = answer::collect(answer::Out::Received(begun.body), attempt::KEPT_MAX).await;
-    let media = begun.head.headers.get("content-type").unwrap_or_default().to_owned();
-    let (kept, out) = match gathered {
-        Ok(answer::Gathered::All(body)) => {
-            (Kept { media, body: body.clone(), cut: false }, answer::Out::Own(Body::from(body)))
-        }
-        Ok(answer::Gathered::More(rest)) => (Kept { media, body: Bytes::new(), cut: true }, rest),
-        Err(e) => {
-            spool.finish(place.seq, Ending::Forget, Duration::ZERO).await;
-            let fault = Fault::new(FaultKind::Broken, format!("the answer broke off: {e}"));
-            return refuse::refuse(told, fault, Body::Empty);
-        }
-    };
-    let state = if status < 400 { State::Succeeded } else { State::Dead };
-    let error = (status >= 400).then(|| format!("the worker answered {status}"));
-    spool.finish(place.seq, Ending::Final { state, status, error, answer: kept }, took).await;
-    let mut head = begun.head;
-    if let answer::Out::Own(body) = &out {
-        use http_body::Body as _;
-        let length = body.size_hint().exact().unwrap_or(0);
-        if !matches!(status, 204 | 304) && told.ex.request.method != http::Method::HEAD {
-            head.headers.set("content-length", itoa::Buffer::new().format(length));
-        }
-    }
-    answer::end(told, head, out, Some(begun.in_flight))
-}
-
-/// Where an attempt ends whose caller has been answered, or has left.
-struct Store {
-    spool: Spool,
-    delivery: std::sync::Arc<crate::exchange::Delivery>,
-    created: i64,
-}
-
-impl Store {
-    async fn end(self, mut told: Told, sent: Result<Sent, Fault>, place: Option<Place>) {
-        let Some(place) = place else { return };
-        told.ex.part = Part::Attempt;
-        super::pump::end(told, sent, &self.spool, &self.delivery, place.seq, 1, self.created).await;
     }
 }
