@@ -5,11 +5,12 @@
 //! [`checks`] finds out how instances are, a [`Store`] keeps what was registered over a restart, and [`join`] makes a
 //! registry a replica of another one.
 
-mod base64;
+pub mod base64;
 pub mod checks;
 pub mod dns;
 pub mod http;
 pub mod join;
+mod keys;
 mod model;
 mod registry;
 mod snapshot;

@@ -8,7 +8,7 @@
 mod client;
 
 use client::ask;
-use fourmi_discovery::http::{Limits, Server, Settings};
+use fourmi_discovery::http::{Limits, Server, Settings, Tls};
 use fourmi_discovery::{Check, Definition, Instance, Node, Probe, Registry, State, Store};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ async fn waiting(address: SocketAddr, path: &str) -> TcpStream {
 
 async fn rest(mut stream: TcpStream) -> String {
     let mut text = String::new();
-    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await.expect("an answer").unwrap();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await.expect("an answer");
     text
 }
 
@@ -192,6 +192,68 @@ async fn connections_have_a_limit_and_heads_a_time() {
         let mut answer = Vec::new();
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed");
     }
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_the_one_that_rests_longest_goes() {
+    let registry = Registry::default();
+    let (_server, address) = serve(&registry, Limits { connections: 3, ..Limits::default() }).await;
+    let index = index(address, "health/service/web").await;
+    let blocked = waiting(address, &format!("health/service/web?index={index}&wait=60s")).await;
+    let mut resting = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /v1/status/leader HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut read = [0; 4096];
+        assert!(stream.read(&mut read).await.unwrap() > 0);
+        resting.push(stream);
+    }
+    // Each of these needs a place, and only they who rest give theirs, the first first.
+    let mut third = TcpStream::connect(address).await.unwrap();
+    third.write_all(b"GET /v1/status/leader HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut read = [0; 4096];
+    assert!(tokio::time::timeout(PATIENCE, third.read(&mut read)).await.expect("it has a place").unwrap() > 0);
+    assert_eq!(rest(resting.remove(0)).await, "", "closed");
+    let mut other = resting.remove(0);
+    other.write_all(b"GET /v1/status/leader HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert!(other.read(&mut read).await.unwrap() > 0, "the other one stays");
+    registry.register(Instance::new("web", "w", "n1", 80), Vec::new(), false).unwrap();
+    assert!(rest(blocked).await.contains("\"ID\":\"w\""), "and who waits for an answer gets it");
+}
+
+#[tokio::test]
+async fn listeners_may_encrypt() {
+    let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let certificate = key.cert.der().clone();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let made = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let made =
+        Arc::new(made.unwrap().with_no_client_auth().with_single_cert(vec![certificate.clone()], private).unwrap());
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counting = Arc::clone(&asked);
+    let tls = Tls::new(move || {
+        counting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(Arc::clone(&made))
+    });
+    let settings = Settings { tls: Some(tls), ..settings(Limits::default()) };
+    let server = Server::start(&[HERE.parse().unwrap()], Registry::default(), None, settings).await.unwrap();
+    let address = server.addresses()[0];
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    for _ in 0..2 {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&config));
+        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        stream.write_all(b"GET /v1/agent/self HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await.expect("an answer");
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("NodeName"), "{text}");
+    }
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 2, "each handshake is made with what holds then");
+    assert!(!rest(waiting(address, "agent/self").await).await.contains("NodeName"), "nobody is answered plainly");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub use collectd::Collectd;
 pub use datadog::DatadogLogs;
 pub use ddapm::DdApm;
 pub use dns_servers::{NameServer, dns_example};
-pub use emitters::{envoy, traefik, traefik_of};
+pub use emitters::{envoy, traefik, traefik_of, vmagent_of};
 pub use etcd::Etcd;
 pub use frames::{FrameSink, Framing};
 pub use fronts::Front;
@@ -49,7 +49,7 @@ pub use netdata::Netdata;
 pub use oteltap::OtelTap;
 pub use resolver::Resolver;
 pub use rsyslog::Rsyslog;
-pub use scripts::{node_prints, node_prints_with, python_prints};
+pub use scripts::{node_prints, node_prints_with, python_prints, python_prints_with};
 pub use splunk::Splunk;
 pub use unixgram::UnixgramSink;
 
@@ -247,6 +247,13 @@ pub fn python_program(name: &str) -> PathBuf {
     peers_folder(&path).join(path)
 }
 
+/// The program that makes the book of `docs/`.
+#[track_caller]
+pub fn mdbook() -> PathBuf {
+    let path = "mdbook/bin/mdbook";
+    peers_folder(path).join(path)
+}
+
 /// The GELF server of the npm package graygelf: prints one JSON object a record.
 #[track_caller]
 pub fn graygelf() -> Peer {
@@ -314,9 +321,17 @@ pub fn statsd_says(management: u16, what: &str) -> String {
 /// Prometheus, scraping this admin port every second.
 #[track_caller]
 pub fn prometheus(admin: u16) -> Peer {
+    prometheus_of(&[admin], "")
+}
+
+/// Prometheus, scraping all these admin ports every second, with more labels as YAML flow text, e.g. `env: prod`.
+#[track_caller]
+pub fn prometheus_of(admins: &[u16], labels: &str) -> Peer {
     let (port, folder) = (free_port(), TempDir::with_prefix("prometheus-").unwrap());
+    let targets: Vec<String> = admins.iter().map(|admin| format!("'127.0.0.1:{admin}'")).collect();
     let config = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: fourmi\n  static_configs: [{{targets: ['127.0.0.1:{admin}']}}]\n"
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: fourmi\n  static_configs: [{{targets: [{}], labels: {{{labels}}}}}]\n",
+        targets.join(", ")
     );
     let file = folder.path().join("prometheus.yml");
     std::fs::write(&file, config).unwrap();

@@ -81,6 +81,7 @@ fn counted(request: &'static str, warm: usize, measured: usize, whole: Wants) ->
             // The usual choice of services: by latency.
             policy: std::sync::Arc::new(Policy::default()),
             gate: None,
+            delivery: None,
         }),
         services: Vec::new(),
         finder: None,
@@ -91,6 +92,8 @@ fn counted(request: &'static str, warm: usize, measured: usize, whole: Wants) ->
         show: plan.show.clone(),
         whole,
         sampling: plan.sampling,
+        spool: None,
+        delivery: plan.delivery.clone(),
     };
     let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();

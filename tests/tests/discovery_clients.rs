@@ -1,8 +1,9 @@
-//! Programs made for Consul, as they are, against Fourmi's registry: npm's `consul`, py-consul, Traefik's catalogue.
+//! Programs made for Consul, as they are, against Fourmi's registry: npm's `consul`, py-consul, python-consul2,
+//! Traefik's catalogue, VictoriaMetrics' agent.
 
-use fourmi_tests::peers::{node_prints_with, python_prints, traefik_of};
+use fourmi_tests::peers::{node_prints_with, python_prints, python_prints_with, traefik_of, vmagent_of};
 use fourmi_tests::wire::Client;
-use fourmi_tests::{Fourmi, Instance, Setup, eventually, free_port};
+use fourmi_tests::{Fourmi, Instance, Setup, eventually, free_port, until};
 use serde_json::{Value, json};
 
 /// A registry whose API is on this port.
@@ -29,14 +30,64 @@ fn the_client_of_npm() {
 }
 
 #[test]
-fn a_client_of_pypi() {
-    let (_fourmi, port) = registry();
-    let told = told(&python_prints("consul_client.py", &[&port.to_string(), "8080"]));
+fn clients_of_pypi() {
     let wanted = json!({
         "before": 0, "passing": ["py-1"], "checks": ["fine"], "services": ["v1"], "nodes": ["n1"], "leader": true,
-        "woken": [true, 0], "critical": 2, "kv": "green", "gone": 0,
+        "woken": [true, 0], "critical": 2, "kv": "green", "gone": 0, "fired": "deploy", "events": ["now"],
     });
-    assert_eq!(told, wanted);
+    // Each with a registry of its own: events and keys stay.
+    let (_first, port) = registry();
+    assert_eq!(told(&python_prints("consul_client.py", &[&port.to_string(), "8080", "py-consul"])), wanted);
+    let (_second, port) = registry();
+    let arguments = [&port.to_string(), "8080", "python-consul2"];
+    assert_eq!(told(&python_prints_with("consul2", "consul_client.py", &arguments)), wanted);
+}
+
+#[test]
+fn vmagent_scrapes_whom_it_finds() {
+    let (_fourmi, api) = registry();
+    let [one, two] = Instance::several(0);
+    let register = |instance: &Instance, more: &str| {
+        let (ip, port) = (instance.at.ip(), instance.at.port());
+        let body = format!(
+            "{{\"Name\": \"web\", \"ID\": \"{}\", \"Address\": \"{ip}\", \"Port\": {port}{more}}}",
+            instance.id
+        );
+        put(api, "/v1/agent/service/register", &body);
+    };
+    register(&one, ", \"Tags\": [\"v1\"]");
+    let agent = vmagent_of(api, "web", None);
+    let targets = |wanted: &[&Instance]| {
+        eventually(&format!("{} are scraped", wanted.len()), || {
+            let request = "GET /api/v1/targets?state=active HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            let found: Value = serde_json::from_str(&Client::connect(agent.port).send(request).answer().text()).ok()?;
+            let targets = found["data"]["activeTargets"].as_array()?;
+            let mut urls: Vec<_> = targets.iter().filter_map(|target| target["scrapeUrl"].as_str()).collect();
+            urls.sort_unstable();
+            let expected: Vec<_> = wanted.iter().map(|instance| format!("http://{}/metrics", instance.at)).collect();
+            (urls == expected).then(|| targets.clone())
+        })
+    };
+    let found = targets(&[&one]);
+    let labels = &found[0]["discoveredLabels"];
+    let label = |name: &str| labels[format!("__meta_consul_{name}")].as_str().unwrap_or_default();
+    assert_eq!(
+        (label("service_id"), label("tags"), label("dc"), label("node")),
+        ("s1", ",v1,", "dc1", "n1"),
+        "{labels}"
+    );
+    register(&two, "");
+    targets(&[&one, &two]);
+    until("both are scraped", || one.done() > 0 && two.done() > 0);
+    put(api, "/v1/agent/service/deregister/s1", "");
+    targets(&[&two]);
+}
+
+fn put(port: u16, path: &str, body: &str) {
+    let length = body.len();
+    let request = format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}");
+    let answer = Client::connect(port).send(request).answer();
+    assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
 }
 
 #[test]

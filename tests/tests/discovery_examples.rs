@@ -48,6 +48,17 @@ impl Example {
         (ended.code, ended.stdout, ended.stderr)
     }
 
+    /// The same with something on standard input.
+    fn piped(&self, arguments: &[&str], input: &[u8]) -> std::process::Output {
+        use std::io::Write as _;
+        let mut command = Command::new(binary());
+        command.env("CONSUL_HTTP_ADDR", format!("http://127.0.0.1:{}", self.http));
+        let piped = command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::piped());
+        let mut child = piped.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
     /// Status and body.
     fn asks(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let length = body.len();
@@ -118,6 +129,46 @@ fn consul_moves_over() {
     assert!(status == 404 && why.contains("Unknown service ID \"nobody\""), "{status} {why}");
 }
 
+/// Leaves `app/limit` at 60.
+fn keys_on_the_command_line(example: &Example) {
+    let kv = |arguments: &[&str]| example.fourmi(&[&["kv"], arguments].concat());
+    assert_eq!((kv(&["get", "app/limit"]).0, kv(&["list"])), (1, (0, String::new(), String::new())));
+    let (code, printed, says) = kv(&["put", "app/limit", "50", "--flags", "7", "--cas", "0"]);
+    assert!(code == 0 && printed.is_empty() && says.contains("app/limit is set"), "{printed} {says}");
+    assert_eq!(kv(&["get", "app/limit"]), (0, "50".into(), String::new()), "byte for byte");
+    let row: serde_json::Value = serde_json::from_str(&kv(&["get", "app/limit", "--json"]).1).unwrap();
+    assert_eq!(row[0]["Flags"], 7);
+    let index = row[0]["ModifyIndex"].to_string();
+    assert_eq!(kv(&["put", "app/limit", "-1", "--cas", &index, "-q"]), (0, String::new(), String::new()));
+    let (code, _, why) = kv(&["put", "app/limit", "70", "--cas", &index]);
+    assert!(code == 1 && why.contains("nothing is changed"), "{why}");
+    assert_eq!(kv(&["get", "app/limit"]).1, "-1");
+    assert_eq!(kv(&["put", "app/limit", "60"]).0, 0);
+    let binary = [0xff, 0, b'\n'];
+    let piped = example.piped(&["kv", "put", "app/a b/\u{e4}", "-"], &binary);
+    assert_eq!((piped.status.code(), piped.stdout.is_empty()), (Some(0), true));
+    assert_eq!(example.piped(&["kv", "get", "app/a b/\u{e4}"], b"").stdout, binary);
+    assert_eq!(kv(&["list", "app/"]).1, "app/a b/\u{e4}\napp/limit\n");
+    assert_eq!(kv(&["list", "app/", "--separator", "/"]).1, "app/a b/\napp/limit\n");
+    let table = kv(&["get", "-r", "app/"]).1;
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((lines[0][0], lines[1].last(), lines[2][0]), ("KEY", Some(&"bytes)"), "app/limit"), "{table}");
+    assert_eq!((kv(&["delete", "app/a", "-r"]).0, kv(&["list"]).1), (0, "app/limit\n".into()));
+    assert_eq!(kv(&["delete", "app/limit", "--cas", &index]).0, 1, "it has changed");
+    let long = "x".repeat(512 * 1024 + 1);
+    let refused = example.piped(&["kv", "put", "long", "-"], long.as_bytes());
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && why.contains("longer than 524288"), "{why}");
+    for usage in
+        [&["kv", "get"][..], &["kv", "put", "a"], &["kv", "put", "", "1"], &["kv", "delete", "a", "-r", "--cas", "1"]]
+    {
+        assert_eq!(example.fourmi(usage).0, 2, "{usage:?}");
+    }
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    assert_eq!(kv(&["get", "a", "--registry", &nobody]).0, 69);
+    assert_eq!(kv(&["get", "a", "--token-file", "/none"]).0, 66);
+}
+
 #[test]
 fn a_registry_on_the_command_line_survives_a_kill() {
     let mut example = Example::start("consul");
@@ -146,12 +197,15 @@ fn a_registry_on_the_command_line_survives_a_kill() {
     let json: serde_json::Value = serde_json::from_str(&example.fourmi(&["services", "-o", "json"]).1).unwrap();
     assert_eq!(json["stock"], serde_json::json!(["v1"]));
 
+    keys_on_the_command_line(&example);
+
     // Everything is there after a kill, and nobody is announced who was not seen well since.
     example.child.kill().unwrap();
     example.child.wait().unwrap();
     drop(listener);
     example.child = spawn(example.folder.path(), free_port());
     until("the API answers again", || TcpStream::connect(("127.0.0.1", example.http)).is_ok());
+    assert_eq!(example.fourmi(&["kv", "get", "app/limit"]), (0, "60".into(), String::new()), "keys too");
     let list = example.fourmi(&["services", "stock"]).1;
     assert!(list.contains("critical"), "{list}");
     assert_eq!(dns::dig(example.dns, "stock.service.consul", "A").status, "NXDOMAIN");

@@ -1,6 +1,6 @@
 //! Registries on several machines, as processes: one that is followed, and one that lies in an etcd.
 
-use fourmi_tests::peers::Etcd;
+use fourmi_tests::peers::{Certificates, Etcd, run};
 use fourmi_tests::sidecar::run_fourmi;
 use fourmi_tests::wire::Client;
 use fourmi_tests::{Fourmi, Instance, Setup, dns, eventually, free_port, until};
@@ -99,6 +99,119 @@ fn a_sidecar_registers_at_another_registry_and_keeps_what_it_knew() {
     until("it is counted", || first.fourmi.metrics().sum("fourmi_registry_away_seconds", &[]) > 0.0);
     assert!(dns::dig(first.dns, "stock.service.consul", "A").answers.contains(&"A 127.0.0.2".to_owned()));
     assert_eq!(first.command("stock"), (200, "s1".into()));
+}
+
+/// What `fourmi check` says of a part: its result and detail.
+fn checked(node: &Node, check: &str, subject: &str) -> Vec<(String, String)> {
+    let ended = run_fourmi(&["check", "-o", "json", "-c", node.fourmi.file().to_str().unwrap()]);
+    let said: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
+    let lines = said["checks"].as_array().unwrap().iter();
+    let text = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let wanted = lines.filter(|line| line["check"] == check && text(line, "subject") == subject);
+    wanted.map(|line| (text(line, "result"), text(line, "detail"))).collect()
+}
+
+#[test]
+fn programs_beside_a_sidecar_that_follows_speak_to_it() {
+    let mut registry = node("center", true, "store: memory");
+    let join = format!("join: {{to: \"{}\", ttl: 3s}}", registry.url());
+    let side = node("side", true, &join);
+    let [one] = Instance::several(0);
+    let (ip, port, place) = (one.at.ip().to_string(), one.at.port().to_string(), one.at.to_string());
+    let registers = ["register", "stock", "--address", &ip, "--port", &port, "--check-tcp", &place, "--interval", "1s"];
+    let (code, said) = side.cli(&registers);
+    assert_eq!(code, 0, "{said}");
+    // When that is answered it is there.
+    assert!(registry.cli(&["services", "stock"]).1.contains("side-stock"), "under the node's name");
+    for node in [&registry, &side] {
+        node.comes_to_tell("stock.service.consul", &["A 127.0.0.2"]);
+        assert_eq!(node.command("stock"), (200, "s1".into()));
+    }
+    assert_eq!(side.cli(&["kv", "put", "app/limit", "50"]).0, 0);
+    assert_eq!(registry.cli(&["kv", "get", "app/limit"]), (0, "50".into()));
+    assert_eq!(registry.cli(&["register", "bank", "--address", "127.0.0.9", "--port", "9"]).0, 0);
+    side.comes_to_tell("bank.service.fourmi", &["A 127.0.0.9"]);
+    let list = side.cli(&["members"]).1;
+    assert!(list.contains("center"), "{list}");
+    assert_eq!(checked(&side, "ready", "registry")[0].0, "ok");
+
+    // A key that only a restart would follow is no secret.
+    assert_eq!(checked(&side, "same-configuration", "").len(), 1);
+    let yaml = side.fourmi.yaml();
+    side.fourmi.rewrite(&yaml.replace("ttl: 3s", "ttl: 4s"));
+    side.fourmi.signal(nix::sys::signal::Signal::SIGHUP);
+    until("it is said", || {
+        checked(&side, "same-configuration", "")
+            .iter()
+            .any(|(result, detail)| result == "warning" && detail.contains("discovery.join"))
+    });
+
+    // Alone it goes on with what it knows, and says so.
+    registry.fourmi.signal(nix::sys::signal::Signal::SIGKILL);
+    registry.fourmi.ends();
+    until("the absence is a warning", || {
+        checked(&side, "ready", "registry").first().is_some_and(|(r, _)| r == "warning")
+    });
+    assert_eq!(side.cli(&["resolve", "stock"]), (0, format!("{place}\n")));
+    assert_eq!(side.cli(&["deregister", "stock"]).0, 0);
+    let (code, why) = side.cli(&["kv", "put", "app/limit", "60"]);
+    assert!(code == 1 && why.contains("not known"), "{why}");
+}
+
+#[test]
+fn the_api_speaks_tls_and_its_certificate_is_renewed() {
+    let certificates = Certificates::new();
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["api.pem", "api.key"].map(|name| folder.path().join(name));
+    let put = |texts: [&String; 2]| {
+        for (to, text) in [&certificate, &key].into_iter().zip(texts) {
+            std::fs::write(folder.path().join("new"), text).unwrap();
+            std::fs::rename(folder.path().join("new"), to).unwrap();
+        }
+    };
+    let (wrong, good) = (certificates.wrong_name(), certificates.good());
+    put([&wrong.certificate, &wrong.key]);
+    let http = free_port();
+    let tls = format!(
+        "{{certificate: {}, key: {}, client_ca: {}}}",
+        certificate.display(),
+        key.display(),
+        certificates.ca_file().display()
+    );
+    let section = format!(
+        "discovery: {{node: n1, address: 127.0.0.1, store: memory, http: {{listen: \"127.0.0.1:{http}\", tls: {tls}}}}}"
+    );
+    let _fourmi = Setup::alone().more(&section).start();
+    let (client, client_key) = certificates.client_files();
+    let ca = certificates.ca_file();
+    let known = ["--cert", client.to_str().unwrap(), "--key", client_key.to_str().unwrap()];
+    let ask = |more: &[&str]| {
+        let url = format!("https://localhost:{http}/v1/status/leader");
+        let arguments =
+            [&["-sS", "--noproxy", "*", "--max-time", "20", "--cacert", ca.to_str().unwrap()], more, &[&url]].concat();
+        let done = run("curl", &arguments);
+        (done.status.success(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    assert!(!ask(&known).0, "it is of another name");
+    put([&good.certificate, &good.key]);
+    until("the new one is shown", || ask(&known).0);
+    assert!(ask(&known).1.starts_with("\"127.0.0.1:"));
+    assert!(!ask(&[]).0, "nobody without a certificate");
+    // The command line too.
+    let url = format!("https://localhost:{http}");
+    let known = [
+        "--ca-file",
+        ca.to_str().unwrap(),
+        "--client-cert",
+        client.to_str().unwrap(),
+        "--client-key",
+        client_key.to_str().unwrap(),
+    ];
+    let cli = |more: &[&str]| run_fourmi(&[&["kv", "put", "a", "1", "--registry", &url], more].concat());
+    assert_eq!(cli(&known).code, 0, "{:?}", cli(&known));
+    let stranger = cli(&known[..2]);
+    assert!(stranger.code == 69 && stranger.stderr.contains("https://localhost"), "{stranger:?}");
+    assert_eq!(cli(&["--ca-file", "/none.pem"]).code, 2);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use fourmi_tests::{eventually, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -220,8 +221,10 @@ fn a_journey_goes_on_where_another_fourmi_has_it_and_says_who_is_silent() {
         .admin_keys(&format!("token_file: \"{}\", read_only: true", token.display()))
         .start();
     let other = format!("http://127.0.0.1:{}", stock.admin_port());
-    let peers =
-        format!("peers: [{{address: \"{other}\", token_file: \"{}\"}}, \"http://127.0.0.1:1\"]", token.display());
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute_at = mute.local_addr().unwrap().to_string();
+    let own = format!("{{address: \"{other}\", token_file: \"{}\"}}", token.display());
+    let peers = format!("peers: [{own}, \"http://127.0.0.1:1\", \"http://{mute_at}\"]");
     let order = Setup::beside(worker.address())
         .logs("[stdout]")
         .outbound(format!("{{stock: {{address: \"http://127.0.0.1:{}\"}}}}", stock.port()))
@@ -243,7 +246,10 @@ fn a_journey_goes_on_where_another_fourmi_has_it_and_says_who_is_silent() {
     assert_eq!((&second["service"], &second["direction"]), (&"stock".into(), &"inbound".into()));
     assert_eq!((&second["parent_span_id"], &journey["trace_id"]), (&first["span_id"], &trace.into()));
     let silent = journey["unanswered"].as_array().unwrap();
-    assert!(silent.len() == 1 && silent[0]["address"] == "127.0.0.1:1" && silent[0]["why"].is_string(), "{journey}");
+    let said: Vec<_> = silent.iter().map(|s| (s["address"].as_str().unwrap(), s["why"].as_str().unwrap())).collect();
+    assert_eq!(said.len(), 2, "{journey}");
+    assert!(said[0].0 == "127.0.0.1:1" && said[0].1.contains("refused"), "{journey}");
+    assert!(said[1].0 == mute_at && said[1].1.contains("no answer within"), "{journey}");
     let topology: Value = serde_json::from_str(&order.admin("GET", "/api/v1/topology").text()).unwrap();
     let nodes: Vec<_> = topology["nodes"].as_array().unwrap().iter().map(|n| n["service"].as_str().unwrap()).collect();
     assert_eq!(nodes, ["order", "stock"]);

@@ -60,6 +60,7 @@ function one(place, trace, id) {
     async tick() {
       if (left-- <= 0) return;
       const journey = await ask(`/api/v1/journey?${query(trace ? { trace } : { id })}`);
+      if (!place.isConnected) return;
       const hops = joined(journey.hops);
       const missing = journey.unanswered.map((u) => note(`${u.address} does not answer, so its hops are missing: ${u.why}`, "bad"));
       if (hops.length === 0) {

@@ -34,7 +34,7 @@ export default {
     const trouble = h("p", { class: "note bad" });
     trouble.hidden = true;
     const body = h("tbody");
-    const head = ["time", "command", "way", "result", "took", "consumer", "tags", "id"];
+    const head = ["time", "command", "result", "took", "way", "consumer", "tags", "id"];
     const rows = h("table", { class: "tail" }, h("caption", { class: "unseen" }, "Commands, the newest first"),
       h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col", class: name === "took" ? "n" : "" }, name)))), body);
     const empty = h("p", { class: "empty" }, "Waiting for the next command that fits.");
@@ -116,9 +116,9 @@ function row(c) {
   return h("tr", { class: as },
     h("td", { class: "soft num" }, clock(c.timestamp)),
     h("th", { scope: "row", title: c.kept ? "" : "Of many commands not every journey is kept" }, c.kept ? h("a", { href: to }, name) : name),
-    h("td", {}, c.direction === "inbound" ? "in" : `→ ${c.to}`),
     h("td", { title: c.error ?? "" }, state(c.outcome, as), c.status ? ` ${c.status}` : ""),
     h("td", { class: "n" }, ms(c.duration_ms)),
+    h("td", {}, c.direction === "inbound" ? "in" : `→ ${c.to}`),
     h("td", {}, c.consumer ?? ""),
     h("td", { class: "soft" }, c.tags ?? ""),
     h("td", { class: "soft mono" }, c.command_id ?? ""));

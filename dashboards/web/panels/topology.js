@@ -52,6 +52,8 @@ export default {
       async tick(o) {
         if (o) commands.update(o.rows);
         const graph = read(await ask("/api/v1/topology"));
+        // Somebody may have gone on while it was asked for.
+        if (!drawing.isConnected) return;
         edges.update(graph.edges);
         missing.replaceChildren(
           ...graph.unanswered.map((u) => note(`${u.address} does not answer: ${u.why}`, "bad")),
@@ -229,7 +231,7 @@ function picture(graph, at, width, height, box, road) {
       s("title", {}, words),
       s("rect", { x, y, width: box, height: BOX.h, rx: 7 }),
       s("text", { class: "name", x: x + 26, y: y + 23 }, clip(n.name, Math.floor((box - 34) / 8.2))),
-      s("text", { class: "facts", x: x + 26, y: y + 42 }, outside ? "from outside" : n.rate === null ? (n.ready === null ? "no peer" : "no commands") : `${rate(n.rate)}/s · ${percent(n.success)}`),
+      s("text", { class: "facts", x: x + 26, y: y + 42 }, outside ? "from outside" : n.ready === false ? "not ready" : n.rate === null ? (n.ready === null ? "no peer" : "no commands") : `${rate(n.rate)}/s · ${percent(n.success)}`),
       s("text", { class: `shape ${is}`, x: x + 9, y: y + 23, "aria-hidden": "true" }, outside ? "→" : is === "bad" ? "■" : is === "warn" ? "▲" : is === "good" ? "●" : "○"),
     ];
     const target = outside ? "/?panel=live&direction=inbound" : n.address ? `http://${n.address}/` : `/?panel=live&service=${encodeURIComponent(n.name)}`;

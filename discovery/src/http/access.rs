@@ -3,8 +3,8 @@
 use super::call::Query;
 use super::failure::Failure;
 use super::settings::Settings;
-use crate::Check;
-use crate::snapshot::{Member, NodeEntry};
+use crate::snapshot::{Member, NodeEntry, Snapshot};
+use crate::{Check, Probe};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use std::sync::Arc;
@@ -21,15 +21,26 @@ pub enum Resource {
     Agent,
     /// Keys.
     Key,
+    /// Events.
+    Event,
 }
 
 impl Resource {
-    fn word(self) -> &'static str {
+    /// Whether two names are one: of keys the case counts, as of the keys themselves.
+    fn is_same(self, one: &str, other: &str) -> bool {
+        match self {
+            Resource::Key => one == other,
+            _ => one.eq_ignore_ascii_case(other),
+        }
+    }
+
+    pub(super) fn word(self) -> &'static str {
         match self {
             Resource::Service => "service",
             Resource::Node => "node",
             Resource::Agent => "agent",
             Resource::Key => "key",
+            Resource::Event => "event",
         }
     }
 }
@@ -43,6 +54,16 @@ pub enum Right {
     Read,
     /// To see it and to change it.
     Write,
+}
+
+impl Right {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Right::Deny => "deny",
+            Right::Read => "read",
+            Right::Write => "write",
+        }
+    }
 }
 
 /// What may be done with things of a name.
@@ -95,14 +116,14 @@ impl Default for Access {
 
 impl Access {
     /// Without tokens and rules everybody may do everything, and a token that is sent means nothing.
-    fn is_off(&self) -> bool {
+    pub(super) fn is_off(&self) -> bool {
         self.default == Right::Write && self.tokens.is_empty() && self.anonymous.is_empty()
     }
 
     pub(crate) fn right(&self, rules: &[Rule], resource: Resource, name: &str) -> Right {
         let fits = |rule: &&Rule| match rule.prefix {
-            true => name.get(..rule.name.len()).is_some_and(|front| front.eq_ignore_ascii_case(&rule.name)),
-            false => name.eq_ignore_ascii_case(&rule.name),
+            true => name.get(..rule.name.len()).is_some_and(|front| resource.is_same(front, &rule.name)),
+            false => resource.is_same(name, &rule.name),
         };
         let fitting = rules.iter().filter(|rule| rule.resource == resource).filter(fits);
         // Of two rules that are as exact as each other the stricter one counts.
@@ -125,9 +146,7 @@ impl Rights {
     /// The rights of the token that a request brings: as a parameter, as Consul's header, or as a bearer's.
     pub(super) fn of(settings: &Arc<Settings>, query: &Query, headers: &HeaderMap) -> Result<Self, Failure> {
         let access = &settings.access;
-        let named = query.get("token").filter(|token| !token.is_empty());
-        let header = || headers.get("x-consul-token")?.to_str().ok().filter(|token| !token.is_empty());
-        let sent = named.or_else(header).or_else(|| bearer(headers)).filter(|_| !access.is_off());
+        let sent = sent(query, headers).filter(|_| !access.is_off());
         let token = sent.map(|sent| {
             let place = access.tokens.iter().position(|token| is_same(token.secret.as_bytes(), sent.as_bytes()));
             place.ok_or_else(|| Failure::forbidden("ACL not found"))
@@ -156,14 +175,16 @@ impl Rights {
         self.hidden.load(Ordering::Relaxed)
     }
 
-    fn token(&self) -> Option<&Token> {
+    pub(super) fn token(&self) -> Option<&Token> {
         self.token.and_then(|place| self.settings.access.tokens.get(place))
     }
 
+    pub(super) fn rules(&self) -> &[Rule] {
+        self.token().map_or(&self.settings.access.anonymous, |token| &token.rules)
+    }
+
     fn has(&self, resource: Resource, name: &str, right: Right) -> bool {
-        let access = &self.settings.access;
-        let rules = self.token().map_or(&access.anonymous, |token| &token.rules);
-        access.right(rules, resource, name) >= right
+        self.settings.access.right(self.rules(), resource, name) >= right
     }
 
     /// Refuses what may not be.
@@ -171,18 +192,59 @@ impl Rights {
         if self.has(resource, name, right) {
             return Ok(());
         }
+        Err(self.lacks(resource, name, right))
+    }
+
+    fn lacks(&self, resource: Resource, name: &str, right: Right) -> Failure {
         let who = match self.token() {
             Some(token) => format!("token with AccessorID '{}'", token.accessor),
             None => "anonymous token".into(),
         };
         let verb = if right == Right::Write { "write" } else { "read" };
         let what = resource.word();
-        Err(Failure::forbidden(format!("Permission denied: {who} lacks permission '{what}:{verb}' on {name:?}")))
+        Failure::forbidden(format!("Permission denied: {who} lacks permission '{what}:{verb}' on {name:?}"))
     }
 
     /// The same for changes.
     pub(super) fn need_write(&self, resource: Resource, name: &str) -> Result<(), Failure> {
         self.need(resource, name, Right::Write)
+    }
+
+    /// The same for all names that begin so, whether there are any or not.
+    pub(super) fn need_write_under(&self, resource: Resource, prefix: &str) -> Result<(), Failure> {
+        let (access, rules) = (&self.settings.access, self.rules());
+        let inside = |name: &str| name.get(..prefix.len()).is_some_and(|front| resource.is_same(front, prefix));
+        let longer = rules.iter().filter(|rule| rule.resource == resource && inside(&rule.name));
+        match longer.into_iter().find(|rule| rule.right < Right::Write) {
+            Some(rule) => self.need_write(resource, &rule.name),
+            // A rule for the whole name says nothing of those that go on behind it.
+            None => {
+                let prefixes: Vec<Rule> = rules.iter().filter(|rule| rule.prefix).cloned().collect();
+                match access.right(&prefixes, resource, prefix) {
+                    Right::Write => Ok(()),
+                    _ => Err(self.lacks(resource, prefix, Right::Write)),
+                }
+            }
+        }
+    }
+
+    /// Refuses a check that would tell how something is that may not be seen. What is not there is refused too: nobody knows
+    /// yet whose it will be.
+    pub(super) fn need_alias(&self, snapshot: &Snapshot, check: &Check) -> Result<(), Failure> {
+        let Probe::Alias(alias) = &check.definition.probe else { return Ok(()) };
+        if self.settings.access.is_off() {
+            return Ok(());
+        }
+        let node = if alias.node.is_empty() { &check.definition.node } else { &alias.node };
+        self.need(Resource::Node, node, Right::Read)?;
+        if alias.instance.is_empty() {
+            return Ok(());
+        }
+        let members = snapshot.node(node).into_iter().flat_map(|entry| entry.instances.iter());
+        match members.into_iter().find(|member| member.instance.id == alias.instance) {
+            Some(member) => self.need(Resource::Service, &member.instance.service, Right::Read),
+            None => Err(Failure::missing(format!("the alias's ServiceID {:?} does not exist", alias.instance))),
+        }
     }
 
     /// Refuses to touch checks of these ids that are there and belong to what may not be changed: registering one again
@@ -223,6 +285,13 @@ impl Rights {
     pub(super) fn is_partial(&self) -> bool {
         self.sent && self.hides()
     }
+}
+
+/// The token that a request brings.
+pub(super) fn sent<'a>(query: &'a Query, headers: &'a HeaderMap) -> Option<&'a str> {
+    let named = query.get("token").filter(|token| !token.is_empty());
+    let header = || headers.get("x-consul-token")?.to_str().ok().filter(|token| !token.is_empty());
+    named.or_else(header).or_else(|| bearer(headers))
 }
 
 /// The word behind `Bearer`, in any case; other schemes are not ours.
@@ -267,6 +336,9 @@ mod tests {
             assert_eq!(access.right(&rules, Resource::Service, name), right, "{name}");
         }
         assert_eq!(access.right(&rules, Resource::Node, "web"), Right::Deny);
+        let key = |name: &str| Rule { resource: Resource::Key, name: name.into(), prefix: true, right: Right::Read };
+        assert_eq!(access.right(&[key("app/")], Resource::Key, "app/a"), Right::Read);
+        assert_eq!(access.right(&[key("app/")], Resource::Key, "App/a"), Right::Deny, "keys have a case");
     }
 
     #[test]

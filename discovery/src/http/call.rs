@@ -1,9 +1,10 @@
 //! One request as the handlers see it.
 
 use super::access::Rights;
+use super::events::Events;
 use super::failure::Failure;
-use super::kv::Keys;
 use super::settings::Settings;
+use crate::keys::Keys;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
 use crate::{Node, Refused};
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What follows the question mark, decoded, in order.
 #[derive(Debug, Default)]
@@ -72,7 +73,6 @@ pub(super) fn decoded(text: &str, plus: bool) -> String {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) registry: Registry,
-    pub(super) keys: Arc<Keys>,
     pub(super) settings: Arc<Settings>,
     /// What the path has behind its route.
     pub(super) rest: String,
@@ -81,6 +81,9 @@ pub(super) struct Call {
     pub(super) rights: Arc<Rights>,
     pub(super) body: Bytes,
     pub(super) from: IpAddr,
+    pub(super) events: Arc<Events>,
+    /// The instance that it registers.
+    pub(super) about: OnceLock<String>,
 }
 
 impl Call {
@@ -101,6 +104,10 @@ impl Call {
     pub(super) fn here(&self) -> Result<(), Failure> {
         let named = self.query.get("datacenter").or_else(|| self.query.get("dc")).unwrap_or_default();
         self.settings.is_here(named)
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        self.registry.keys()
     }
 
     /// Registers our own node if it is not known.

@@ -6,13 +6,15 @@ use super::asked::{self, Asked};
 use super::call::{Call, Query, decoded};
 use super::changes::{self, Changes};
 use super::counts::Counts;
+use super::events::{self, Events};
 use super::failure::Failure;
 use super::guard::{self, From};
-use super::kv::Keys;
+use super::passed;
 use super::reply::{Body, Outgoing, Reply, text};
 use super::routes::{self, Action};
 use super::settings::Settings;
 use super::waiting::{Scope, Waiting};
+use crate::join::Behind;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
@@ -22,7 +24,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 use std::hash::BuildHasher;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
@@ -36,9 +38,13 @@ type Stack = BoxCloneSyncService<Job, Reply, BoxError>;
 pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) store: Option<Arc<Store>>,
-    pub(super) keys: Arc<Keys>,
+    /// Another registry that is followed: what lives on our own node is ours, and the rest a replica.
+    behind: Option<Behind>,
     pub(super) waiting: Waiting,
+    /// Those who wait for what lives on our own node, when that is another registry's.
+    pub(super) waiting_here: Option<Waiting>,
     pub(super) counts: Counts,
+    events: Arc<Events>,
     pub(super) changes: Changes,
     current: RwLock<Arc<Current>>,
 }
@@ -63,6 +69,8 @@ struct Job {
     epoch: u64,
     place: usize,
     action: Action,
+    /// How it is asked for at the registry that is followed.
+    passed: Option<(Method, String)>,
     call: Call,
 }
 
@@ -88,15 +96,20 @@ impl Current {
 }
 
 impl Shared {
-    pub(super) fn new(registry: Registry, store: Option<Arc<Store>>, settings: Settings) -> Self {
-        let keys = Arc::new(Keys::new());
+    pub(super) fn new(
+        registry: Registry,
+        (store, behind): (Option<Arc<Store>>, Option<Behind>),
+        settings: Settings,
+    ) -> Self {
         Shared {
-            waiting: Waiting::new(registry.clone(), Arc::clone(&keys)),
+            waiting: Waiting::new(registry.clone()),
+            waiting_here: behind.as_ref().map(|behind| Waiting::new(behind.own().clone())),
+            behind,
             changes: Changes::new(registry.clone()),
-            keys,
             registry,
             store,
             counts: Counts::default(),
+            events: Arc::new(Events::new()),
             current: RwLock::new(Current::new(settings)),
         }
     }
@@ -107,8 +120,30 @@ impl Shared {
 
     /// How long the store has been away.
     fn away(&self) -> Option<Duration> {
+        if let Some(behind) = &self.behind {
+            let status = behind.status();
+            return (!status.connected).then(|| status.since.elapsed());
+        }
         let since = self.store.as_ref()?.standing().away_since?;
         Some(SystemTime::now().duration_since(since).unwrap_or_default())
+    }
+
+    /// Refuses, before anything is changed here that others would not see.
+    fn takes_changes(&self) -> Result<(), Failure> {
+        match self.store.as_ref().and_then(|store| store.refuses()) {
+            Some(why) => Err(Failure::unavailable(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until what was changed would survive a crash.
+    async fn settled(&self, call: &Call) -> Result<(), Failure> {
+        if let Some(behind) = &self.behind {
+            let refused = |why| Failure::unavailable(format!("it is here, and the registry does not take it: {why}"));
+            return behind.settled(call.about.get().map(String::as_str)).await.map_err(refused);
+        }
+        let Some(store) = &self.store else { return Ok(()) };
+        store.settled().await.map_err(lost)
     }
 
     pub(super) fn reload(&self, settings: Settings) {
@@ -156,17 +191,20 @@ async fn directed(
         return (place, Ok(Reply::methods(&found.allowed(), refused)));
     };
     let waits = match route.action {
-        Action::Read(..) | Action::Pair(..) => query.get("index").is_some_and(|index| !matches!(index, "" | "0")),
+        Action::Read(..) | Action::Pair(..) | Action::Events => {
+            query.get("index").is_some_and(|index| !matches!(index, "" | "0"))
+        }
         Action::Hashed(_) => query.has("hash"),
-        Action::Now(_) | Action::Write(_) | Action::Follow => false,
+        Action::Now(_) | Action::Write(_) | Action::Order(_) | Action::Fire | Action::Follow => false,
     };
     let rights = match Rights::of(settings, &query, &head.headers) {
         Ok(rights) => Arc::new(rights),
         Err(failure) => return (place, Err(failure)),
     };
+    // What lives here is registered here, and told there.
+    let here = shared.behind.as_ref().filter(|_| route.path.starts_with("agent/"));
     let call = Call {
-        registry: shared.registry.clone(),
-        keys: Arc::clone(&shared.keys),
+        registry: here.map_or(&shared.registry, |behind| behind.own()).clone(),
         settings: Arc::clone(settings),
         rest: found.rest.to_owned(),
         query,
@@ -174,9 +212,13 @@ async fn directed(
         rights: Arc::clone(&rights),
         body: Bytes::new(),
         from: from.client,
+        events: Arc::clone(&shared.events),
+        about: OnceLock::new(),
     };
+    let passed = shared.behind.as_ref().filter(|_| passed::is_passed(route.path, &route.method));
+    let passed = passed.map(|_| (head.method.clone(), passed::path(&head.uri)));
     let mut call = call;
-    if let Action::Write(_) = route.action {
+    if let Action::Write(_) | Action::Order(_) | Action::Fire = route.action {
         // Outside the limits: who is slow takes nobody's place.
         call.body = match read(body, settings.limits.body).await {
             Ok(body) => body,
@@ -190,12 +232,18 @@ async fn directed(
         epoch: current.epoch,
         place: found.place,
         action: route.action,
+        passed,
         call,
     };
     let stack = if waits { current.slow.clone() } else { current.quick.clone() };
     let reply = stack.oneshot(job).await.map_err(|error| shed(&error)).map(|reply| dated(shared, reply));
     let partial = |reply: Reply| reply.header("x-consul-results-filtered-by-acls", "true");
     (place, reply.map(|reply| if rights.is_partial() { partial(reply) } else { reply }))
+}
+
+/// What was done here, and may not outlive us.
+fn lost(why: String) -> Failure {
+    Failure::unavailable(format!("done, but a crash now would undo it: {why}"))
 }
 
 /// With how old it is, while the store is away.
@@ -219,28 +267,40 @@ async fn run(job: Job) -> Result<Reply, BoxError> {
 }
 
 async fn done(job: Job) -> Result<Reply, Failure> {
-    let Job { shared, answers, epoch, place, action, call } = job;
+    let Job { shared, answers, epoch, place, action, passed, call } = job;
+    if let Some(((method, path), behind)) = passed.zip(shared.behind.as_ref()) {
+        return passed::pass(behind, &call, method, &path).await;
+    }
     match action {
+        // Two that follow each other would never forget anything.
+        Action::Follow if shared.behind.is_some() => {
+            Err(Failure::missing("this registry follows another one; follow that"))
+        }
         Action::Now(now) => now(&call),
+        Action::Fire => events::fire(&call),
+        Action::Events => events::list(&call).await,
         Action::Follow => changes::start(&shared, &call, epoch),
         Action::Write(write) => {
-            // Before anything is changed here that others would not see.
-            if let Some(why) = shared.store.as_ref().and_then(|store| store.refuses()) {
-                return Err(Failure::unavailable(why));
-            }
+            shared.takes_changes()?;
             let reply = write(&call)?;
-            if let Some(store) = &shared.store {
-                let lost = |why| Failure::unavailable(format!("done, but a crash now would undo it: {why}"));
-                store.settled().await.map_err(lost)?;
-            }
+            shared.settled(&call).await?;
             Ok(reply)
+        }
+        Action::Order(order) => {
+            shared.takes_changes()?;
+            let order = order(&call)?;
+            let done = call.keys().order(order).await.map_err(|why| Failure::unavailable(why.to_string()))?;
+            if let Some(store) = &shared.store {
+                store.keys_settled().await.map_err(lost)?;
+            }
+            Ok(Reply::json(done.into()))
         }
         Action::Hashed(show) => hashed(&shared, &call, show).await,
         Action::Read(scope, show) => {
             let asked = Asked::of(&call)?;
             let scope = scope(&call)?;
             let snapshot = moved(&shared, &call, &asked, &scope).await?;
-            let index = scope.index(&snapshot, &call.keys);
+            let index = scope.index(&snapshot, call.keys());
             let key = Answers::key(place, &call);
             if let Some(answer) = key.as_ref().and_then(|key| answers.get(key, index)) {
                 if answer.partial {
@@ -264,7 +324,7 @@ async fn done(job: Job) -> Result<Reply, Failure> {
             let scope = scope(&call)?;
             let snapshot = moved(&shared, &call, &asked, &scope).await?;
             // Before it is read: a later number would hide a change in between.
-            let index = scope.index(&snapshot, &call.keys);
+            let index = scope.index(&snapshot, call.keys());
             Ok(fresh(&shared, show(&call)?, &asked, index))
         }
     }
@@ -274,7 +334,7 @@ async fn done(job: Job) -> Result<Reply, Failure> {
 async fn moved(shared: &Shared, call: &Call, asked: &Asked, scope: &Scope) -> Result<Arc<Snapshot>, Failure> {
     call.here()?;
     // Who has a number that nobody here can have told has it from before a restart, and what he has seen with it.
-    if asked.waits() && asked.index <= scope.newest(&call.snapshot(), &call.keys) {
+    if asked.waits() && asked.index <= scope.newest(&call.snapshot(), call.keys()) {
         shared.waiting.until(scope, asked.index, asked.wait).await;
     }
     Ok(call.snapshot())
@@ -320,7 +380,8 @@ async fn hashed(
         let hash = format!("{hash:016x}");
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         if hash == seen && !left.is_zero() {
-            shared.waiting.until(&scope, scope.index(&snapshot, &call.keys), left).await;
+            let waiting = shared.waiting_here.as_ref().unwrap_or(&shared.waiting);
+            waiting.until(&scope, scope.index(&snapshot, call.keys()), left).await;
             continue;
         }
         if let Some(map) = value.as_object_mut() {

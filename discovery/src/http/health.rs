@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 /// `GET health/service/NAME`.
 pub(super) fn service(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<Value, Failure> {
-    let index = Scope::service(&call.rest).index(snapshot, &call.keys);
+    let index = Scope::service(&call.rest).index(snapshot, call.keys());
     let mut members: Vec<&Member> = match snapshot.service(&call.rest) {
         Some(service) => service
             .members
@@ -35,7 +35,7 @@ pub(super) fn service(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result
 
 /// `GET health/checks/NAME`.
 pub(super) fn checks(call: &Call, asked: &Asked, snapshot: &Snapshot) -> Result<Value, Failure> {
-    let index = Scope::service(&call.rest).index(snapshot, &call.keys);
+    let index = Scope::service(&call.rest).index(snapshot, call.keys());
     let members = snapshot.service(&call.rest).map(|service| &*service.members).unwrap_or_default();
     let mut members: Vec<&Member> =
         members.iter().map(|member| &**member).filter(|member| asked.wants_at(member)).collect();

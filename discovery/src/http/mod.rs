@@ -5,20 +5,24 @@
 //! would survive a crash. What is answered and where it differs from Consul is in `docs/consul.md`.
 
 mod access;
+mod acl;
 mod agent;
 mod answers;
 mod asked;
 mod call;
 mod catalog;
 mod changes;
+mod connections;
 mod counts;
 mod edge;
+mod events;
 mod failure;
 mod filter;
 mod given;
 mod guard;
 mod health;
 mod kv;
+mod passed;
 mod reply;
 mod routes;
 mod server;
@@ -31,4 +35,4 @@ mod waiting;
 
 pub use access::{Access, Resource, Right, Rule, Token};
 pub use server::Server;
-pub use settings::{Limits, Settings};
+pub use settings::{Limits, Settings, Tls};

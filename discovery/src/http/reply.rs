@@ -30,6 +30,8 @@ pub(super) enum Body {
     Written(Bytes),
     /// Bytes that are somebody's.
     Raw(Bytes),
+    /// Bytes of another registry, whose type is among the headers.
+    Passed(Bytes),
     /// Bytes of that type as they come, until nobody sends any more.
     Stream(&'static str, mpsc::Receiver<Bytes>),
 }
@@ -115,6 +117,7 @@ impl Reply {
             Body::Empty => (None, Outgoing::whole(Bytes::new())),
             Body::Text(text) => (Some(TEXT), Outgoing::whole(text.into())),
             Body::Written(bytes) => (Some(JSON), Outgoing::whole(bytes)),
+            Body::Passed(bytes) => (None, Outgoing::whole(bytes)),
             Body::Raw(bytes) => (Some(TEXT), Outgoing::whole(bytes)),
             Body::Json(value) => (Some(JSON), Outgoing::whole(text(&value, pretty).into())),
             Body::Stream(kind, receiver) => (Some(HeaderValue::from_static(kind)), Outgoing::Stream(receiver)),

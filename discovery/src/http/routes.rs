@@ -5,8 +5,9 @@ use super::call::Call;
 use super::failure::Failure;
 use super::reply::Reply;
 use super::waiting::Scope;
-use super::{agent, catalog, health, kv, status};
+use super::{acl, agent, catalog, health, kv, status};
 use crate::State;
+use crate::keys::Order;
 use crate::snapshot::Snapshot;
 use http::Method;
 use serde_json::Value;
@@ -20,10 +21,16 @@ pub(super) enum Action {
     Hashed(fn(&Call, &Snapshot) -> Result<Value, Failure>),
     /// The same of the key-value store.
     Pair(fn(&Call) -> Result<Scope, Failure>, fn(&Call) -> Result<Reply, Failure>),
+    /// An event, told to those who watch.
+    Fire,
+    /// The last events; it may wait for one.
+    Events,
     /// At once.
     Now(fn(&Call) -> Result<Reply, Failure>),
     /// All that changes, for as long as the client reads.
     Follow,
+    /// It changes keys and values, and is answered with whether its condition was so.
+    Order(fn(&Call) -> Result<Order, Failure>),
     /// It changes the registry, and is answered when the change would survive a crash.
     Write(fn(&Call) -> Result<Reply, Failure>),
 }
@@ -46,7 +53,7 @@ const fn put(path: &'static str, write: fn(&Call) -> Result<Reply, Failure>) -> 
 
 use Action::{Hashed, Now, Pair, Read};
 
-pub(super) static ROUTES: [Route; 35] = [
+pub(super) static ROUTES: [Route; 39] = [
     put("agent/service/register", agent::register),
     put("agent/service/deregister/", agent::deregister),
     put("agent/service/maintenance/", agent::of_service),
@@ -78,10 +85,14 @@ pub(super) static ROUTES: [Route; 35] = [
     get("health/state/", Read(state, health::state)),
     get("status/leader", Now(status::leader)),
     get("status/peers", Now(status::peers)),
+    get("acl/token/self", Now(acl::myself)),
+    Route { path: "acl/bootstrap", method: Method::PUT, action: Now(acl::bootstrap) },
+    Route { path: "event/fire/", method: Method::PUT, action: Action::Fire },
+    get("event/list", Action::Events),
     get(crate::wire::PATH, Action::Follow),
     get("kv/", Pair(kv::scope, kv::get)),
-    put("kv/", kv::put),
-    Route { path: "kv/", method: Method::DELETE, action: Action::Write(kv::delete) },
+    Route { path: "kv/", method: Method::PUT, action: Action::Order(kv::put) },
+    Route { path: "kv/", method: Method::DELETE, action: Action::Order(kv::delete) },
 ];
 
 fn service(call: &Call) -> Result<Scope, Failure> {

@@ -1,26 +1,31 @@
 //! The server: listens, and holds connections within their limits.
 
 use super::call::known;
+use super::connections::{Connections, Counted};
 use super::edge::{self, Shared};
 use super::guard::From;
+use super::reply::Outgoing;
 use super::settings::{Limits, Settings};
 use super::stall::Stalling;
+use crate::join::{Behind, Joined};
 use crate::registry::Registry;
 use crate::store::Store;
-use foldhash::HashMap;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// After an error of accepting, as when there are no more file handles.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The least that the library takes as room for a head.
 const HEAD_MIN: usize = 8192;
 /// Most header lines of a request.
@@ -42,7 +47,23 @@ impl Server {
         store: Option<Arc<Store>>,
         settings: Settings,
     ) -> io::Result<Self> {
-        known(&registry, &settings).map_err(|refused| {
+        Self::begin(addresses, registry, (store, None), settings).await
+    }
+
+    /// The same beside a registry that is followed. Reads are made from the replica; what is registered with the agent is
+    /// ours, and told there; keys and values, and changes of the catalogue, are passed on.
+    pub async fn start_joined(addresses: &[SocketAddr], joined: &Joined, settings: Settings) -> io::Result<Self> {
+        Self::begin(addresses, joined.replica(), (None, Some(joined.behind())), settings).await
+    }
+
+    async fn begin(
+        addresses: &[SocketAddr],
+        registry: Registry,
+        (store, behind): (Option<Arc<Store>>, Option<Behind>),
+        settings: Settings,
+    ) -> io::Result<Self> {
+        let own = behind.as_ref().map_or(&registry, |behind| behind.own());
+        known(own, &settings).map_err(|refused| {
             let why = format!("the node {:?} cannot be registered: {refused}", settings.node);
             io::Error::new(io::ErrorKind::InvalidInput, why)
         })?;
@@ -53,16 +74,21 @@ impl Server {
             bound.push(listener.local_addr()?);
             listeners.push(listener);
         }
-        let connections = Arc::new(Semaphore::new(settings.limits.connections));
-        let clients = Arc::<Clients>::default();
-        let shared = Arc::new(Shared::new(registry, store, settings));
+        let connections = Arc::new(Connections::new(settings.limits.connections));
+        let shared = Arc::new(Shared::new(registry, (store, behind), settings));
         let mut tasks = JoinSet::new();
         let waiting = Arc::clone(&shared);
         tasks.spawn(async move { waiting.waiting.follow().await });
+        let here = Arc::clone(&shared);
+        tasks.spawn(async move {
+            if let Some(waiting) = &here.waiting_here {
+                waiting.follow().await;
+            }
+        });
         let changes = Arc::clone(&shared);
         tasks.spawn(async move { changes.changes.follow().await });
         for listener in listeners {
-            tasks.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&connections), Arc::clone(&clients)));
+            tasks.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&connections)));
         }
         Ok(Server { shared, addresses: bound, _tasks: tasks })
     }
@@ -84,65 +110,24 @@ impl Server {
     }
 }
 
-/// How many connections each client has.
-#[derive(Debug, Default)]
-struct Clients(Mutex<HashMap<IpAddr, usize>>);
-
-/// A connection that counts until it is dropped.
-struct Counted {
-    clients: Arc<Clients>,
-    ip: IpAddr,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut clients = self.clients.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(&self.ip);
-            }
-        }
-    }
-}
-
-impl Counted {
-    /// None when the client has enough. All clients of this machine share an address, so they have no limit.
-    fn new(clients: &Arc<Clients>, ip: IpAddr, most: usize, permit: OwnedSemaphorePermit) -> Option<Self> {
-        let mut counts = clients.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.get(&ip).copied().unwrap_or(0);
-        if count >= most && !ip.is_loopback() {
-            return None;
-        }
-        counts.insert(ip, count + 1);
-        drop(counts);
-        Some(Counted { clients: Arc::clone(clients), ip, _permit: permit })
-    }
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Semaphore>, clients: Arc<Clients>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Connections>) {
     let inside = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let mut open = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-        let accepted = loop {
-            tokio::select! {
-                // A connection that fails is the client's to open again.
-                Some(_) = open.join_next() => {}
-                accepted = listener.accept() => break accepted,
-            }
+        let accepted = tokio::select! {
+            // A connection that fails is the client's to open again.
+            Some(_) = open.join_next() => continue,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, from)) => {
                 let client = from.ip().to_canonical();
-                let limits = shared.current().settings.limits.clone();
-                if let Some(counted) = Counted::new(&clients, client, limits.of_one_client, permit) {
-                    let talk = talk(stream, From { client, inside }, Arc::clone(&shared), limits);
-                    open.spawn(async move {
-                        talk.await;
-                        drop(counted);
-                    });
+                let current = shared.current();
+                let limits = current.settings.limits.clone();
+                // Until there is a place, further ones wait before the door.
+                if let Some(counted) = connections.count(client, limits.of_one_client).await {
+                    let (from, shared) = (From { client, inside }, Arc::clone(&shared));
+                    open.spawn(async move { greet(stream, from, shared, &current.settings, counted).await });
                 }
             }
             Err(error) => {
@@ -153,19 +138,56 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Sem
     }
 }
 
-async fn talk(stream: TcpStream, from: From, shared: Arc<Shared>, limits: Limits) {
+async fn greet(stream: TcpStream, from: From, shared: Arc<Shared>, settings: &Settings, counted: Counted) {
     let _ = stream.set_nodelay(true);
+    let limits = &settings.limits;
+    let Some(tls) = &settings.tls else { return talk(stream, from, shared, limits, counted).await };
+    let handshake = async { TlsAcceptor::from(tls.config()?).accept(stream).await };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE, handshake) => shaken.unwrap_or_else(|late| Err(late.into())),
+        () = counted.closed() => return,
+    };
+    match shaken {
+        Ok(stream) => talk(stream, from, shared, limits, counted).await,
+        Err(error) => tracing::debug!(%error, client = %from.client, "a TLS handshake with the API failed"),
+    }
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    from: From,
+    shared: Arc<Shared>,
+    limits: &Limits,
+    counted: Counted,
+) {
+    let counted = &counted;
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(Box::pin(edge::answer(shared, request, from)).await) }
+        async move {
+            let working = counted.work();
+            let answer = Box::pin(edge::answer(shared, request, from)).await;
+            // A stream has no end of its own, and whoever reads it does not rest.
+            if let Outgoing::Stream(_) = answer.body() {
+                working.stays();
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_headers(HEADERS_MAX)
         .max_buf_size(limits.head.max(HEAD_MIN))
-        .serve_connection(TokioIo::new(Stalling::new(stream, limits.write_time)), service)
-        .await;
+        .serve_connection(TokioIo::new(Stalling::new(stream, limits.write_time)), service);
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = counted.closed() => {
+            // An answer that is on its way comes to its end.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%error, client = %from.client, "a connection to the API ended early");
     }

@@ -2,7 +2,10 @@
 
 use super::access::Access;
 use ipnet::IpNet;
+use rustls::ServerConfig;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How much is taken on.
@@ -18,10 +21,6 @@ pub struct Limits {
     pub followers: usize,
     /// Other requests that are handled at once; more are answered with 503.
     pub at_once: usize,
-    /// Keys of the key-value store.
-    pub keys: usize,
-    /// Bytes of all keys and values.
-    pub key_bytes: usize,
     /// Bytes of a body; more are answered with 413.
     pub body: usize,
     /// Bytes of a request's head; at least 8 KiB.
@@ -43,8 +42,6 @@ impl Default for Limits {
             blocked: 10_240,
             followers: 1024,
             at_once: 256,
-            keys: 4096,
-            key_bytes: 16 * 1024 * 1024,
             // 512 KiB is the most that a value may have in Consul; a bit more for what is around it.
             body: 576 * 1024,
             head: 64 * 1024,
@@ -77,8 +74,31 @@ pub struct Settings {
     pub access: Access,
     /// Paths that begin like this are refused.
     pub blocked_paths: Vec<String>,
+    /// How listeners encrypt; none speak plainly.
+    pub tls: Option<Tls>,
     /// How much is taken on.
     pub limits: Limits,
+}
+
+/// What listeners shake hands with, asked for at every handshake, since files change.
+#[derive(Clone)]
+pub struct Tls(Arc<dyn Fn() -> io::Result<Arc<ServerConfig>> + Send + Sync>);
+
+impl Tls {
+    /// Asks that.
+    pub fn new(config: impl Fn() -> io::Result<Arc<ServerConfig>> + Send + Sync + 'static) -> Self {
+        Tls(Arc::new(config))
+    }
+
+    pub(super) fn config(&self) -> io::Result<Arc<ServerConfig>> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
 }
 
 impl Default for Settings {
@@ -93,6 +113,7 @@ impl Default for Settings {
             allow_write: Vec::new(),
             access: Access::default(),
             blocked_paths: Vec::new(),
+            tls: None,
             limits: Limits::default(),
         }
     }

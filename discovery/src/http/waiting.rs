@@ -3,11 +3,11 @@
 //! Whoever waits for the same thing shares one channel, and one task looks after every change whose number has moved.
 //! So a change costs one look for each thing that is waited for, however many wait, and wakes nobody else.
 
-use super::kv::Keys;
+use crate::keys::Keys;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
 use foldhash::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -67,18 +67,17 @@ impl Scope {
 #[derive(Debug)]
 pub(super) struct Waiting {
     registry: Registry,
-    keys: Arc<Keys>,
     scopes: Mutex<HashMap<Scope, watch::Sender<u64>>>,
 }
 
 impl Waiting {
-    pub(super) fn new(registry: Registry, keys: Arc<Keys>) -> Self {
-        Waiting { registry, keys, scopes: Mutex::default() }
+    pub(super) fn new(registry: Registry) -> Self {
+        Waiting { registry, scopes: Mutex::default() }
     }
 
     /// Wakes those whose number has moved, until it is dropped.
     pub(super) async fn follow(&self) {
-        let (mut changes, mut keys) = (self.registry.watch(), self.keys.watch());
+        let (mut changes, mut keys) = (self.registry.watch(), self.registry.keys().watch());
         loop {
             let changed = tokio::select! {
                 changed = changes.changed() => changed,
@@ -89,7 +88,7 @@ impl Waiting {
             }
             let snapshot = self.registry.snapshot();
             self.scopes().retain(|scope, sender| {
-                let index = scope.index(&snapshot, &self.keys);
+                let index = scope.index(&snapshot, self.registry.keys());
                 sender.send_if_modified(|last| {
                     let later = index > *last;
                     *last = index.max(*last);
@@ -115,7 +114,7 @@ impl Waiting {
             return sender.subscribe();
         }
         // Inside the lock: a later change is looked at after this entry is there.
-        let index = scope.index(&self.registry.snapshot(), &self.keys);
+        let index = scope.index(&self.registry.snapshot(), self.registry.keys());
         let (sender, receiver) = watch::channel(index);
         scopes.insert(scope.clone(), sender);
         receiver

@@ -3,6 +3,7 @@
 use super::Settings;
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::response::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -128,13 +129,22 @@ impl Client {
         }
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("fourmi/", env!("CARGO_PKG_VERSION"))));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/x-ndjson"));
-        // One that cannot be sent was refused at the start.
-        let token = settings.token.as_ref().and_then(|token| HeaderValue::from_str(token).ok());
-        if let Some(mut token) = token {
-            token.set_sensitive(true);
-            headers.insert(TOKEN, token);
+        let mut client = Client { place: place.clone(), headers, tls: settings.tls.clone(), connection: None };
+        client.set_token(settings.token_value());
+        client
+    }
+
+    /// From now on it is asked with that token, or with none.
+    pub(super) fn set_token(&mut self, token: Option<HeaderValue>) {
+        match token {
+            Some(mut token) => {
+                token.set_sensitive(true);
+                self.headers.insert(TOKEN, token);
+            }
+            None => {
+                self.headers.remove(TOKEN);
+            }
         }
-        Client { place: place.clone(), headers, tls: settings.tls.clone(), connection: None }
     }
 
     /// Asks, and gives the head of the answer, whatever its status. `wait` is how long the other side may take on
@@ -178,23 +188,34 @@ impl Client {
         body: Bytes,
         wait: Duration,
     ) -> Result<(HeaderMap, Bytes), Failed> {
-        let answer = self.ask(method, path, body, wait).await?;
-        let (head, body) = answer.into_parts();
-        let read = timeout(ANSWER, Limited::new(body, BODY_MAX).collect()).await;
-        let body = match read {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) => {
-                self.connection = None;
-                return Err(Failed::new(format!("its answer cannot be read: {error}")));
-            }
-            Err(_) => {
-                self.connection = None;
-                return Err(Failed::new("its answer did not come to an end"));
-            }
-        };
+        let (head, body) = self.any(method, path, body, wait).await?;
         match head.status.is_success() {
             true => Ok((head.headers, body)),
             false => Err(Failed::answered(head.status, &body)),
+        }
+    }
+
+    /// Asks, and gives the whole of an answer, whatever its status.
+    pub(super) async fn any(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        wait: Duration,
+    ) -> Result<(Parts, Bytes), Failed> {
+        let answer = self.ask(method, path, body, wait).await?;
+        let (head, body) = answer.into_parts();
+        let read = timeout(ANSWER, Limited::new(body, BODY_MAX).collect()).await;
+        match read {
+            Ok(Ok(body)) => Ok((head, body.to_bytes())),
+            Ok(Err(error)) => {
+                self.connection = None;
+                Err(Failed::new(format!("its answer cannot be read: {error}")))
+            }
+            Err(_) => {
+                self.connection = None;
+                Err(Failed::new("its answer did not come to an end"))
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! the other side with a check that runs out when we are no more, and come back from there; until they do the replica
 //! shows them as they are here, so that one that is alone works. See `docs/join.md`.
 
+mod behind;
 mod client;
 mod own;
 mod polls;
@@ -18,9 +19,12 @@ mod stream;
 
 pub use settings::{Settings, Unusable};
 
+pub(crate) use behind::{As, Behind, Unreached};
+
 use crate::checks;
 use crate::model::{Check, Instance, Node};
 use crate::registry::{Mirrored, Registry};
+use behind::Told;
 use client::{Failed, Place};
 use replica::Replica;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,6 +88,8 @@ struct Shared {
     back: Notify,
     /// Our own instances are to be deregistered.
     leave: watch::Sender<bool>,
+    /// How far registering them has come.
+    told: watch::Sender<Told>,
 }
 
 /// A registry that follows another one, until it is dropped.
@@ -129,6 +135,7 @@ impl Joined {
             status: watch::Sender::new(status),
             back: Notify::new(),
             leave: watch::Sender::new(false),
+            told: watch::Sender::default(),
         });
         let (mut tasks, mut registering) = (JoinSet::new(), JoinSet::new());
         tasks.spawn(checks::run(own, shared.settings.checks.clone()));
@@ -142,6 +149,16 @@ impl Joined {
     /// removed in it is so at the other side too.
     pub fn own(&self) -> &Registry {
         &self.shared.own
+    }
+
+    /// The other side, for an API of ours.
+    pub(crate) fn behind(&self) -> Behind {
+        Behind::new(Arc::clone(&self.shared))
+    }
+
+    /// The registry as it is there.
+    pub(crate) fn replica(&self) -> Registry {
+        self.shared.replica().registry().clone()
     }
 
     /// From now on these are our own instances: those that are not among them go, here and there.
@@ -184,6 +201,10 @@ impl Shared {
     fn place(&self) -> (usize, Option<&Place>) {
         let at = self.place.load(Ordering::Relaxed);
         (at, self.places.get(at))
+    }
+
+    fn status_now(&self) -> watch::Ref<'_, Status> {
+        self.status.borrow()
     }
 
     fn seen(&self) -> Option<(String, u64)> {

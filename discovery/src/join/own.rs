@@ -1,11 +1,13 @@
 //! Our own instances at the other side: registered, kept alive, taken out and deregistered.
 
+use super::behind::Told;
 use super::client::{Client, Failed, encoded};
 use super::{PAUSE, Pause, Shared, Unusable, remote_id};
 use crate::model::{Check, Definition, Instance, State, cut};
 use crate::registry::Registry;
 use crate::snapshot::Member;
 use bytes::Bytes;
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use tokio::time::{Instant, sleep_until};
 const BEATS: u32 = 3;
 /// So much of a check's output is sent.
 const OUTPUT_MAX: usize = 512;
+/// The key of the priority, which only we know.
+const PRIORITY: &str = "Priority";
 /// Why one that drains is taken out.
 const DRAINING: &str = "it drains";
 
@@ -87,12 +91,14 @@ pub(super) async fn register(shared: Arc<Shared>) {
             }
             return;
         }
-        changes.borrow_and_update();
+        let mut told = Told { number: *changes.borrow_and_update(), away: true, refused: Vec::new() };
         let result = tokio::select! {
-            result = reconcile(&shared, client, &mut sent) => result,
+            result = reconcile(&shared, client, &mut sent, &mut told) => result,
             // Whatever is on its way is done again, or undone.
             _ = leave.wait_for(|leave| *leave) => continue,
         };
+        let away = told.away;
+        shared.told.send_replace(Told { number: if away { 0 } else { told.number }, ..told });
         let wake = match &result {
             Ok(()) => {
                 pause = Pause::new(most);
@@ -111,7 +117,8 @@ pub(super) async fn register(shared: Arc<Shared>) {
             changed
         });
         tokio::select! {
-            _ = changes.changed(), if result.is_ok() => {}
+            // When one is refused, that does not keep the next ones waiting.
+            _ = changes.changed(), if !away => {}
             () = shared.back.notified() => {
                 // It may have forgotten us.
                 sent.values_mut().for_each(|sent| sent.due = Instant::now());
@@ -123,7 +130,13 @@ pub(super) async fn register(shared: Arc<Shared>) {
 }
 
 /// Makes the other side's view of ours what it is here.
-async fn reconcile(shared: &Shared, client: &mut Client, sent: &mut BTreeMap<String, Sent>) -> Result<(), Failed> {
+/// Says who is refused, and whether all were told of.
+async fn reconcile(
+    shared: &Shared,
+    client: &mut Client,
+    sent: &mut BTreeMap<String, Sent>,
+    told: &mut Told,
+) -> Result<(), Failed> {
     let snapshot = shared.own.snapshot();
     let members = || snapshot.nodes().flat_map(|node| node.instances.iter());
     let gone: Vec<String> =
@@ -138,13 +151,14 @@ async fn reconcile(shared: &Shared, client: &mut Client, sent: &mut BTreeMap<Str
     for member in members() {
         // One that is refused does not keep the others out.
         if let Err(failed) = one(shared, client, sent, member).await {
-            let is_gone = failed.status.is_none();
-            first = first.and(Err(failed));
-            if is_gone {
-                break;
+            if failed.status.is_none() {
+                return first.and(Err(failed));
             }
+            told.refused.push((member.instance.id.clone(), failed.to_string()));
+            first = first.and(Err(failed));
         }
     }
+    told.away = false;
     first
 }
 
@@ -165,7 +179,7 @@ async fn one(
                 return Ok(());
             }
             let body = registration(shared, member, &remote);
-            client.put("/v1/agent/service/register?replace-existing-checks=true", body).await?;
+            register_at(client, body, instance.priority).await?;
             let due = Instant::now() + every;
             let output = output(member);
             // A registration that was there before keeps how its check was: say how it is.
@@ -222,6 +236,22 @@ async fn one(
     Ok(())
 }
 
+/// Registers with the priority, as another Fourmi takes it; Consul knows of none, and then it is left out.
+async fn register_at(client: &mut Client, body: Value, priority: Option<u16>) -> Result<(), Failed> {
+    const PATH: &str = "/v1/agent/service/register?replace-existing-checks=true";
+    if let Some(priority) = priority {
+        let mut body = body.clone();
+        if let Some(map) = body.as_object_mut() {
+            map.insert(PRIORITY.into(), priority.into());
+        }
+        match client.put(PATH, body.to_string().into()).await {
+            Err(failed) if failed.status == Some(StatusCode::BAD_REQUEST) && failed.to_string().contains(PRIORITY) => {}
+            result => return result,
+        }
+    }
+    client.put(PATH, body.to_string().into()).await
+}
+
 fn is_same(one: &Arc<Instance>, other: &Arc<Instance>) -> bool {
     let bare = |instance: &Instance| Instance { draining: false, ..instance.clone() };
     Arc::ptr_eq(one, other) || bare(one) == bare(other)
@@ -255,7 +285,7 @@ fn output(member: &Member) -> String {
 }
 
 /// As Consul is told.
-fn registration(shared: &Shared, member: &Member, remote: &str) -> Bytes {
+fn registration(shared: &Shared, member: &Member, remote: &str) -> Value {
     let instance = &member.instance;
     let address = instance.address.as_ref().unwrap_or(&shared.settings.address).to_string();
     let tagged = instance
@@ -288,7 +318,7 @@ fn registration(shared: &Shared, member: &Member, remote: &str) -> Bytes {
             map.insert("SocketPath".into(), instance.socket.clone().into());
         }
     }
-    body.to_string().into()
+    body
 }
 
 fn millis(time: Duration) -> String {

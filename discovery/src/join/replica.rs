@@ -78,6 +78,10 @@ impl Replica {
         }
     }
 
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// From now on everything is named anew.
     pub(super) fn begin(&mut self) {
         self.round += 1;

@@ -92,6 +92,12 @@ impl Unusable {
 }
 
 impl Settings {
+    /// The token as it is sent.
+    pub(super) fn token_value(&self) -> Option<HeaderValue> {
+        // One that cannot be sent was refused at the start.
+        self.token.as_ref().and_then(|token| HeaderValue::from_str(token).ok())
+    }
+
     /// The places of the URLs, if all is as it must be.
     pub(super) fn places(&self) -> Result<Vec<Place>, Unusable> {
         let places = self.urls.iter().map(|url| Place::parse(url));

@@ -37,7 +37,11 @@ impl Address {
             Address::Name(name) => {
                 let bare = name.strip_suffix('.').unwrap_or(name);
                 let label = |label: &str| (1..=NAME_MAX).contains(&label.len());
-                bare.len() < TEXT_MAX - 1 && bare.bytes().all(|b| b.is_ascii_graphic()) && bare.split('.').all(label)
+                let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+                // Whatever ends in a number was meant to be an address: `10.0.0.300`.
+                let last = bare.rsplit('.').next().unwrap_or_default();
+                let numeric = last.bytes().all(|b| b.is_ascii_digit());
+                bare.len() < TEXT_MAX - 1 && bare.bytes().all(legal) && bare.split('.').all(label) && !numeric
             }
         };
         if fine { Ok(()) } else { Err(Invalid::Address) }

@@ -7,6 +7,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+use crate::keys::{Keys, Room};
 use crate::model::{Check, Definition, Instance, Invalid, Node, Record, State, cut, lower, path};
 use crate::snapshot::Snapshot;
 pub(crate) use catalog::{Catalog, Key};
@@ -34,11 +35,23 @@ pub struct Limits {
     pub checks: usize,
     /// SkyDNS records.
     pub records: usize,
+    /// Keys of the key-value store.
+    pub keys: usize,
+    /// Bytes of all its keys and values.
+    pub key_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { nodes: 4096, services: 4096, instances: 16_384, checks: 32_768, records: 16_384 }
+        Limits {
+            nodes: 4096,
+            services: 4096,
+            instances: 16_384,
+            checks: 32_768,
+            records: 16_384,
+            keys: 4096,
+            key_bytes: 16 * 1024 * 1024,
+        }
     }
 }
 
@@ -81,6 +94,7 @@ struct Inner {
 
 struct Shared {
     inner: Mutex<Inner>,
+    keys: Keys,
     changes: watch::Sender<u64>,
     definitions: watch::Sender<u64>,
 }
@@ -109,9 +123,17 @@ impl Registry {
 
     /// An empty registry whose counter of changes starts there.
     pub(crate) fn counting_from(limits: Limits, changes: u64) -> Self {
+        // Keys count by themselves, from the time on, so that no reader sees a number again after a restart.
+        Registry::counting_both(limits, changes, crate::store::now())
+    }
+
+    /// The same with where its keys and values count from.
+    pub(crate) fn counting_both(limits: Limits, changes: u64, keys: u64) -> Self {
         let inner = Inner { catalog: Catalog::new(limits), publisher: Publisher::new(changes) };
+        let room = Room { keys: limits.keys, bytes: limits.key_bytes };
         Registry(Arc::new(Shared {
             inner: Mutex::new(inner),
+            keys: Keys::counting_from(room, keys),
             changes: watch::Sender::new(changes),
             definitions: watch::Sender::new(0),
         }))
@@ -121,6 +143,11 @@ impl Registry {
     pub fn snapshot(&self) -> Arc<Snapshot> {
         let Inner { catalog, publisher } = &mut *self.lock();
         publisher.publish(catalog)
+    }
+
+    /// Its keys and values.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     /// Tells of every change by its number: the value of [`Snapshot::changes`] that shows it.

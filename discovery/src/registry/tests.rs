@@ -145,7 +145,8 @@ fn a_service_remembers_its_own_last_change() {
 
 #[test]
 fn limits_refuse_and_leave_everything_as_it_was() {
-    let registry = Registry::new(Limits { nodes: 1, services: 1, instances: 2, checks: 1, records: 1 });
+    let registry =
+        Registry::new(Limits { nodes: 1, services: 1, instances: 2, checks: 1, records: 1, ..Limits::default() });
     registry.put_node(Node::new("n1", HERE)).unwrap();
     assert_eq!(registry.put_node(Node::new("n2", HERE)), Err(Refused::Full("nodes", 1)));
     add(&registry, at("a", 1)).unwrap();

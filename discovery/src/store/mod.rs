@@ -64,6 +64,15 @@ impl Store {
         }
     }
 
+    /// The same of keys and values.
+    pub(crate) async fn keys_settled(&self) -> Result<(), String> {
+        match &self.0 {
+            Kind::File(file) => file.settled().await,
+            // What was ordered was done by etcd itself.
+            Kind::Etcd(_) => Ok(()),
+        }
+    }
+
     /// Why nothing can be registered now, when that is so. Whoever takes registrations asks before.
     pub fn refuses(&self) -> Option<String> {
         match &self.0 {
@@ -83,7 +92,7 @@ impl Store {
 
 /// Where a registry's counter of changes begins: with the time in microseconds, which no registry outruns, so that no
 /// reader sees a number again that it has seen before a restart.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(0)
 }

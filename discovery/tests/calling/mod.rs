@@ -142,6 +142,7 @@ fn rule(text: &str) -> Rule {
         "node" => Resource::Node,
         "agent" => Resource::Agent,
         "key" => Resource::Key,
+        "event" => Resource::Event,
         _ => panic!("{text}"),
     };
     let bare = name.strip_suffix('*');

@@ -8,7 +8,11 @@
 mod asking;
 mod away;
 mod battery;
+#[path = "../calling/client.rs"]
+#[allow(dead_code, reason = "the rows use all of it")]
+mod client;
 mod harness;
+mod pairs;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod skydns;

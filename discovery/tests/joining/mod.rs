@@ -1,5 +1,9 @@
 //! What the tests of following share: a registry that can die and come back, and a road to it that can be cut.
 
+mod api;
+#[path = "../calling/client.rs"]
+#[allow(dead_code, reason = "the rows use all of it")]
+mod client;
 mod hostile;
 mod many;
 mod own;

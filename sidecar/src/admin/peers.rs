@@ -158,7 +158,8 @@ async fn ask(peer: &Fellow, path: &str) -> Result<Value, String> {
     // By its address: whatever it is called here, it need not know that name.
     let host = stream.peer_addr().map_err(|e| text(&e))?.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| text(&e))?;
-    tokio::task::spawn_local(connection);
+    // One that never answers is let go of, or its connections would add up.
+    tokio::task::spawn_local(tokio::time::timeout(PATIENCE, connection));
     let mut request = http::Request::get(path).header("host", host).header("accept", "application/json");
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));

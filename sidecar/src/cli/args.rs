@@ -1,9 +1,12 @@
 //! The command line as a struct. Its doc comments are the help.
 
+mod registry;
 pub(crate) mod spool;
 mod tap;
 
+use super::kv::KvCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use registry::{RegisterArgs, RegistryArgs};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -255,6 +258,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         registry: RegistryArgs,
     },
+    /// Read and change keys and values of a registry
+    #[command(
+        after_help = "Examples:\n  fourmi kv put app/limit 50\n  fourmi kv get app/limit\n  fourmi kv put app/limit 60 --cas 812   # only if it is as `fourmi kv get --json` showed it\n  fourmi kv put app/key - < key.pem\n  fourmi kv list app/\n  fourmi kv delete -r app/\n\nThe registry is a Fourmi with `discovery.http`, or a Consul."
+    )]
+    Kv {
+        #[command(subcommand)]
+        command: KvCommand,
+    },
     /// Show the consumers of a running Fourmi's gateway
     Consumers {
         /// Only those whose name, custom id or id holds this
@@ -279,6 +290,18 @@ pub(crate) enum Command {
     Spool {
         #[command(subcommand)]
         command: Option<spool::SpoolCommand>,
+    },
+    /// Write dashboards or alerts, as files for Grafana, Prometheus, Datadog and Graylog
+    #[command(after_help = "Examples:\n  fourmi generate dashboards ./dashboards\n  fourmi generate alerts ./alerts")]
+    Generate {
+        /// What to write
+        what: Generated,
+        /// Below this folder, which is made if it is missing
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Replace files that were changed
+        #[arg(long)]
+        force: bool,
     },
     /// Print the version
     Version,
@@ -309,80 +332,13 @@ pub(crate) enum Command {
     },
 }
 
-/// Which registry, and by which right.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RegistryArgs {
-    /// Where its HTTP API is [default: $FOURMI_REGISTRY_URL, $CONSUL_HTTP_ADDR, the configuration's, 127.0.0.1:8500]
-    #[arg(long, value_name = "URL")]
-    pub(crate) registry: Option<String>,
-    /// A file that holds the token [default: $CONSUL_HTTP_TOKEN_FILE, $CONSUL_HTTP_TOKEN]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
-}
-
-/// An instance to register.
-#[derive(Debug, Args)]
-pub(crate) struct RegisterArgs {
-    /// The service
-    #[arg(required_unless_present = "file")]
-    pub(crate) name: Option<String>,
-    /// A file with all of it in Consul's JSON, `-` for standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
-    pub(crate) file: Option<PathBuf>,
-    /// What tells it from others on the node [default: the name]
-    #[arg(long)]
-    pub(crate) id: Option<String>,
-    /// Where it is [default: the registry's node]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) address: Option<String>,
-    /// Its port
-    #[arg(long, default_value_t = 0)]
-    pub(crate) port: u16,
-    /// A word to choose by; may be repeated
-    #[arg(long = "tag", value_name = "TAG")]
-    pub(crate) tags: Vec<String>,
-    /// What else is known of it; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
-    pub(crate) meta: Vec<(String, String)>,
-    /// Its weight
-    #[arg(long, value_name = "N")]
-    pub(crate) weight: Option<u16>,
-    /// It is well while this URL answers 2xx
-    #[arg(long, value_name = "URL", group = "check", value_parser = url)]
-    pub(crate) check_http: Option<String>,
-    /// It is well while this place takes connections
-    #[arg(long, value_name = "HOST:PORT", group = "check", value_parser = place)]
-    pub(crate) check_tcp: Option<String>,
-    /// It is well while gRPC's health service there says so
-    #[arg(long, value_name = "HOST:PORT", group = "check")]
-    pub(crate) check_grpc: Option<String>,
-    /// It is well while somebody says so at least this often
-    #[arg(long, value_name = "DURATION", value_parser = duration, group = "check")]
-    pub(crate) ttl: Option<Duration>,
-    /// How often it is looked at
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
-    pub(crate) interval: Duration,
-    /// It is removed when it was critical that long
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) deregister_after: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) registry: RegistryArgs,
-}
-
-fn url(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
-    if host { Ok(text.to_owned()) } else { Err("write the whole URL, http://HOST:PORT/PATH".into()) }
-}
-
-fn place(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-    if matches!(port, Some(Ok(1..))) { Ok(text.to_owned()) } else { Err("write HOST:PORT".into()) }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
+/// What can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Generated {
+    /// Grafana's dashboards and provisioning, Datadog's dashboard, Graylog's content pack
+    Dashboards,
+    /// Prometheus' rules with their tests, and the same for Grafana
+    Alerts,
 }
 
 #[derive(Debug, Subcommand)]

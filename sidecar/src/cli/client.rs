@@ -4,6 +4,8 @@
 
 use crate::config::{Plan, Report};
 use crate::names::port;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use serde_json::Value;
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -350,7 +352,9 @@ pub(super) fn open(
             return Err("the answer is not HTTP; is this the admin port?".into());
         }
     }
-    match read(&head) {
+    match read(head.as_bytes())
+        .map(|(status, body)| Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+    {
         None => Err("the answer is not HTTP; is this the admin port?".into()),
         Some(answer) if answer.good() => Ok(Ok(stream)),
         Some(mut answer) => {
@@ -368,15 +372,43 @@ pub(super) fn send(
     most: u64,
     patience: Duration,
 ) -> Result<Option<Answer>, String> {
+    let answer = send_bytes(authority, None, (lines, body.as_bytes()), most, patience)?;
+    let text = |body: Vec<u8>| String::from_utf8_lossy(&body).into_owned();
+    Ok(answer.map(|(status, body)| Answer { status, body: text(body) }))
+}
+
+/// The same with bodies of any bytes, encrypted or not: the status and the body of the answer.
+pub(super) fn send_bytes(
+    authority: &str,
+    tls: Option<&Arc<ClientConfig>>,
+    (lines, body): (&str, &[u8]),
+    most: u64,
+    patience: Duration,
+) -> Result<Option<(u16, Vec<u8>)>, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut stream = connect(authority).map_err(text)?;
     stream.set_read_timeout(Some(patience)).map_err(text)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
-    let request = format!("{lines}host: {authority}\r\nuser-agent: fourmi\r\nconnection: close\r\n\r\n{body}");
-    stream.write_all(request.as_bytes()).map_err(text)?;
+    let head = format!("{lines}host: {authority}\r\nuser-agent: fourmi\r\nconnection: close\r\n\r\n");
+    let request = [head.as_bytes(), body].concat();
+    let Some(tls) = tls else { return exchanged(&mut stream, &request, most).map_err(text) };
+    let name = authority.parse::<http::uri::Authority>().map_err(|e| e.to_string())?;
+    let host = name.host().trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(host).map_err(|e| e.to_string())?;
+    let mut session = ClientConnection::new(tls.clone(), name).map_err(|e| e.to_string())?;
+    exchanged(&mut rustls::Stream::new(&mut session, &mut stream), &request, most).map_err(text)
+}
+
+fn exchanged(stream: &mut (impl Read + Write), request: &[u8], most: u64) -> std::io::Result<Option<(u16, Vec<u8>)>> {
+    stream.write_all(request)?;
+    stream.flush()?;
     let mut bytes = Vec::new();
-    stream.take(most).read_to_end(&mut bytes).map_err(text)?;
-    Ok(read(&String::from_utf8_lossy(&bytes)))
+    match stream.take(most).read_to_end(&mut bytes) {
+        // Some end a connection without saying so.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && !bytes.is_empty() => {}
+        result => drop(result?),
+    }
+    Ok(read(&bytes))
 }
 
 fn connect(authority: &str) -> std::io::Result<TcpStream> {
@@ -391,12 +423,13 @@ fn connect(authority: &str) -> std::io::Result<TcpStream> {
 }
 
 /// Status and body. The connection was closed after the answer, so its end is the body's.
-fn read(text: &str) -> Option<Answer> {
-    let (head, body) = text.split_once("\r\n\r\n")?;
+fn read(bytes: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let (head, body) = (String::from_utf8_lossy(bytes.get(..end)?), bytes.get(end + 4..)?);
     let mut words = head.lines().next()?.split(' ');
     let version = words.next()?;
     let status = words.next()?.parse().ok()?;
-    version.starts_with("HTTP/1.").then(|| Answer { status, body: body.to_owned() })
+    version.starts_with("HTTP/1.").then(|| (status, body.to_owned()))
 }
 
 pub(super) fn refused(target: &Target, place: &Place, path: &str, answer: &Answer) -> u8 {

@@ -11,6 +11,8 @@ pub mod client;
 mod explain;
 mod explain_kong;
 mod gateway;
+mod generate;
+mod kv;
 mod log;
 mod out;
 mod registry;
@@ -82,11 +84,13 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Command::Resolve { name, registry } => registry::resolve(&global, &load, &registry, &name),
         Command::Register(given) => registry::register(&global, &load, &given),
         Command::Deregister { id, registry } => registry::deregister(&load, &registry, &id),
+        Command::Kv { command } => kv::kv(&global, &load, &command),
         Command::Consumers { name } => gateway::consumers(&global, &target(), name.as_deref()),
         Command::Limits => gateway::limits(&global, &target()),
         Command::Tap(args) => tap::tap(&global, &target(), &args),
         Command::Top => top::top(&global, &target()),
         Command::Spool { command } => spool::spool(&global, &target(), command.as_ref()),
+        Command::Generate { what, folder, force } => generate::generate(&global, what, &folder, force),
         Command::Version => show::version(&global),
         Command::Completion { shell } => show::completion(shell),
         Command::Man { directory } => show::man(directory.as_deref()),

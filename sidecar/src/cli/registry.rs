@@ -7,9 +7,12 @@ use super::out;
 use super::upstreams::{encoded, words};
 use crate::config::LoadOptions;
 use crate::names::port;
+use crate::tls::{ClientTls, Pem};
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a registry has to answer.
@@ -21,18 +24,20 @@ const FILE_MAX: u64 = 1 << 20;
 /// Nobody answered.
 const UNREACHABLE: u8 = 69;
 /// Wrong usage.
-const USAGE: u8 = 2;
+pub(super) const USAGE: u8 = 2;
 /// No such file.
-const NO_FILE: u8 = 66;
+pub(super) const NO_FILE: u8 = 66;
 
 /// A registry that can be asked.
-struct Registry {
-    place: Place,
+pub(super) struct Registry {
+    pub(super) place: Place,
+    /// How it is spoken to, when that is not plainly.
+    tls: Option<Arc<ClientConfig>>,
     token: Option<String>,
 }
 
 impl Registry {
-    fn find(load: &LoadOptions, args: &RegistryArgs) -> Result<Registry, u8> {
+    pub(super) fn find(load: &LoadOptions, args: &RegistryArgs) -> Result<Registry, u8> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let named =
             args.registry.clone().or_else(|| variable("FOURMI_REGISTRY_URL")).or_else(|| variable("CONSUL_HTTP_ADDR"));
@@ -40,13 +45,17 @@ impl Registry {
             let plan = crate::config::load(load).ok().map(|loaded| loaded.plan.clone());
             let discovery = plan.as_ref().and_then(|plan| plan.discovery.as_ref());
             let followed = discovery.and_then(|d| d.join.as_ref()?.settings.urls.first().cloned());
-            let own = || discovery?.http.first().map(|at| client::reachable(*at).to_string());
-            followed.or_else(own).unwrap_or_else(|| format!("127.0.0.1:{}", port::CONSUL))
+            // One beside us knows what lives here, and passes on what it does not.
+            let own = discovery.and_then(|d| d.http.first()).map(|at| client::reachable(*at).to_string());
+            own.or(followed).unwrap_or_else(|| format!("127.0.0.1:{}", port::CONSUL))
         });
-        let place = client::place(&url, "a registry", port::CONSUL).map_err(|why| {
+        let wrong = |why: String| {
             out::note(&format!("error: {why}"));
             USAGE
-        })?;
+        };
+        let plain = url.get(..8).filter(|front| front.eq_ignore_ascii_case("https://")).and_then(|_| url.get(8..));
+        let tls = plain.map(|_| encryption(args, variable)).transpose().map_err(wrong)?;
+        let place = client::place(plain.unwrap_or(&url), "a registry", port::CONSUL).map_err(wrong)?;
         let file = args.token_file.clone().or_else(|| variable("CONSUL_HTTP_TOKEN_FILE").map(Into::into));
         let token = match file {
             Some(file) => Some(std::fs::read_to_string(&file).map_err(|e| {
@@ -60,11 +69,21 @@ impl Registry {
             out::note("error: the token has characters that no header can carry");
             return Err(USAGE);
         }
-        Ok(Registry { place, token })
+        Ok(Registry { place, tls, token })
     }
 
     /// What it answers, or the exit code.
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<String, u8> {
+        let answer = self.ask_bytes(method, path, body.as_bytes())?;
+        let missing = || {
+            out::note(&format!("error: http://{}{path} answered 404", self.place.authority));
+            1
+        };
+        Ok(String::from_utf8_lossy(&answer.ok_or_else(missing)?).into_owned())
+    }
+
+    /// The same with bodies of any bytes; none when it says no more than that there is no such thing.
+    pub(super) fn ask_bytes(&self, method: &str, path: &str, body: &[u8]) -> Result<Option<Vec<u8>>, u8> {
         // HTTP/1.0: the answer comes in one piece, whoever gives it.
         let mut lines = format!("{method} {path} HTTP/1.0\r\naccept: application/json\r\n");
         if method != "GET" {
@@ -73,11 +92,15 @@ impl Registry {
         if let Some(token) = &self.token {
             lines += &format!("x-consul-token: {token}\r\n");
         }
-        let url = format!("http://{}{path}", self.place.authority);
-        match client::send(&self.place.authority, &lines, body, ANSWER_MAX, PATIENCE) {
-            Ok(Some(answer)) if answer.good() => Ok(answer.body),
-            Ok(Some(answer)) => {
-                out::note(&format!("error: {url} answered {}: {}", answer.status, answer.body.trim_end()));
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}{path}", self.place.authority);
+        match client::send_bytes(&self.place.authority, self.tls.as_ref(), (&lines, body), ANSWER_MAX, PATIENCE) {
+            Ok(Some((200..=299, body))) => Ok(Some(body)),
+            // Consul says nothing more of a key that is not there.
+            Ok(Some((404, body))) if body.is_empty() => Ok(None),
+            Ok(Some((status, body))) => {
+                let why = String::from_utf8_lossy(&body);
+                out::note(&format!("error: {url} answered {status}: {}", why.trim_end()));
                 Err(1)
             }
             Ok(None) => {
@@ -101,12 +124,26 @@ impl Registry {
     }
 }
 
+/// How a registry is spoken to over TLS.
+fn encryption(args: &RegistryArgs, variable: impl Fn(&str) -> Option<String>) -> Result<Arc<ClientConfig>, String> {
+    let file = |given: &Option<PathBuf>, name: &str| {
+        given.clone().or_else(|| variable(name).map(PathBuf::from)).map(Pem::File)
+    };
+    let tls = ClientTls {
+        ca: file(&args.ca_file, "CONSUL_CACERT").into_iter().collect(),
+        certificate: file(&args.client_cert, "CONSUL_CLIENT_CERT"),
+        key: file(&args.client_key, "CONSUL_CLIENT_KEY"),
+        ..ClientTls::default()
+    };
+    tls.config().map_err(|why| why.to_string())
+}
+
 /// One element of a path, or a value of a query.
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     encoded(text).replace('/', "%2F")
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -187,7 +224,7 @@ fn instances(all: &Value) -> String {
     out::aligned(&rows)
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(100).collect()
 }

@@ -11,9 +11,11 @@ enum Place {
     /// `worker` and each of `outbound[].services`.
     Service,
     Timeouts,
+    /// Consul's agent is configured by one flat file.
+    Discovery,
 }
 
-use Place::{Service, Timeouts, Top};
+use Place::{Discovery, Service, Timeouts, Top};
 
 const KONG: &str = "a Kong file goes under `gateway:`, as the name of a file or inline; services that the worker calls go to \
                     `outbound[].services`; a file of Kong's own begins with _format_version: \"3.0\"";
@@ -26,7 +28,11 @@ const ROOM: &str = "write `concurrency`";
 const ANSWER: &str = "write `answer`: how long an answer's head may take";
 const TIMES: &str = "write it in `timeouts` at the top: `connect`, `answer`, `whole`";
 
-/// Keys of Kong, Envoy, nginx and HAProxy, and what to do instead.
+const LISTEN: &str = "write `dns: {listen: ADDRESS:PORT}` and `http: {listen: ADDRESS:PORT}`";
+const NOTHING: &str =
+    "remove it; there is no such thing here: one registry by itself, or several with one etcd (`store`)";
+
+/// Keys of Kong, Envoy, nginx, HAProxy and Consul, and what to do instead.
 const KEYS: &[(Place, &[&str], &str)] = &[
     (
         Top,
@@ -48,6 +54,28 @@ const KEYS: &[(Place, &[&str], &str)] = &[
     (Timeouts, &["total", "overall"], "write `whole`"),
     (Timeouts, &["keepalive", "client"], "write `idle`"),
     (Timeouts, &["shutdown", "stop", "graceful"], "write `drain`"),
+    (Discovery, &["node_name"], "write `node`"),
+    (Discovery, &["node_meta"], "write `meta`"),
+    (
+        Discovery,
+        &["bind_addr", "advertise_addr", "advertise_addr_wan"],
+        "write `address`: where others reach this node",
+    ),
+    (Discovery, &["client_addr", "addresses", "ports"], LISTEN),
+    (Discovery, &["domain", "alt_domain", "domains"], "write `dns: {domains: [consul]}`"),
+    (Discovery, &["recursor", "recursors"], "write `dns: {recursors: [10.0.0.2]}`"),
+    (Discovery, &["dns_config"], "its keys are those of `dns`: `ttl`, `service_ttl`, `only_passing`, `udp_answers`, …"),
+    (Discovery, &["http_config"], "write `http: {allow_write: [10.0.0.0/8]}`"),
+    (Discovery, &["acl", "acl_token", "acl_default_policy"], "write `http: {default: deny, access: […]}`"),
+    (
+        Discovery,
+        &["tls", "ca_file", "cert_file", "key_file", "verify_incoming"],
+        "write `http: {tls: {certificate: …}}`",
+    ),
+    (Discovery, &["data_dir"], "write `store: {embedded: {path: FILE}}`"),
+    (Discovery, &["retry_join", "start_join", "server_addr"], "write `join: http://registry:8500`"),
+    (Discovery, &["service", "checks"], "write `services: [{name: …, check: …}]`"),
+    (Discovery, &["server", "bootstrap", "bootstrap_expect", "ui", "ui_config", "encrypt", "log_level"], NOTHING),
 ];
 
 /// Words of others for values of `algorithm`.
@@ -84,6 +112,7 @@ fn place(path: &str) -> Option<Place> {
         (Some("worker"), None, ..) => Some(Service),
         (Some(outbound), Some("services"), Some(_), None) if outbound.starts_with("outbound[") => Some(Service),
         (Some("timeouts"), None, ..) => Some(Timeouts),
+        (Some("discovery"), None, ..) => Some(Discovery),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ use crate::names::port;
 use crate::registry::section::KEYS as DISCOVERY_KEYS;
 use crate::section::{Key, Kind, Shape, Word, elsewhere, join, key, later, word};
 use crate::sink::{LOG_KEYS, OTLP_METRIC_KEYS, TRACE_KEYS};
+use crate::spool::cron::KEYS as CRON_KEYS;
 use crate::spool::delivery::KEYS as DELIVERY_KEYS;
 use crate::spool::section::KEYS as SPOOL_KEYS;
 use crate::tls::section::{KEYS as TLS_KEYS, LISTENER_KEYS};
@@ -159,6 +160,7 @@ pub(crate) const COMMANDS: &[Key] = &join::<{ OF_COMMANDS.len() + DELIVERY_KEYS.
 
 const OF_COMMANDS: &[Key] = &[
     key("identify", Kind::Section(IDENTIFY), "Where name, id and tags stand when no header says them."),
+    key("schedule", Kind::List(&Kind::Section(CRON_KEYS)), "Commands that come again and again.").or("[]"),
     later("callbacks", "Hosts that results may be sent to."),
 ];
 

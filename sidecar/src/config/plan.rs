@@ -49,6 +49,8 @@ pub struct Plan {
     pub spool: Option<spool::Settings>,
     /// How commands to the worker are delivered.
     pub delivery: Arc<Delivery>,
+    /// Commands that come again and again.
+    pub schedule: Vec<Arc<spool::Entry>>,
     /// Durations.
     pub timeouts: Timeouts,
     /// Sizes and counts.

@@ -38,6 +38,7 @@ pub(crate) const CODES: &[(&str, &str)] = &[
     ("unknown-variable", "A `FOURMI_` variable names no key (a warning)."),
     ("conflict", "Two things that exclude each other: one port used twice, one service given twice, …"),
     ("loop", "Commands would come back to the listener that they left."),
+    ("no-port", "An instance that no command can be sent to, since nothing says at which port (a warning)."),
     ("open-resolver", "A DNS listener with recursors that more than this machine can reach (a warning)."),
     ("missing-worker", "An inbound listener without a worker to send commands to."),
     ("no-directory", "The directory of a unix socket does not exist."),

@@ -20,6 +20,7 @@ use crate::sink::{
     StatsdSettings, TRACE_KEYS, TRACES,
 };
 use crate::spool;
+use crate::spool::cron::KEYS as CRON_KEYS;
 use crate::spool::delivery::KEYS as DELIVERY_KEYS;
 use crate::spool::section::KEYS as SPOOL_KEYS;
 use crate::tls::{ClientTls, ServerTls, section};
@@ -64,6 +65,10 @@ pub(crate) fn read(root: &Node, origin: Option<PathBuf>, gateway: Option<Gateway
         identify: rules(root),
         spool: root.get("spool").and_then(|n| spool(n).ok()),
         delivery: root.get("commands").and_then(|n| delivery(n, COMMANDS).ok()).map(Arc::new).unwrap_or_default(),
+        schedule: root
+            .get("commands")
+            .map(|c| items(c, "schedule").filter_map(|n| entry(n).ok()).map(Arc::new).collect())
+            .unwrap_or_default(),
         timeouts: timeouts(root.get("timeouts")),
         limits: limits(root.get("limits")),
         show: show(root.get("record")),
@@ -157,21 +162,22 @@ pub(crate) fn beside(root: &mut Node, file: Option<&Path>) {
 pub(crate) fn services(node: &Node, root: &Node) -> Vec<(Span, String, Wrong)> {
     let mut alone = raw::section(node, registry::section::KEYS);
     if let Some(values) = alone.as_object_mut() {
-        ["dns", "records", "entries"].iter().for_each(|key| drop(values.remove(*key)));
+        ["dns", "records", "entries", "http", "join", "store"].iter().for_each(|key| drop(values.remove(*key)));
     }
     let all = alone.get_mut("services").map(Json::take);
     let all = all.as_ref().and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
     let wrong = |(at, one): (usize, &Json)| {
         alone["services"] = Json::Array(vec![one.clone()]);
-        let wrong = registry::Settings::new(alone.clone(), text(root, "hostname")).err()?;
+        let all = registry::Settings::new(alone.clone(), text(root, "hostname")).err()?;
+        let wrong = all.into_iter().find(|wrong| wrong.key == Some("services"))?;
         let place = node.get("services").and_then(|list| list.items().get(at))?;
-        (wrong.key == Some("services")).then(|| (place.span, format!("discovery.services[{at}]"), wrong))
+        Some((place.span, format!("discovery.services[{at}]"), wrong))
     };
     all.iter().enumerate().filter_map(wrong).collect()
 }
 
-/// What the section `discovery` says, or why it can't be.
-pub(crate) fn discovery(node: &Node, root: &Node) -> Result<registry::Settings, Wrong> {
+/// What the section `discovery` says, or all that is wrong with it.
+pub(crate) fn discovery(node: &Node, root: &Node) -> Result<registry::Settings, Vec<Wrong>> {
     registry::Settings::new(raw::section(node, registry::section::KEYS), text(root, "hostname"))
 }
 
@@ -181,6 +187,11 @@ pub(crate) fn spool(node: &Node) -> Result<spool::Settings, Wrong> {
         Value::Map(_) => spool::Settings::new(&raw::section(node, SPOOL_KEYS)),
         _ => Err(Wrong::new("it is off", "")),
     }
+}
+
+/// An entry of `commands.schedule`, or why it can't be.
+pub(crate) fn entry(node: &Node) -> Result<spool::Entry, Wrong> {
+    spool::Entry::new(&raw::section(node, CRON_KEYS))
 }
 
 /// How commands are delivered, or why it can't be so.

@@ -6,6 +6,7 @@ use crate::sink::Dialect;
 use crate::upstream::{Place, Scheme};
 use std::time::Duration;
 
+mod admin;
 mod habits;
 mod healthchecks;
 mod secrets;
@@ -179,12 +180,12 @@ fn every_kind_of_problem_has_its_place() {
         ("outbound: [{listen: http://a.example:1}]\n", "1:21 bad-value"),
         ("outbound: [{listen: http://127.0.0.1:9901}]\n", "1:21 conflict"),
         ("outbound: [{listen: 'http://127.0.0.1:1', services: {s: }}]\n", "1:54 missing-key"),
-        ("discovery: {services: [{name: a}, {name: b, check: {tcp: x}}]}\n", "1:35 bad-value"),
+        ("discovery: {services: [{name: a, port: 1}, {name: b, check: {tcp: x}}]}\n", "1:44 bad-value"),
         ("discovery: {dns: {ttl: 500ms}}\n", "1:24 bad-value"),
         ("discovery: {dns: {listen: 127.0.0.1:9901}}\n", "1:27 conflict"),
         ("discovery: {records: {a_b..c: {}}}\n", "1:23 bad-value"),
         ("discovery: {join: ftp://a}\n", "1:19 bad-value"),
-        ("discovery: {join: http://a, http: {}}\n", "1:19 not-supported"),
+        ("discovery: {node_name: a}\n", "1:13 unknown-key"),
         ("discovery: {join: http://a, store: memory}\n", "1:36 bad-value"),
         ("discovery: {store: {etcd: {endpoints: [a]}}}\n", "1:27 bad-value"),
         ("discovery: {http: {access: [{name: a}]}}\n", "1:28 bad-value"),

@@ -219,7 +219,7 @@ fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, r
         write!(out, "{DOOR}")?;
     }
     writeln!(out, "\nlogs:\n  - graylog: {{to: udp://127.0.0.1:{}, compress: none}}", own.graylog)?;
-    writeln!(out, "metrics:\n  labels: [shop]\n  sinks:")?;
+    writeln!(out, "metrics:\n  labels: [shop, consumer]\n  sinks:")?;
     writeln!(out, "    - statsd: {{to: udp://127.0.0.1:{}, dialect: plain, interval: 1s}}", own.statsd)?;
     writeln!(out, "    - prometheus: {{}}")
 }

@@ -1,6 +1,9 @@
 //! Reads a plugin's configuration field by field: types and ranges are held against what is expected, all mistakes are
 //! told at once in Kong's words, and what nobody asked for is unknown.
 
+#[cfg(test)]
+pub(crate) mod seen;
+
 use super::Wrong;
 use super::times;
 use serde_json::{Map, Value as Json};
@@ -26,6 +29,8 @@ impl<'a> Fields<'a> {
 
     /// The value of a field as it is, which is known from now on; null is the same as none.
     pub fn raw(&mut self, key: &'static str) -> Option<&'a Json> {
+        #[cfg(test)]
+        seen::field(&self.at, key, "", "");
         self.known.push(key);
         self.map?.get(key).filter(|value| !value.is_null())
     }
@@ -46,6 +51,8 @@ impl<'a> Fields<'a> {
     }
 
     fn read<T>(&mut self, key: &'static str, kind: &str, of: impl FnOnce(&'a Json) -> Option<T>) -> Option<T> {
+        #[cfg(test)]
+        seen::field(&self.at, key, kind, "");
         let value = self.raw(key)?;
         let read = of(value);
         if read.is_none() {
@@ -62,6 +69,8 @@ impl<'a> Fields<'a> {
 
     /// A boolean.
     pub fn flag(&mut self, key: &'static str, usual: bool) -> bool {
+        #[cfg(test)]
+        seen::field(&self.at, key, "", if usual { "true" } else { "false" });
         self.read(key, "a boolean", Json::as_bool).unwrap_or(usual)
     }
 
@@ -77,6 +86,8 @@ impl<'a> Fields<'a> {
 
     /// A text that has to be there.
     pub fn required(&mut self, key: &'static str) -> String {
+        #[cfg(test)]
+        seen::field(&self.at, key, "", "**required**");
         if !self.has(key) {
             self.known.push(key);
             self.wrong(key, "required field missing", "add it");
@@ -86,7 +97,10 @@ impl<'a> Fields<'a> {
 
     /// One of these words; the first holds when nothing is said, unless `usual` does.
     pub fn one_of(&mut self, key: &'static str, words: &[&'static str], usual: &'static str) -> &'static str {
-        let Some(text) = self.read(key, "a string", Json::as_str) else { return usual };
+        let text = self.read(key, "a string", Json::as_str);
+        #[cfg(test)]
+        seen::field(&self.at, key, &format!("`{}`", words.join("`, `")), &format!("`{usual}`"));
+        let Some(text) = text else { return usual };
         match words.iter().find(|word| **word == text) {
             Some(word) => word,
             None => {
@@ -99,7 +113,10 @@ impl<'a> Fields<'a> {
 
     /// A number within bounds.
     pub fn number(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
-        let number = self.read(key, "a number", Json::as_f64)?;
+        let number = self.read(key, "a number", Json::as_f64);
+        #[cfg(test)]
+        seen::field(&self.at, key, &seen::between("a number", least, most), "");
+        let number = number?;
         if !(least..=most).contains(&number) {
             let message = format!("value should be between {least} and {most}");
             self.wrong(key, message, format!("write a number from {least} to {most}"));
@@ -110,7 +127,10 @@ impl<'a> Fields<'a> {
 
     /// A number greater than 0.
     pub fn positive(&mut self, key: &'static str) -> Option<f64> {
-        let number = self.read(key, "a number", Json::as_f64)?;
+        let number = self.read(key, "a number", Json::as_f64);
+        #[cfg(test)]
+        seen::field(&self.at, key, "a number above 0", "");
+        let number = number?;
         if number <= 0.0 || !number.is_finite() {
             self.wrong(key, "value must be greater than 0", "write a number above 0");
             return None;
@@ -125,7 +145,10 @@ impl<'a> Fields<'a> {
             // Kong takes 5.0 for 5.
             None => value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64),
         };
-        let number = self.read(key, "an integer", whole)?;
+        let number = self.read(key, "an integer", whole);
+        #[cfg(test)]
+        seen::field(&self.at, key, &seen::between("a whole number", least as f64, most as f64), "");
+        let number = number?;
         if !(least..=most).contains(&number) {
             let message = format!("value should be between {least} and {most}");
             self.wrong(key, message, format!("write a number from {least} to {most}"));
@@ -136,7 +159,10 @@ impl<'a> Fields<'a> {
 
     /// A list of texts; none when nothing is said.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
-        let items = self.read(key, "an array", Json::as_array)?;
+        let items = self.read(key, "an array", Json::as_array);
+        #[cfg(test)]
+        seen::field(&self.at, key, "a list of texts", "");
+        let items = items?;
         let mut texts = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
             match item.as_str() {
@@ -151,7 +177,10 @@ impl<'a> Fields<'a> {
 
     /// A list of numbers; none when nothing is said.
     pub fn integers(&mut self, key: &'static str, least: i64, most: i64) -> Option<Vec<i64>> {
-        let items = self.read(key, "an array", Json::as_array)?;
+        let items = self.read(key, "an array", Json::as_array);
+        #[cfg(test)]
+        seen::field(&self.at, key, &seen::between("a list of whole numbers", least as f64, most as f64), "");
+        let items = items?;
         let mut numbers = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
             let at = format!("{key}[{at}]");
@@ -185,7 +214,14 @@ impl<'a> Fields<'a> {
 
     /// A list of records; none when nothing is said.
     pub fn records<T>(&mut self, key: &'static str, read: impl Fn(&mut Fields<'a>) -> T) -> Option<Vec<T>> {
-        let items = self.read(key, "an array", Json::as_array)?;
+        let items = self.read(key, "an array", Json::as_array);
+        #[cfg(test)]
+        {
+            seen::field(&self.at, key, "a list of records", "");
+            let at = format!("{}{key}[].", self.at);
+            read(&mut Fields { map: None, at, known: Vec::new(), wrong: Vec::new() });
+        }
+        let items = items?;
         let mut records = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
             if !item.is_object() {
@@ -203,6 +239,10 @@ impl<'a> Fields<'a> {
 
     /// Fields that may be there and change nothing here.
     pub fn ignored(&mut self, keys: &[&'static str]) {
+        #[cfg(test)]
+        for key in keys {
+            seen::field(&self.at, key, "anything; checked by name only", "no effect");
+        }
         self.known.extend_from_slice(keys);
     }
 

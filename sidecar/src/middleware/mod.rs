@@ -8,6 +8,7 @@ mod body_limit;
 mod bot_detection;
 mod correlation_id;
 mod cors;
+mod delivery;
 mod edit;
 mod expression;
 mod hmac_auth;
@@ -148,6 +149,7 @@ pub const PLUGINS: &[Plugin] = &[
     bot_detection::PLUGIN,
     correlation_id::PLUGIN,
     cors::PLUGIN,
+    delivery::PLUGIN,
     hmac_auth::PLUGIN,
     ip_restriction::PLUGIN,
     jwt::PLUGIN,

@@ -2,11 +2,14 @@
 
 use crate::names::port;
 use crate::section::{Key, Kind, Shape, Word, Wrong, key, word};
+use crate::tls::ServerTls;
+use crate::tls::section::LISTENER_KEYS;
 use fourmi_discovery::Node;
 use fourmi_discovery::dns::{Settings as Answers, Visible};
 use fourmi_discovery::http::{Access, Resource, Right, Rule, Settings, Token};
 use ipnet::IpNet;
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -28,6 +31,7 @@ pub(super) const KEYS: &[Key] = &[
     key("dns", Kind::Section(RULES), "What names tell, as whoever asks by DNS has no token.")
         .or_words("as `anonymous`"),
     key("access", Kind::List(&Kind::Section(TOKEN)), "Who may do what, by tokens."),
+    key("tls", Kind::Section(LISTENER_KEYS), "Encrypts all of `listen`; callers then write https://.").or_words("off"),
     key("check_host", Kind::Flag, "Whether `Host` must name us, so that no page in a browser reaches us.")
         .or_words("true on listeners of this machine"),
 ];
@@ -48,6 +52,8 @@ const RULES: &[Key] = &[
     key("agent_prefix", NAMES, "By how it begins."),
     key("key", NAMES, "The same of keys."),
     key("key_prefix", NAMES, "By how it begins."),
+    key("event", NAMES, "The same of events: `write` fires them."),
+    key("event_prefix", NAMES, "By how it begins."),
 ];
 
 const RIGHTS: &[Word] = &[word("deny"), word("read"), word("write")];
@@ -66,6 +72,15 @@ pub(super) struct Values {
     dns: Option<Rules>,
     access: Vec<TokenValues>,
     check_host: Option<bool>,
+    tls: Option<Value>,
+}
+
+/// Where it listens, and how.
+#[derive(Debug, Default)]
+pub(super) struct Listening {
+    pub(super) at: Vec<SocketAddr>,
+    pub(super) settings: Settings,
+    pub(super) tls: Option<ServerTls>,
 }
 
 #[derive(Default, Deserialize)]
@@ -97,6 +112,8 @@ struct Rules {
     agent_prefix: Names,
     key: Names,
     key_prefix: Names,
+    event: Names,
+    event_prefix: Names,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -118,6 +135,8 @@ impl Rules {
             (Resource::Agent, true, &self.agent_prefix),
             (Resource::Key, false, &self.key),
             (Resource::Key, true, &self.key_prefix),
+            (Resource::Event, false, &self.event),
+            (Resource::Event, true, &self.event_prefix),
         ];
         let rule = |resource, prefix, name: &String, word: &Word3| Rule {
             resource,
@@ -137,7 +156,7 @@ impl Rules {
 }
 
 /// Where it listens and what it allows; names tell no more.
-pub(super) fn settings(v: Values, answers: &mut Answers, node: &Node) -> Result<(Vec<SocketAddr>, Settings), Wrong> {
+pub(super) fn settings(v: Values, answers: &mut Answers, node: &Node) -> Result<Listening, Wrong> {
     let listen = super::dns::listen(&v.listen, port::CONSUL, "http.listen")?;
     if v.access.len() > TOKENS_MAX {
         let message = format!("{} tokens", v.access.len());
@@ -174,7 +193,21 @@ pub(super) fn settings(v: Values, answers: &mut Answers, node: &Node) -> Result<
         access,
         ..Settings::default()
     };
-    Ok((listen, settings))
+    Ok(Listening { at: listen, settings, tls: v.tls.map(encrypted).transpose()? })
+}
+
+/// How listeners encrypt, with files that can be used.
+fn encrypted(values: Value) -> Result<ServerTls, Wrong> {
+    let of = |wrong: Wrong| match wrong.key {
+        Some(key) => Wrong { message: format!("`{key}`: {}", wrong.message), ..wrong }.of("http.tls"),
+        None => wrong.of("http.tls"),
+    };
+    let tls = ServerTls::of_section(values).map_err(of)?;
+    match tls.troubles().into_iter().next() {
+        Some((_, trouble)) => Err(of(trouble.into())),
+        // Without a pair nobody has looked.
+        None => tls.acceptor().map(|_| tls.clone()).map_err(|trouble| of(trouble.into())),
+    }
 }
 
 fn secret(values: TokenValues) -> Result<(String, String), Wrong> {

@@ -15,6 +15,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use crate::tls::ServerTls;
 use fourmi_discovery::dns::{Dialect, Settings as Answers};
 use fourmi_discovery::http::Settings as Api;
 use fourmi_discovery::{Check, Instance, Node, Record};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub http: Vec<SocketAddr>,
     /// Who may do what there.
     pub api: Api,
+    /// How that encrypts, when it does.
+    pub api_tls: Option<ServerTls>,
     /// How names are answered; the domains are those of commands' hosts too.
     pub answers: Answers,
     /// The instances that the file registers, each with its checks.
@@ -57,8 +60,9 @@ impl Settings {
                 check.definition = Arc::new(definition);
             }
         }
-        let Settings { node, store, join, dns, http, .. } = running.clone();
+        let Settings { node, store, join, dns, http, api_tls, .. } = running.clone();
         (self.node, self.store, self.join, self.dns, self.http) = (node, store, join, dns, http);
+        self.api_tls = api_tls;
         self.api.node.clone_from(&running.api.node);
         (self.api.address, self.api.datacenter) = (running.api.address, running.api.datacenter.clone());
         self.answers.datacenter.clone_from(&running.answers.datacenter);

@@ -87,9 +87,19 @@ struct Entries {
 }
 
 impl Settings {
-    /// What the section says on a machine of that name, or why it can't be.
-    pub(crate) fn new(values: serde_json::Value, hostname: &str) -> Result<Settings, Wrong> {
-        let v = Values::deserialize(values).map_err(|e| Wrong::new(e.to_string(), "correct the section"))?;
+    /// What the section says on a machine of that name, or all that is wrong with it.
+    pub(crate) fn new(values: serde_json::Value, hostname: &str) -> Result<Settings, Vec<Wrong>> {
+        let mut all = Faults::default();
+        let settings = Settings::read(values, hostname, &mut all);
+        match settings {
+            Some(settings) if all.0.is_empty() => Ok(settings),
+            _ => Err(all.0),
+        }
+    }
+
+    fn read(values: serde_json::Value, hostname: &str, all: &mut Faults) -> Option<Settings> {
+        let v = Values::deserialize(values).map_err(|e| Wrong::new(e.to_string(), "correct the section"));
+        let v = all.keep(v)?;
         let node = Node {
             meta: v.meta,
             ..Node::new(
@@ -97,47 +107,60 @@ impl Settings {
                 v.address.map_or_else(|| Address::Ip(address::own()), |text| Address::parse(&text)),
             )
         };
-        node.check().map_err(|e| match e {
+        let checked = node.check().map_err(|e| match e {
             fourmi_discovery::Invalid::Node => {
                 Wrong::new(format!("`{}` cannot be a node's name: {e}", node.name), "write another name").of("node")
             }
             fourmi_discovery::Invalid::Address => Wrong::new(e.to_string(), "write an IP address").of("address"),
             e => Wrong::new(e.to_string(), "shorten it").of("meta"),
-        })?;
+        });
+        all.keep(checked);
         let datacenter = v.datacenter.unwrap_or_else(|| "dc1".into()).to_ascii_lowercase();
-        let (dns, mut answers) = dns::settings(v.dns, &datacenter, &node)?;
-        let join = match v.join {
-            None => None,
-            Some(_) if v.http.is_some() => {
-                return Err(Wrong::later("`join` together with `http`", "keep one of them").of("join"));
-            }
-            Some(_) if v.store.is_some() => {
-                let message = "what is known there is kept there, so that `store` says nothing";
-                return Err(Wrong::new(message, "remove `store`, or `join`").of("store"));
-            }
-            Some(values) => Some(join::other(values, &node, &datacenter)?),
+        // What cannot be is left out, so that what else cannot be is found too.
+        let (dns, mut answers) = match all.keep(dns::settings(v.dns, &datacenter, &node)) {
+            Some(read) => read,
+            None => all.keep(dns::settings(None, &datacenter, &node))?,
         };
-        let store = store::place(v.store, &node.name, v.http.is_some())?;
-        let (http, api) = match v.http {
-            Some(values) => http::settings(values, &mut answers, &node)?,
-            None => Default::default(),
-        };
+        let joins = v.join.is_some();
+        if joins && v.store.is_some() {
+            let message = "what is known there is kept there, so that `store` says nothing";
+            all.0.push(Wrong::new(message, "remove `store`, or `join`").of("store"));
+        }
+        let join = v.join.and_then(|values| all.keep(join::other(values, &node, &datacenter)));
+        let store = store::place(v.store, &node.name, v.http.is_some() && !joins);
+        let store = all.keep(store).unwrap_or(super::Place::Memory);
+        let api = v.http.and_then(|values| all.keep(http::settings(values, &mut answers, &node)));
+        let http::Listening { at: http, settings: api, tls: api_tls } = api.unwrap_or_default();
         let mut services: Vec<(fourmi_discovery::Instance, _)> = Vec::with_capacity(v.services.len());
         for (at, values) in v.services.into_iter().enumerate() {
-            let (instance, checks) = service::instance(values, &node).map_err(|wrong| wrong.of("services"))?;
+            let read = service::instance(values, &node).map_err(|wrong| wrong.of("services"));
+            let Some((instance, checks)) = all.keep(read) else { continue };
             if services.iter().any(|(other, _)| other.id == instance.id) {
                 let message = format!("entry {}: the id `{}` is given twice", at + 1, instance.id);
-                return Err(Wrong::new(message, "give each instance an `id` of its own").of("services"));
+                all.0.push(Wrong::new(message, "give each instance an `id` of its own").of("services"));
+                continue;
             }
             services.push((instance, checks));
         }
         let mut records = match &v.entries {
-            Some(entries) => keys::read(&entries.path, entries.prefix.as_deref().unwrap_or(PREFIX))?,
+            Some(entries) => {
+                all.keep(keys::read(&entries.path, entries.prefix.as_deref().unwrap_or(PREFIX))).unwrap_or_default()
+            }
             None => Vec::new(),
         };
         // What is written here holds where both know a name.
         records.retain(|(name, _)| !v.records.contains_key(name));
         records.extend(v.records);
-        Ok(Settings { node, store, join, dns, http, api, answers, services, records })
+        Some(Settings { node, store, join, dns, http, api, api_tls, answers, services, records })
+    }
+}
+
+/// All that was found wrong.
+#[derive(Default)]
+struct Faults(Vec<Wrong>);
+
+impl Faults {
+    fn keep<T>(&mut self, read: Result<T, Wrong>) -> Option<T> {
+        read.map_err(|wrong| self.0.push(wrong)).ok()
     }
 }

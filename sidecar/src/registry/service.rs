@@ -38,6 +38,9 @@ const WEIGHTS: &[Key] = &[
     key("warning", SHORT, "While a check warns.").or("1"),
 ];
 
+/// How commands can be sent to an instance: `meta.scheme`.
+pub(super) const SCHEMES: [&str; 6] = ["http", "h2c", "grpc", "https", "h2", "grpcs"];
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Values {
@@ -54,6 +57,10 @@ pub(super) struct Values {
 
 /// The instance on that node, with its checks.
 pub(super) fn instance(v: Values, node: &Node) -> Result<(Instance, Vec<Check>), Wrong> {
+    if let Some(scheme) = v.meta.get("scheme").filter(|scheme| !SCHEMES.contains(&scheme.as_str())) {
+        let message = format!("`{}`: commands cannot be sent by the scheme `{scheme}`", v.name);
+        return Err(Wrong::new(message, format!("write one of {}", SCHEMES.join(", "))));
+    }
     let id = v.id.unwrap_or_else(|| v.name.clone());
     let instance = Instance {
         address: v.address.map(|text| Address::parse(&text)),

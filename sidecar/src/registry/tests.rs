@@ -1,7 +1,7 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn settings(values: Value) -> Result<Settings, crate::section::Wrong> {
+fn settings(values: Value) -> Result<Settings, Vec<crate::section::Wrong>> {
     Settings::new(values, "host-1")
 }
 
@@ -58,8 +58,21 @@ fn what_cannot_be_says_where() {
         (one(json!({"tcp": "nowhere"})), "services", "nowhere"),
         (one(json!({"http": "ftp://x"})), "services", "ftp://x"),
     ] {
-        let wrong = settings(values).unwrap_err();
+        let [wrong] = &settings(values).unwrap_err()[..] else { panic!("{key}") };
         assert_eq!(wrong.key, Some(key), "{wrong:?}");
         assert!(wrong.message.contains(says), "{wrong:?}");
     }
+}
+
+#[test]
+fn all_that_cannot_be_is_said_at_once() {
+    let all = settings(json!({
+        "node": "no name", "dns": {"listen": ["here"]}, "join": {"to": ["ftp://x"]}, "store": {"memory": {}},
+        "http": {"listen": ["there"]}, "services": [{"name": "a b"}, {"name": "c", "meta": {"scheme": "tcp"}}, {"name": "d"}],
+        "entries": {"path": "/none"},
+    }));
+    let keys: Vec<_> = all.unwrap_err().iter().filter_map(|wrong| wrong.key).collect();
+    assert_eq!(keys, ["node", "dns.listen", "store", "join", "http.listen", "services", "services", "entries"]);
+    let both = settings(json!({"join": {"to": ["http://r:8500"]}, "http": {"listen": ["127.0.0.1:1"]}})).unwrap();
+    assert_eq!((both.store, both.join.is_some(), both.http.len()), (Place::Memory, true, 1), "nothing is kept here");
 }

@@ -2,7 +2,7 @@
 
 use crate::config::{Bind, Listener, Plan};
 use crate::sink::Hub;
-use crate::tls::{Acceptor, ClientTls, Connector, EXPIRES_SOON, Expiry, Look};
+use crate::tls::{Acceptor, ClientTls, Connector, EXPIRES_SOON, Expiry, Look, ServerTls};
 use crate::upstream::Scheme;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -39,6 +39,8 @@ type Whose = (Arc<str>, bool, Use);
 #[derive(Default)]
 pub(super) struct Certificates {
     acceptors: RefCell<HashMap<Bind, Acceptor>>,
+    /// That of the registry's API.
+    api: RefCell<Option<Acceptor>>,
     connectors: RefCell<HashMap<Whose, Connector>>,
     /// What was said last of each.
     warned: RefCell<HashMap<String, Warning>>,
@@ -51,6 +53,13 @@ impl Certificates {
         let acceptor = tls.acceptor().map_err(|trouble| trouble.to_string())?;
         self.acceptors.borrow_mut().insert(listener.bind.clone(), acceptor.clone());
         Ok(Some(acceptor))
+    }
+
+    /// What the registry's API shakes hands with, until the end.
+    pub(super) fn open_api(&self, tls: &ServerTls) -> Result<Acceptor, String> {
+        let acceptor = tls.acceptor().map_err(|trouble| trouble.to_string())?;
+        *self.api.borrow_mut() = Some(acceptor.clone());
+        Ok(acceptor)
     }
 
     /// What the listeners that stay shake hands with from now on, read and not yet in use.
@@ -107,6 +116,9 @@ impl Certificates {
         for (bind, acceptor) in self.acceptors.borrow().iter() {
             all.push((format!("listener {}", place(bind)), Watched::Acceptor(acceptor.clone())));
         }
+        all.extend(
+            self.api.borrow().iter().map(|api| ("the registry's API".to_owned(), Watched::Acceptor(api.clone()))),
+        );
         for ((service, ..), connector) in self.connectors.borrow().iter() {
             all.push((format!("service {service}"), Watched::Connector(connector.clone())));
         }

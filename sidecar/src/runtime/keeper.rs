@@ -240,7 +240,18 @@ impl Keeper {
             "draining": self.draining.get(),
             "stopping": self.stopping.get(),
             "last_reload_error": *self.last_reload.borrow(),
+            "needs_restart": self.needs_restart(),
+            "registry_away_seconds": self.running().and_then(|running| running.away_seconds()),
         })
+    }
+
+    /// What the configuration says of the registry and does not hold before a restart.
+    fn needs_restart(&self) -> Vec<String> {
+        match (self.running(), self.plan().discovery.is_some()) {
+            (Some(running), true) => running.restart.borrow().clone(),
+            (None, false) => Vec::new(),
+            _ => vec!["discovery".into()],
+        }
     }
 
     /// Reads the configuration again. A bad one changes nothing; a good one takes effect before this returns.

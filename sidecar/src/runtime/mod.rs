@@ -51,13 +51,16 @@ pub struct Options {
     pub said: Said,
 }
 
+/// Says what would happen to a command, method and URL and header lines, by a plan; the error says what makes no sense.
+pub type Explain = fn(&Plan, &[String], &[String]) -> Result<serde_json::Value, String>;
+
 /// What the command line would say, asked from inside: whoever runs Fourmi lends its words.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Said {
     /// `fourmi check`, of this configuration and this process.
     pub check: Option<fn(&LoadOptions, &crate::admin::Inside<'_>) -> serde_json::Value>,
-    /// `fourmi explain`; the error says what makes no sense.
-    pub explain: Option<fn(&Plan, &[String], &[String]) -> Result<serde_json::Value, String>>,
+    /// `fourmi explain`.
+    pub explain: Option<Explain>,
 }
 
 /// Exit codes (sysexits where they fit).
@@ -191,6 +194,7 @@ async fn live(options: Options, loaded: Loaded, files: u64) -> u8 {
     tokio::task::spawn_local(registry::watch(keeper.clone(), keeper.changed()));
     tokio::task::spawn_local(losses::watch_sinks(keeper.clone()));
     tokio::task::spawn_local(certificates::watch(keeper.clone()));
+    tokio::task::spawn_local(spool::schedule(keeper.clone()));
     if let Some(listener) = admin {
         tokio::task::spawn_local(crate::admin::serve(listener, Rc::new(keeper.clone())));
     }

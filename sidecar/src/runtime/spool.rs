@@ -4,7 +4,8 @@ use super::keeper::Keeper;
 use crate::config::Plan;
 use crate::names::metric;
 use crate::sink::Numbers;
-use crate::spool::{self, Spool, State};
+use crate::spool::{self, Entry, Filter, Spool, State};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -61,6 +62,58 @@ impl Keeper {
             spool.close();
         }
     }
+}
+
+/// How often it is looked whether an entry's moment has come: cron knows minutes.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Puts the commands of `commands.schedule` into the spool when their moment comes. What was missed while nobody ran is
+/// not made up for: as with cron, only an accepted command is never lost.
+pub(super) async fn schedule(keeper: Rc<Keeper>) {
+    let Some(spool) = keeper.spool.clone() else { return };
+    let mut waiting: Vec<(Arc<Entry>, Option<i64>)> = Vec::new();
+    loop {
+        tokio::time::sleep(TICK).await;
+        let plan = keeper.plan();
+        let now = millis();
+        // One that stays keeps its moment over a reload.
+        waiting = plan
+            .schedule
+            .iter()
+            .map(|entry| match waiting.iter().find(|(known, _)| known == entry) {
+                Some((known, next)) => (known.clone(), *next),
+                None => (entry.clone(), entry.after(now)),
+            })
+            .collect();
+        for (entry, next) in &mut waiting {
+            let Some(at) = next.filter(|at| *at <= now) else { continue };
+            *next = entry.after(now);
+            fire(&spool, entry, &plan.identity.service, at).await;
+        }
+    }
+}
+
+async fn fire(spool: &Spool, entry: &Entry, service: &str, at: i64) {
+    if !entry.queues {
+        let states = State::ALL.into_iter().filter(|s| !s.is_final()).collect();
+        let open = Filter { key: Some(entry.key()), states, ..Filter::default() };
+        match spool.count(open).await {
+            Ok(0) => {}
+            Ok(_) => {
+                let name = &entry.name;
+                tracing::warn!(name, "left out: the one before has not ended (commands.schedule, overlap: skip)");
+                return;
+            }
+            Err(why) => tracing::warn!(name = entry.name, "it is not known whether the one before has ended: {why}"),
+        }
+    }
+    if let Err(refused) = spool.accept(entry.command(service, at)).await {
+        tracing::error!(name = entry.name, "a scheduled command could not be stored: {refused:?}");
+    }
+}
+
+fn millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn numbers(spool: &Spool) -> Numbers {

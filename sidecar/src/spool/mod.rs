@@ -5,6 +5,7 @@
 //! due ([`Spool::claim`]); how they are sent is the road's matter, which this part does not know.
 
 mod command;
+pub(crate) mod cron;
 pub(crate) mod delivery;
 mod gate;
 mod handle;
@@ -18,6 +19,7 @@ mod tests;
 mod writer;
 
 pub use command::{Came, Ended, Ending, Job, Kept, New, Request, Told, Work};
+pub use cron::Entry;
 pub use handle::{Accepted, Refused, Spool, Summary};
 pub use seal::{base64, from_base64};
 pub use section::Settings;

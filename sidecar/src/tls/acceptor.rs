@@ -162,6 +162,14 @@ impl Acceptor {
         TlsAcceptor::from(config).accept(stream).await
     }
 
+    /// What a server that speaks nothing but HTTP/1.1 shakes hands with now.
+    pub fn for_http1(&self) -> io::Result<Arc<ServerConfig>> {
+        let config = self.0.made().map_err(|trouble| io::Error::other(trouble.to_string()))?;
+        let mut config = ServerConfig::clone(&config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
     /// Looks at the files and reads them again if they have changed; blocks as long as the file system does.
     pub fn look(&self) -> Look {
         self.0.look()

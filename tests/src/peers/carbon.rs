@@ -32,7 +32,7 @@ PICKLE_RECEIVER_INTERFACE = 127.0.0.1
 PICKLE_RECEIVER_PORT = {pickle}
 CACHE_QUERY_INTERFACE = 127.0.0.1
 CACHE_QUERY_PORT = {cache}
-ENABLE_TAGS = False
+{tags}
 MAX_CREATES_PER_MINUTE = inf
 MAX_UPDATES_PER_SECOND = inf
 ";
@@ -41,10 +41,19 @@ impl Carbon {
     /// On free ports.
     #[track_caller]
     pub fn start() -> Self {
+        Self::with("ENABLE_TAGS = False")
+    }
+    /// The same for series with tags, of which it tells the graphite-web that will be on this port.
+    #[track_caller]
+    pub fn tagged(web: u16) -> Self {
+        Self::with(&format!("ENABLE_TAGS = True\nGRAPHITE_URL = http://127.0.0.1:{web}\nTAG_UPDATE_INTERVAL = 1"))
+    }
+    #[track_caller]
+    fn with(tags: &str) -> Self {
         let (port, pickle, cache) = (free_port(), free_port(), free_port());
         let folder = TempDir::with_prefix("carbon-").unwrap();
         std::fs::create_dir(folder.path().join("whisper")).unwrap();
-        let mut config = CONFIG.replace("{at}", folder.path().to_str().unwrap());
+        let mut config = CONFIG.replace("{at}", folder.path().to_str().unwrap()).replace("{tags}", tags);
         for (hole, port) in [("{port}", port), ("{pickle}", pickle), ("{cache}", cache)] {
             config = config.replace(hole, &port.to_string());
         }

@@ -1,6 +1,6 @@
 //! Envoy and Traefik as senders of DogStatsD: what a good emitter sends; Traefik on a catalogue of Consul's.
 
-use super::{Peer, python_program};
+use super::{Peer, program, python_program};
 use crate::net::free_port;
 use std::process::Command;
 use tempfile::TempDir;
@@ -73,6 +73,27 @@ pub fn traefik(worker: u16, statsd: u16) -> Peer {
     let mut command = Command::new(python_program("traefik"));
     command.arg(format!("--configFile={}", file.display()));
     Peer::start("traefik", port, folder, &mut command).listens(port)
+}
+
+/// VictoriaMetrics' agent that scrapes the instances of this service which the registry on this port knows, every second
+/// and so often looked for there; with a token when there is one.
+#[track_caller]
+pub fn vmagent_of(registry: u16, service: &str, token: Option<&str>) -> Peer {
+    let (port, folder) = (free_port(), TempDir::with_prefix("vmagent-").unwrap());
+    let file = folder.path().join("scrape.yml");
+    let token = token.map(|token| format!(", token: {token}")).unwrap_or_default();
+    let config = format!(
+        "global: {{scrape_interval: 1s}}\n\
+         scrape_configs: [{{job_name: found, consul_sd_configs: [{{server: \"127.0.0.1:{registry}\", services: [{service}]{token}}}]}}]\n"
+    );
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(program("vmagent"));
+    command.arg(format!("-promscrape.config={}", file.display())).arg("-promscrape.consulSDCheckInterval=1s");
+    command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
+    command.arg(format!("-remoteWrite.tmpDataPath={}", folder.path().join("data").display()));
+    // Nobody is there: what it found is asked of itself.
+    command.arg(format!("-remoteWrite.url=http://127.0.0.1:{}/", free_port()));
+    Peer::start("vmagent", port, folder, &mut command).listens(port)
 }
 
 /// Traefik that takes its services from the registry on this port: `NAME.test`.

@@ -14,7 +14,12 @@ impl GraphiteWeb {
     /// On a free port, in front of this carbon.
     #[track_caller]
     pub fn start(carbon: &Carbon) -> Self {
-        let (port, folder) = (free_port(), TempDir::with_prefix("graphite-").unwrap());
+        Self::on(free_port(), carbon)
+    }
+    /// On this port.
+    #[track_caller]
+    pub fn on(port: u16, carbon: &Carbon) -> Self {
+        let folder = TempDir::with_prefix("graphite-").unwrap();
         let (at, storage, cache) = (folder.path().display(), carbon.folder().display(), carbon.cache);
         let settings = format!(
             "from graphite.settings import *\nSECRET_KEY = 'tests'\nSTORAGE_DIR = '{storage}'\n\
@@ -55,6 +60,12 @@ impl GraphiteWeb {
         let text = http_get(self.0.port, &format!("/metrics/find?query={}", escape(pattern))).unwrap_or_default();
         let answer: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         answer.as_array().into_iter().flatten().filter_map(|n| n["text"].as_str().map(str::to_owned)).collect()
+    }
+    /// The values of a tag, among the series that an expression such as `name=a.b` fits.
+    pub fn tag_values(&self, tag: &str, expression: &str) -> Vec<String> {
+        let path = format!("/tags/autoComplete/values?tag={tag}&expr={}", escape(expression));
+        let text = http_get(self.0.port, &path).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
     }
     /// Waits until a target has a point with this value.
     #[track_caller]

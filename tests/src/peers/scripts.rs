@@ -19,6 +19,14 @@ pub fn python_prints(name: &str, arguments: &[&str]) -> String {
     printed(Command::new(python_program("python")).arg(script(name)).args(arguments))
 }
 
+/// The same with a package that cannot stand beside the others, in a folder of its own.
+#[track_caller]
+pub fn python_prints_with(package: &str, name: &str, arguments: &[&str]) -> String {
+    let folder = peers_folder(package).join(package);
+    let mut command = Command::new(python_program("python"));
+    printed(command.arg(script(name)).args(arguments).env("PYTHONPATH", folder))
+}
+
 /// What a script prints on node, with a package of npm; it must succeed.
 #[track_caller]
 pub fn node_prints(name: &str, package: &str) -> String {

@@ -49,8 +49,10 @@ pub(in crate::http) fn register_check(call: &Call) -> Result<Reply, Failure> {
     call.rights.need_checks(own(call, &snapshot), std::iter::once(given.id.as_str()))?;
     let before = find_check(call, &snapshot, &given.id).map(|(check, _)| check);
     let before = before.filter(|check| check.definition.instance == instance);
+    let check = given.on(&call.settings.node, instance.as_deref(), before);
+    call.rights.need_alias(&snapshot, &check)?;
     call.own_node()?;
-    call.registry.put_check(given.on(&call.settings.node, instance.as_deref(), before))?;
+    call.registry.put_check(check)?;
     Ok(Reply::done())
 }
 

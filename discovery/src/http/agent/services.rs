@@ -50,8 +50,13 @@ pub(in crate::http) fn register(call: &Call) -> Result<Reply, Failure> {
         checks.push(check.on(&call.settings.node, Some(&instance.id), known.map(|known| &**known)));
     }
     call.rights.need_checks(own(call, &snapshot), checks.iter().map(|check| check.definition.id.as_str()))?;
+    checks.iter().try_for_each(|check| call.rights.need_alias(&snapshot, check))?;
     call.own_node()?;
-    call.registry.register(instance, checks, replace)?;
+    let _ = call.about.set(instance.id.clone());
+    let (id, portless) = (instance.id.clone(), instance.port == 0 && instance.socket.is_empty());
+    if call.registry.register(instance, checks, replace)? && portless {
+        tracing::warn!(id, "an instance is registered without a port: names tell it, no command can be sent to it");
+    }
     Ok(Reply::done())
 }
 

@@ -68,6 +68,7 @@ fn registered(call: &Call, fields: &Fields<'_>) -> Result<(), Failure> {
     }
     allowed(call, known, &name, node.is_some(), instance.as_ref(), &others)?;
     call.rights.need_checks(known, own.iter().chain(&others).map(|check| check.definition.id.as_str()))?;
+    own.iter().chain(&others).try_for_each(|check| call.rights.need_alias(&snapshot, check))?;
     if let Some(node) = node {
         call.registry.put_node(node)?;
     }

@@ -26,6 +26,8 @@ pub(crate) const INSTANCE: &[&str] = &[
     "Token",
     "EnterpriseMeta",
     "Ports",
+    // Ours: lower is asked first.
+    "Priority",
 ];
 
 /// Keys that Consul takes for itself.
@@ -65,6 +67,10 @@ pub(crate) fn instance(fields: &Fields<'_>, node: &str, source: Source) -> Resul
     made.tagged = tagged(fields)?;
     made.weights = weights(fields.get("Weights"))?;
     made.enable_tag_override = fields.flag("EnableTagOverride")?.unwrap_or(false);
+    let priority = fields
+        .number("Priority")?
+        .map(|number| u16::try_from(number).map_err(|_| wrong("Priority", "a number up to 65535")));
+    made.priority = priority.transpose()?;
     made.socket = fields.text("SocketPath")?;
     Ok(made)
 }

@@ -1,6 +1,7 @@
 //! What lies where in etcd.
 //!
 //! Ours, all under one prefix: `nodes/NODE`, `instances/NODE/ID` and `checks/NODE/ID` are what is registered, as JSON;
+//! `kv/KEY` is a key of Consul's key-value store, and `numbers` is what its numbers count from.
 //! `registries/NODE` says that a node has a registry of its own. Under that registry's lease are `alive/NODE`, and
 //! `states/NODE/CHECK`, how its checks are; `checker` is who does the checks of nodes without a registry. Beside it are
 //! SkyDNS's entries, under its own prefix.
@@ -22,6 +23,8 @@ pub(super) enum Place {
     Kept(Key),
     /// How a check is: its node and id.
     How(String, String),
+    /// A key of the key-value store.
+    Pair(String),
 }
 
 /// What lies where.
@@ -54,7 +57,7 @@ impl Layout {
 
     /// All parts, in the order in which they are read: what others belong to comes first.
     pub(super) fn parts(&self) -> Vec<String> {
-        let own = ["registries/", "alive/", "checker", "nodes/", "instances/", "checks/", "states/"];
+        let own = ["registries/", "alive/", "checker", "nodes/", "instances/", "checks/", "states/", "kv/"];
         own.iter().map(|part| self.of(part)).chain(self.skydns.clone()).collect()
     }
 
@@ -72,6 +75,16 @@ impl Layout {
 
     pub(super) fn checker(&self) -> String {
         self.of("checker")
+    }
+
+    /// What the numbers of keys and values count from.
+    pub(super) fn numbers(&self) -> String {
+        self.of("numbers")
+    }
+
+    /// A key of the key-value store, or how several of them begin.
+    pub(super) fn pair(&self, key: &str) -> String {
+        self.of(&format!("kv/{key}"))
     }
 
     pub(super) fn how(&self, node: &str, check: &str) -> String {
@@ -120,6 +133,7 @@ impl Layout {
             "instances" => of_node().map(|(node, id)| Place::Kept(Key::Instance(node, id)))?,
             "checks" => of_node().map(|(node, id)| Place::Kept(Key::Check(node, id)))?,
             "states" => of_node().map(|(node, id)| Place::How(node, id))?,
+            "kv" => Place::Pair(rest.to_owned()),
             _ => return None,
         })
     }
@@ -161,6 +175,8 @@ mod tests {
         assert_eq!(layout.place(&layout.registry("n1")), Some(Place::Registry("n1".into())));
         assert_eq!(layout.place(&layout.checker()), Some(Place::Checker));
         assert_eq!(layout.place(&layout.how("n1", "c/1")), Some(Place::How("n1".into(), "c/1".into())));
+        assert_eq!(layout.place(&layout.pair("a//b/")), Some(Place::Pair("a//b/".into())));
+        assert_eq!(layout.place(&layout.numbers()), None);
         let entry = layout.entry("stock", "s1", "n1").unwrap();
         assert_eq!(entry, "/skydns/local/skydns/stock/s1/n1");
         let strange = ["/skydns/config", "/skydns/a//b", "/skydns/A", "/a/fourmi/nodes/a/b", "/a/fourmi/x/y", "/b"];

@@ -8,6 +8,7 @@
 mod client;
 mod keys;
 mod leased;
+mod pairs;
 mod read;
 mod rows;
 mod settings;
@@ -24,8 +25,11 @@ use keys::Layout;
 pub use settings::{Settings, SkyDns, Unusable};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use work::{Report, Work};
+
+/// Orders of keys and values that may wait; further ones wait before.
+const ORDERS: usize = 64;
 
 /// A registry that is shared through etcd.
 #[derive(Debug)]
@@ -40,7 +44,8 @@ impl Store {
     pub(crate) async fn start(settings: Settings, limits: Limits) -> Result<Self, Unusable> {
         let layout = Layout::new(&settings)?;
         let client = Client::new(&settings)?;
-        let registry = Registry::counting_from(limits, super::now());
+        // Keys and values have etcd's numbers.
+        let registry = Registry::counting_both(limits, super::now(), 0);
         let own = settings.node.to_ascii_lowercase();
         registry.share(Owners { own, ..Owners::default() });
         registry.keep_unsaved();
@@ -49,7 +54,9 @@ impl Store {
         let (stop, stopped) = watch::channel(());
         let (first, mut begun) = oneshot::channel();
         let wait = settings.wait;
-        let work = Work::new(registry.clone(), settings, layout, client, told, first);
+        let (orders, jobs) = mpsc::channel(ORDERS);
+        registry.keys().send_to(orders);
+        let work = Work::new(registry.clone(), settings, layout, client, (told, jobs), first);
         let worker = std::thread::Builder::new().name("registry".into()).spawn(move || {
             match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(work.run(stopped)),

@@ -104,6 +104,7 @@ impl Work {
         // Should that not come to its end, it is begun again.
         let next = self.next.take();
         let mut missing = self.registry.read(|catalog| catalog.keys());
+        let mut pairs = BTreeSet::new();
         self.view.begin();
         let mut revision = 0;
         for part in self.layout.parts() {
@@ -128,6 +129,9 @@ impl Work {
                     if let (Place::Kept(key), true) = (&entry.place, entry.value.is_some()) {
                         missing.remove(key);
                     }
+                    if let Place::Pair(key) = &entry.place {
+                        pairs.insert(key.clone());
+                    }
                 }
                 self.take(entries).await;
                 self.renew().await?;
@@ -139,6 +143,7 @@ impl Work {
             }
         }
         self.view.missing(&self.registry, missing, &mut self.leases);
+        self.registry.keys().keep_only(|key| pairs.contains(key), self.view.number(revision));
         self.revision = self.revision.max(revision);
         self.next = next.or_else(|| Some(self.layout.prefixes().map(|_| revision + 1).collect()));
         (self.read_at, self.read_revision) = (Instant::now(), revision);

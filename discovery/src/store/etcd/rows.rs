@@ -1,10 +1,15 @@
 //! What is kept as it is written: JSON.
 
+use crate::base64;
 use crate::model::{Definition, Instance, Node, Probe, Record, State, lower};
 use crate::registry::{Catalog, Heard, Key};
 use crate::snapshot::Snapshot;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+/// What stands around a value.
+const SPARE: usize = 64;
 
 /// What becomes of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +107,24 @@ pub(super) fn how(map: &Map<String, Value>) -> Option<How> {
     })
 }
 
+/// A value of the key-value store as it is written: as a text, when it is one and that is not the longer way.
+pub(super) fn pair_body(value: &[u8], flags: u64) -> String {
+    let text = std::str::from_utf8(value).ok().map(|text| json!({"value": text, "flags": flags}).to_string());
+    let encoded = || json!({"base64": base64::encode(value), "flags": flags}).to_string();
+    text.filter(|text| text.len() < value.len() * 4 / 3 + SPARE).unwrap_or_else(encoded)
+}
+
+/// The value and the flags. None when nobody can read them.
+pub(super) fn pair(body: &[u8]) -> Option<(Bytes, u64)> {
+    let map: Map<String, Value> = parsed(body)?;
+    let text = |name: &str| map.get(name).and_then(Value::as_str);
+    let value = match (text("value"), text("base64")) {
+        (Some(text), _) => Bytes::from(text.to_owned()),
+        (None, encoded) => Bytes::from(base64::decode(encoded?)?),
+    };
+    Some((value, map.get("flags").and_then(Value::as_u64).unwrap_or(0)))
+}
+
 pub(super) fn parsed<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
     serde_json::from_slice(value).ok()
 }
@@ -116,4 +139,23 @@ pub(super) fn returned(snapshot: &Snapshot, own: &str) -> impl Iterator<Item = H
     let members = snapshot.node(own).into_iter().flat_map(|node| node.instances.iter());
     let bare = members.filter(|member| member.checks.is_empty());
     bare.map(|member| Heard::Check(Box::new(Definition::returned(&member.instance))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_so_that_people_can_read_them_and_etcd_takes_them() {
+        assert!(pair_body(b"hello", 7).contains(r#""value":"hello""#));
+        let largest = vec![1; crate::keys::VALUE_MAX];
+        for value in [&b""[..], "ä\n\0".as_bytes(), &[0xff, 0], &largest] {
+            let body = pair_body(value, u64::MAX);
+            assert!(body.len() < 1024 * 1024, "{} bytes", body.len());
+            assert_eq!(pair(body.as_bytes()), Some((Bytes::copy_from_slice(value), u64::MAX)));
+        }
+        for wrong in ["", "hello", "{}", r#"{"base64":"?"}"#] {
+            assert_eq!(pair(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use super::leased::MARK;
 use super::rows::{self, is_transient};
 use super::ttl::Leases;
 use super::wire::Kv;
+use crate::keys::{Heard as Told, Pair};
 use crate::model::Definition;
 use crate::registry::{Heard, Key, Owners, Refused, Registry};
 use serde_json::{Map, Value};
@@ -23,6 +24,7 @@ pub(super) struct Entry {
     /// None when it is gone.
     pub(super) value: Option<Vec<u8>>,
     pub(super) lease: i64,
+    pub(super) created: i64,
     pub(super) revision: i64,
 }
 
@@ -51,6 +53,10 @@ pub(super) struct View {
     pub(super) crowded: bool,
     /// And another thing is gone.
     pub(super) roomier: bool,
+    /// What the numbers of keys and values count from, which etcd's revisions are added to.
+    pub(super) base: u64,
+    /// Keys and values that have changed.
+    pairs: Vec<Told>,
 }
 
 impl View {
@@ -70,6 +76,8 @@ impl View {
             left_out: 0,
             crowded: false,
             roomier: false,
+            base: 0,
+            pairs: Vec::new(),
         }
     }
 
@@ -107,7 +115,7 @@ impl View {
         if value.is_none() && !gone {
             self.cannot_read(&key);
         }
-        Some(Entry { key, place, value, lease: kv.lease, revision: kv.mod_revision })
+        Some(Entry { key, place, value, lease: kv.lease, created: kv.create_revision, revision: kv.mod_revision })
     }
 
     /// Takes over what has changed.
@@ -121,12 +129,34 @@ impl View {
         }
         self.share(registry);
         self.follow(registry, told);
+        let full = registry.keys().follow(std::mem::take(&mut self.pairs));
+        self.left_out += full as u64;
+        self.crowded |= full > 0;
         self.judge(registry);
     }
 
+    /// The number of a revision, among those of keys and values.
+    pub(super) fn number(&self, revision: i64) -> u64 {
+        self.base + u64::try_from(revision).unwrap_or(0)
+    }
+
+    fn take_pair(&mut self, key: String, value: Option<Vec<u8>>, name: &str, created: i64, revision: i64) {
+        let read = value.as_ref().and_then(|value| rows::pair(value));
+        if value.is_some() && read.is_none() {
+            self.cannot_read(name);
+        }
+        let (created, modified) = (self.number(created), self.number(revision));
+        self.pairs.push(match read {
+            Some((value, flags)) => Told::Put(Pair { key, value, flags, created, modified }),
+            // Whatever it was before, it is that no more.
+            None => Told::Gone(key, modified),
+        });
+    }
+
     fn take_one(&mut self, registry: &Registry, leases: &mut Leases, entry: Entry, told: &mut Vec<Heard>) {
-        let Entry { key, place, value, lease, .. } = entry;
+        let Entry { key, place, value, lease, created, revision } = entry;
         match (place, value) {
+            (Place::Pair(pair), value) => self.take_pair(pair, value, &key, created, revision),
             (Place::Registry(node), value) => {
                 self.moved = true;
                 match value {

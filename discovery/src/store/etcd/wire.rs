@@ -25,6 +25,8 @@ pub(super) struct Kv {
     key: String,
     value: String,
     #[serde(deserialize_with = "number")]
+    pub(super) create_revision: i64,
+    #[serde(deserialize_with = "number")]
     pub(super) mod_revision: i64,
     #[serde(deserialize_with = "number")]
     pub(super) lease: i64,
@@ -58,6 +60,15 @@ pub(super) struct Range {
 #[serde(default)]
 pub(super) struct Step {
     pub(super) response_range: Range,
+    pub(super) response_delete_range: Deleted,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Deleted {
+    /// How many keys.
+    #[serde(deserialize_with = "number")]
+    pub(super) deleted: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -137,7 +148,7 @@ pub(super) struct Token {
 fn behind(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     if let Some(last) = end.last_mut() {
-        // Prefixes end in a slash.
+        // No text ends in the greatest byte.
         *last += 1;
     }
     end
@@ -177,6 +188,11 @@ pub(super) fn put(key: &str, value: &str, lease: Option<i64>) -> Value {
 /// A step that removes a key.
 pub(super) fn delete(key: &str) -> Value {
     json!({"request_delete_range": {"key": encode(key.as_bytes())}})
+}
+
+/// A step that removes all keys that begin so.
+pub(super) fn delete_under(prefix: &str) -> Value {
+    json!({"request_delete_range": {"key": encode(prefix.as_bytes()), "range_end": encode(&behind(prefix))}})
 }
 
 /// A step that reads a key.

@@ -2,18 +2,20 @@
 
 use super::client::{Client, Failed};
 use super::keys::Layout;
+use super::pairs::Unseen;
 use super::rows::Row;
 use super::settings::{Settings, Unusable};
 use super::ttl::Leases;
 use super::view::View;
 use super::wire::{self, Lease, Line, Range, Watched};
+use crate::keys::Job;
 use crate::registry::{Key, Registry};
 use crate::store::Standing;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// Between two tries at a write that etcd refuses.
@@ -95,6 +97,10 @@ pub(super) struct Work {
     /// Why etcd does not take what is to be written.
     pub(super) refusal: Option<String>,
     pub(super) report: watch::Sender<Report>,
+    /// Keys and values that are to be changed.
+    jobs: mpsc::Receiver<Job>,
+    /// Changes of them that are done, and not seen in the watch yet.
+    pub(super) unseen: Vec<Unseen>,
     first: Option<oneshot::Sender<Result<(), Unusable>>>,
     contact: SystemTime,
     /// When the watch said something last.
@@ -110,7 +116,7 @@ impl Work {
         settings: Settings,
         layout: Layout,
         client: Client,
-        report: watch::Sender<Report>,
+        (report, jobs): (watch::Sender<Report>, mpsc::Receiver<Job>),
         first: oneshot::Sender<Result<(), Unusable>>,
     ) -> Self {
         let identity = format!("{:016x}", fastrand::u64(..));
@@ -135,6 +141,8 @@ impl Work {
             pending: Vec::new(),
             refusal: None,
             report,
+            jobs,
+            unseen: Vec::new(),
             first: Some(first),
             contact: SystemTime::now(),
             heard_at: Instant::now(),
@@ -207,9 +215,13 @@ impl Work {
     /// One session, from the connection to its end.
     async fn session(&mut self, tries: &mut usize) -> Result<Infallible, Ended> {
         let now: Range = self.client.call("kv/range", &wire::get(&self.layout.alive(&self.view.own))).await?;
-        if now.header.revision < self.revision {
+        let base = self.base().await?;
+        // Who counts from elsewhere is another etcd, however much it knows.
+        if now.header.revision < self.revision || self.view.base != 0 && self.view.base != base {
             self.forget_all();
+            self.write_pairs_again().await?;
         }
+        self.view.base = base;
         self.resolve().await?;
         if self.next.is_none() {
             self.read_all().await?;
@@ -233,6 +245,7 @@ impl Work {
                 self.done(snapshot.changes());
             }
             self.here(tries);
+            self.told_pairs();
             if self.view.crowded && self.view.roomier && self.read_at.elapsed() > READ_AGAIN {
                 self.read_all().await?;
             }
@@ -245,6 +258,7 @@ impl Work {
             tokio::select! {
                 line = lines.next::<Watched>() => self.watched(line, &mut lines).await?,
                 _ = changes.changed() => {}
+                Some(job) = self.jobs.recv() => self.order(job).await?,
                 () = tokio::time::sleep_until(renew) => self.keep_lease().await?,
                 () = tokio::time::sleep_until(again) => {}
                 () = tokio::time::sleep_until(quiet) => lines = self.watch().await?,

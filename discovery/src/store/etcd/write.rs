@@ -125,7 +125,7 @@ impl Work {
         Ok(())
     }
 
-    async fn transact<'a>(
+    pub(super) async fn transact<'a>(
         &mut self,
         steps: impl Iterator<Item = &'a Value>,
         compare: Vec<Value>,
@@ -251,7 +251,7 @@ impl Work {
             // As if it had been read already.
             let revision = txn.header.revision;
             let value = Some(self.identity.clone().into_bytes());
-            let entry = Entry { key, place: Place::Checker, value, lease, revision };
+            let entry = Entry { key, place: Place::Checker, value, lease, created: revision, revision };
             self.view.take(&self.registry, &mut self.leases, vec![entry]);
         } else {
             // Until the watch says who is it.

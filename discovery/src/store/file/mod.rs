@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tables::Loaded;
+use tables::{Changed, Loaded, Numbers};
 use tokio::sync::watch;
 
 /// Between two tries to write when the disk refuses.
@@ -50,7 +50,7 @@ impl std::error::Error for Unusable {}
 /// How far the file has come.
 #[derive(Debug, Clone, Default)]
 struct Written {
-    changes: u64,
+    numbers: Numbers,
     error: Option<String>,
 }
 
@@ -68,18 +68,22 @@ impl Store {
     pub(crate) fn open(path: &Path, limits: Limits) -> Result<Self, Unusable> {
         let unusable = |error| Unusable { path: path.to_owned(), error };
         let mut connection = tables::open(path).map_err(unusable)?;
-        let registry = Registry::counting_from(limits, now());
-        fill(&registry, tables::load(&connection).map_err(unusable)?);
+        let loaded = tables::load(&connection).map_err(unusable)?;
+        // The clock may have been set back since.
+        let from = |written: u64| now().max(written + 1);
+        let registry = Registry::counting_both(limits, from(loaded.numbers.changes), from(loaded.numbers.keys));
+        fill(&registry, loaded);
         registry.keep_unsaved();
+        registry.keys().keep_unsaved();
         // From before the thread begins, so that it misses none.
-        let watch = registry.watch();
-        let changes = *watch.borrow();
-        let (told, written) = watch::channel(Written { changes, error: None });
+        let watches = (registry.watch(), registry.keys().watch());
+        let numbers = numbers(&registry);
+        let (told, written) = watch::channel(Written { numbers, error: None });
         let (stop, stopped) = watch::channel(());
         let writing = registry.clone();
         let writer = std::thread::Builder::new().name("registry".into()).spawn(move || {
             match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-                Ok(runtime) => runtime.block_on(write_all(&mut connection, &writing, watch, &told, stopped)),
+                Ok(runtime) => runtime.block_on(write_all(&mut connection, &writing, watches, &told, stopped)),
                 Err(error) => tracing::error!(%error, "the registry's file is not written"),
             }
         });
@@ -96,10 +100,12 @@ impl Store {
     /// Waits until all that was registered by now would survive a crash. The error is why it would not; it is tried
     /// again all the time.
     pub(crate) async fn settled(&self) -> Result<(), String> {
-        let target = *self.registry.watch().borrow();
+        let target = numbers(&self.registry);
+        let is_there =
+            |written: &Written| written.numbers.changes >= target.changes && written.numbers.keys >= target.keys;
         let mut written = self.written.clone();
-        match written.wait_for(|written| written.changes >= target || written.error.is_some()).await {
-            Ok(written) if written.changes >= target => Ok(()),
+        match written.wait_for(|written| is_there(written) || written.error.is_some()).await {
+            Ok(written) if is_there(&written) => Ok(()),
             Ok(written) => Err(written.error.clone().unwrap_or_default()),
             Err(_) => Err("the registry's file is not written any more".into()),
         }
@@ -115,6 +121,11 @@ impl Drop for Store {
             tracing::error!("the registry's file was not written to the end");
         }
     }
+}
+
+/// The numbers of the last changes.
+fn numbers(registry: &Registry) -> Numbers {
+    Numbers { changes: *registry.watch().borrow(), keys: registry.keys().last() }
 }
 
 /// Registers what was read. What is refused was allowed under other limits, and is left out.
@@ -146,6 +157,7 @@ fn fill(registry: &Registry, loaded: Loaded) {
         let name = path.split('/').rev().collect::<Vec<_>>().join(".");
         count(registry.put_record(&name, record));
     }
+    refused += registry.keys().load(loaded.pairs);
     if refused > 0 {
         tracing::warn!(refused, "entries of the registry's file are left out");
     }
@@ -154,26 +166,33 @@ fn fill(registry: &Registry, loaded: Loaded) {
 async fn write_all(
     connection: &mut Connection,
     registry: &Registry,
-    mut changes: watch::Receiver<u64>,
+    (mut changes, mut keys): (watch::Receiver<u64>, watch::Receiver<u64>),
     told: &watch::Sender<Written>,
     mut stopped: watch::Receiver<()>,
 ) {
     loop {
         let stopping = tokio::select! {
             changed = changes.changed() => changed.is_err(),
+            changed = keys.changed() => changed.is_err(),
             // Whoever holds the other end only ever drops it.
             _ = stopped.changed() => true,
         };
         // All that changed since the last time is one transaction.
         let (number, rows) = registry.take_unsaved(tables::row);
-        let result = if rows.is_empty() { Ok(()) } else { tables::write(connection, &rows) };
+        let (keys, pairs) = registry.keys().take_unsaved();
+        let changed = Changed { rows, pairs, numbers: Numbers { changes: number, keys } };
+        let result = match changed.rows.is_empty() && changed.pairs.is_empty() {
+            true => Ok(()),
+            false => tables::write(connection, &changed),
+        };
         match result {
-            Ok(()) => told.send_replace(Written { changes: number, error: None }),
+            Ok(()) => told.send_replace(Written { numbers: changed.numbers, error: None }),
             Err(error) => {
                 tracing::error!(%error, "the registry's file cannot be written");
-                registry.put_back(rows.into_iter().map(|(key, _)| key));
-                let behind = told.borrow().changes;
-                let told = told.send_replace(Written { changes: behind, error: Some(error.to_string()) });
+                registry.put_back(changed.rows.into_iter().map(|(key, _)| key));
+                registry.keys().put_back(changed.pairs.into_iter().map(|(key, _)| key));
+                let behind = told.borrow().numbers;
+                let told = told.send_replace(Written { numbers: behind, error: Some(error.to_string()) });
                 if !stopping {
                     tokio::time::sleep(AGAIN).await;
                     changes.mark_changed();

@@ -1,8 +1,9 @@
 //! The tables of the file: one for each kind of thing, keyed as the registry is, the rest as JSON.
 
+use crate::keys::{self, Pair};
 use crate::model::{Definition, Instance, Node, Probe, Record};
 use crate::registry::{Catalog, Key};
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 use serde::de::DeserializeOwned;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,7 +22,15 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS checks
         (node TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (node, id)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS records (path TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS pairs
+        (key TEXT PRIMARY KEY, value BLOB NOT NULL, flags INTEGER NOT NULL, created INTEGER NOT NULL,
+         modified INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS numbers (what TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 ";
+
+/// Under which the numbers of the last changes are kept.
+const CHANGES: &str = "changes";
+const KEYS: &str = "keys";
 
 /// What a file held.
 #[derive(Debug, Default)]
@@ -30,8 +39,26 @@ pub(super) struct Loaded {
     pub(super) instances: Vec<Instance>,
     pub(super) checks: Vec<Definition>,
     pub(super) records: Vec<(String, Record)>,
+    pub(super) pairs: Vec<Pair>,
+    /// The numbers of the last changes that were written: of the registry, and of keys and values.
+    pub(super) numbers: Numbers,
     /// Rows that nobody can read.
     pub(super) unreadable: usize,
+}
+
+/// The numbers of the last changes: of the registry, and of keys and values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Numbers {
+    pub(super) changes: u64,
+    pub(super) keys: u64,
+}
+
+/// All that is written at once.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub(super) rows: Vec<(Key, Row)>,
+    pub(super) pairs: Vec<keys::Row>,
+    pub(super) numbers: Numbers,
 }
 
 pub(super) fn open(path: &Path) -> Result<Connection> {
@@ -61,7 +88,34 @@ pub(super) fn load(connection: &Connection) -> Result<Loaded> {
     loaded.instances = bodies(connection, "SELECT '', body FROM instances", unreadable)?.map(|(_, i)| i).collect();
     loaded.checks = bodies(connection, "SELECT '', body FROM checks", unreadable)?.map(|(_, check)| check).collect();
     loaded.records = bodies(connection, "SELECT path, body FROM records", unreadable)?.collect();
+    loaded.pairs = pairs(connection, unreadable)?;
+    let number = |what: &str| {
+        let row = connection.query_row("SELECT number FROM numbers WHERE what = ?1", [what], |row| row.get(0));
+        row.optional().map(|number: Option<i64>| number.map_or(0, i64::cast_unsigned))
+    };
+    loaded.numbers = Numbers { changes: number(CHANGES)?, keys: number(KEYS)? };
     Ok(loaded)
+}
+
+fn pairs(connection: &Connection, unreadable: &mut usize) -> Result<Vec<Pair>> {
+    // Somebody may have written a text there.
+    let query = "SELECT key, CAST(value AS BLOB), flags, created, modified FROM pairs";
+    let mut statement = connection.prepare(query)?;
+    let number = |row: &rusqlite::Row<'_>, at| row.get(at).map(i64::cast_unsigned);
+    let mut rows = statement.query([])?;
+    let mut read = Vec::new();
+    while let Some(row) = rows.next()? {
+        let pair = || -> Result<Pair> {
+            let value: Vec<u8> = row.get(1)?;
+            let (flags, created, modified) = (number(row, 2)?, number(row, 3)?, number(row, 4)?);
+            Ok(Pair { key: row.get(0)?, value: value.into(), flags, created, modified })
+        };
+        match pair() {
+            Ok(pair) => read.push(pair),
+            Err(_) => *unreadable += 1,
+        }
+    }
+    Ok(read)
 }
 
 fn bodies<T: DeserializeOwned>(
@@ -105,9 +159,9 @@ pub(super) fn row(catalog: &Catalog, key: &Key) -> Row {
 }
 
 /// Writes rows in one transaction.
-pub(super) fn write(connection: &mut Connection, rows: &[(Key, Row)]) -> Result<()> {
+pub(super) fn write(connection: &mut Connection, changed: &Changed) -> Result<()> {
     let transaction = connection.transaction()?;
-    for (key, row) in rows {
+    for (key, row) in &changed.rows {
         match (key, row) {
             (Key::Node(name), Some((_, body))) => {
                 transaction.execute("INSERT OR REPLACE INTO nodes VALUES (?1, ?2)", params![name, body])?
@@ -131,6 +185,20 @@ pub(super) fn write(connection: &mut Connection, rows: &[(Key, Row)]) -> Result<
             }
             (Key::Record(path), None) => transaction.execute("DELETE FROM records WHERE path = ?1", [path])?,
         };
+    }
+    for (key, pair) in &changed.pairs {
+        let Some(pair) = pair else {
+            transaction.execute("DELETE FROM pairs WHERE key = ?1", [key])?;
+            continue;
+        };
+        let [flags, created, modified] = [pair.flags, pair.created, pair.modified].map(u64::cast_signed);
+        transaction.execute(
+            "INSERT OR REPLACE INTO pairs VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![key, &*pair.value, flags, created, modified],
+        )?;
+    }
+    for (what, number) in [(CHANGES, changed.numbers.changes), (KEYS, changed.numbers.keys)] {
+        transaction.execute("INSERT OR REPLACE INTO numbers VALUES (?1, ?2)", params![what, number.cast_signed()])?;
     }
     transaction.commit()
 }

@@ -1,10 +1,15 @@
 use super::*;
+use crate::keys::Order;
 use crate::{Instance, Node, Probe, Record, State};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+fn put(key: &str, value: &str, cas: Option<u64>) -> Order {
+    Order::Put { key: key.into(), value: value.to_owned().into(), flags: 42, cas }
+}
+
 /// Set for the process that is killed: where its file is.
 const CHILD: &str = "FOURMI_TEST_REGISTRY";
 
@@ -71,6 +76,9 @@ fn child() {
     for n in 0.. {
         let (instance, checks) = checked(&n.to_string());
         store.registry().register(instance, checks, false).unwrap();
+        let keys = store.registry().keys();
+        assert_eq!(runtime.block_on(keys.order(put(&format!("n/{n}"), &n.to_string(), Some(0)))), Ok(true));
+        assert_eq!(runtime.block_on(keys.order(put("last", &n.to_string(), None))), Ok(true));
         runtime.block_on(store.settled()).unwrap();
         std::fs::write(Path::new(&path).with_extension("settled"), n.to_string()).unwrap();
     }
@@ -102,6 +110,54 @@ fn what_is_settled_survives_a_kill() {
     assert!(members.len() > settled, "{} of {settled}", members.len());
     assert!(members.iter().all(|member| member.checks.len() == 1), "an instance comes back with its checks");
     assert_eq!(now.usable("stock").count(), 0);
+    let keys = store.registry().keys();
+    let last = keys.get("last").unwrap();
+    let last = std::str::from_utf8(&last.value).unwrap().parse::<usize>().unwrap();
+    assert!(last >= settled, "{last} of {settled}");
+    // What belongs together is written together: between two keys there was no rest.
+    assert!(keys.under("n/").len() - last <= 2, "{} keys, the last is {last}", keys.under("n/").len());
+    assert!(
+        (0..=settled).all(|n| keys.get(&format!("n/{n}")).is_some_and(|pair| *pair.value == *n.to_string().as_bytes()))
+    );
+}
+
+#[tokio::test]
+async fn keys_come_back_with_their_numbers_and_no_number_goes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.db");
+    let (kept, last) = {
+        let store = open(&path);
+        let keys = store.registry().keys();
+        for (key, value) in [("a", "1"), ("gone", "2"), ("b/\u{0}", "\u{1}")] {
+            assert_eq!(keys.order(put(key, value, None)).await, Ok(true));
+        }
+        assert_eq!(keys.order(put("a", "3", None)).await, Ok(true));
+        assert_eq!(keys.order(Order::Delete { key: "gone".into(), cas: None }).await, Ok(true));
+        store.settled().await.unwrap();
+        (keys.under(""), keys.last())
+    };
+    // A clock that is set back, as far as the file can tell: it was written by a process of a later time.
+    let later = i64::try_from(now()).unwrap() + 86_400_000_000;
+    let change = Connection::open(&path).unwrap();
+    let written: i64 =
+        change.query_row("SELECT number FROM numbers WHERE what = 'keys'", [], |row| row.get(0)).unwrap();
+    assert_eq!(written.cast_unsigned(), last, "the newest number is written with what it is of");
+    change.execute("UPDATE numbers SET number = ?1", [later]).unwrap();
+    drop(change);
+
+    let store = open(&path);
+    let keys = store.registry().keys();
+    assert_eq!(keys.under(""), kept, "with the numbers that clients compare");
+    assert_eq!(kept.iter().map(|pair| pair.flags).collect::<Vec<_>>(), [42, 42]);
+    assert!(keys.changed("gone") > last && keys.last() > later.cast_unsigned());
+    assert!(*store.registry().watch().borrow() > later.cast_unsigned());
+    let before = kept[0].modified;
+    assert_eq!(keys.order(put("a", "4", Some(before))).await, Ok(true), "a number from before still counts");
+    assert_eq!(keys.order(put("a", "5", Some(before))).await, Ok(false));
+    assert!(keys.changed("a") > later.cast_unsigned());
+    store.settled().await.unwrap();
+    drop(store);
+    assert_eq!(&*open(&path).registry().keys().get("a").unwrap().value, b"4");
 }
 
 #[test]

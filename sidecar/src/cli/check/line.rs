@@ -46,6 +46,7 @@ checks! {
     CONFIG "configuration" "config"
     FILES "configuration" "files"
     CERTIFICATE "configuration" "certificate"
+    SPOOL "configuration" "spool"
     ADMIN "running" "admin"
     VERSION "running" "version"
     SAME "running" "same-configuration"

@@ -8,6 +8,7 @@ mod line;
 mod machine;
 mod running;
 mod sinks;
+mod spool;
 
 use super::args::Global;
 use super::client::{self, Target};
@@ -58,6 +59,7 @@ pub(super) fn check(target: &Target, global: &Global, pre: bool, wait: Option<Du
 /// Everything once. An error is the exit code of a usage that makes no sense.
 fn round(target: &Target, loaded: &Result<Loaded, Report>, pre: bool) -> Result<Vec<Line>, u8> {
     let mut lines = config::lines(loaded);
+    lines.extend(loaded.iter().flat_map(|loaded| spool::lines(&loaded.plan)));
     if pre {
         if let Ok(loaded) = loaded {
             lines.extend(sinks::before(loaded));

@@ -23,9 +23,13 @@ pub(super) fn lines(place: &Asked<'_>, loaded: Option<&Loaded>) -> (Vec<Line>, b
     let same = loaded.map(|loaded| same(place, &loaded.shown.json()["values"]));
     let is_same = same.as_ref().is_some_and(|line| line.mark == Mark::Ok);
     lines.extend(same);
+    lines.extend(restart(&status["needs_restart"]));
     lines.push(reload(&status["last_reload_error"], is_same));
     match get_any(place, "/readyz") {
-        Ok(ready) => lines.extend(list(&ready["parts"]).iter().map(part)),
+        Ok(ready) => {
+            let away = status["registry_away_seconds"].as_u64().is_some();
+            lines.extend(list(&ready["parts"]).iter().map(|one| part(one, away)));
+        }
         Err(why) => lines.push(READY.failed("", why)),
     }
     match get(place, "/api/v1/upstreams") {
@@ -131,8 +135,19 @@ fn reload(error: &Value, is_same: bool) -> Line {
     }
 }
 
-fn part(part: &Value) -> Line {
-    let mark = if part["ready"] == true { Mark::Ok } else { Mark::Failed };
+/// What a reload has read and does not follow.
+fn restart(keys: &Value) -> Option<Line> {
+    let keys: Vec<String> = list(keys).iter().map(words).collect();
+    (!keys.is_empty()).then(|| SAME.warning("", format!("{} hold only after a restart", keys.join(", "))))
+}
+
+/// A registry that is cut off answers what it knew, which is well for now.
+fn part(part: &Value, away: bool) -> Line {
+    let mark = match part["ready"] == true {
+        true if away && part["name"] == "registry" => Mark::Warning,
+        true => Mark::Ok,
+        false => Mark::Failed,
+    };
     READY.line(mark, words(&part["name"]), words(&part["detail"]))
 }
 
@@ -198,7 +213,12 @@ mod tests {
         assert_eq!(reload(&Value::Null, false).mark, Mark::Ok);
         assert_eq!(reload(&json!("f:1: bad\nmore"), false).mark, Mark::Failed);
         assert_eq!(reload(&json!("f:1: bad"), true).mark, Mark::Warning);
-        assert_eq!(part(&json!({"name": "worker", "ready": false, "detail": "0 of 1"})).mark, Mark::Failed);
+        assert_eq!(part(&json!({"name": "worker", "ready": false, "detail": "0 of 1"}), true).mark, Mark::Failed);
+        let registry = json!({"name": "registry", "ready": true, "detail": "etcd is away for 3 s"});
+        assert_eq!([true, false].map(|away| part(&registry, away).mark), [Mark::Warning, Mark::Ok]);
+        assert!(restart(&json!([])).is_none() && restart(&json!(null)).is_none());
+        let line = restart(&json!(["discovery.node", "discovery.dns.listen"])).unwrap();
+        assert!(line.mark == Mark::Warning && line.detail.starts_with("discovery.node, discovery.dns.listen hold"));
         let service = |name: &str, up: &[bool]| {
             let instances: Vec<Value> = up.iter().map(|up| json!({"address": "http://x", "ready": up})).collect();
             instances_of(&json!({"service": name, "instances": instances}))

@@ -13,11 +13,11 @@ pub(super) fn check(root: &Node, problems: &mut Problems) {
         for (span, path, wrong) in &found {
             problems.error(*span, wrong.code, path, format!("`{path}`: {}", wrong.message), wrong.fix.as_str());
         }
-        if found.is_empty()
-            && let Err(wrong) = read::discovery(&entry.value, root)
-        {
+        let whole = read::discovery(&entry.value, root).err().unwrap_or_default();
+        for wrong in whole.into_iter().filter(|wrong| found.is_empty() || wrong.key != Some("services")) {
             misfit(entry, "", wrong, problems);
         }
+        without_port(&entry.value, problems);
     }
     if let Some(entry) = entry {
         open_resolver(entry, problems);
@@ -31,6 +31,20 @@ pub(super) fn check(root: &Node, problems: &mut Problems) {
                 let fix = "add `address: http://HOST:PORT`, or a section `discovery:`";
                 problems.error(service.key_span, "missing-key", &path, message, fix);
             }
+        }
+    }
+}
+
+/// Names tell an instance without a port; commands have nowhere to go.
+fn without_port(discovery: &Node, problems: &mut Problems) {
+    for (at, service) in discovery.get("services").map(Node::items).unwrap_or_default().iter().enumerate() {
+        if matches!(service.value, Value::Map(_)) && service.get("port").is_none_or(|port| port.text() == Some("0")) {
+            let path = format!("discovery.services[{at}]");
+            if problems.mentions(&path) {
+                continue;
+            }
+            let message = format!("`{path}` has no `port`: names tell it, and no command can be sent to it");
+            problems.warning(service.span, "no-port", &path, message, "write its `port`");
         }
     }
 }

@@ -11,6 +11,8 @@ mod compile;
 mod gather;
 mod pem;
 mod plugins;
+#[cfg(test)]
+mod reference;
 mod refs;
 mod rules;
 mod scalar;

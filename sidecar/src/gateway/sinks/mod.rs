@@ -75,6 +75,11 @@ pub fn is_sink(name: &str) -> bool {
     ALL.iter().any(|(known, _)| *known == name)
 }
 
+/// Their names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(name, _)| *name)
+}
+
 /// Checks the configuration of one plugin that is a sink.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use crate::config::{Bind, Plan};
 use crate::exchange::Direction;
 use crate::registry::{Place, Settings};
 use crate::sink::{Absence, Queries};
+use crate::tls::Acceptor;
 use crate::upstream::Place as Where;
 use fourmi_discovery::join::Status;
 use fourmi_discovery::{Instance, Node, Registry, State, Store};
@@ -52,11 +53,17 @@ pub(super) struct Running {
     counted: RefCell<BTreeSet<String>>,
     /// Whether we have left it: nothing more is published then.
     left: Cell<bool>,
+    /// What the configuration says otherwise since the start, and only a restart would follow.
+    pub(super) restart: RefCell<Vec<String>>,
 }
 
 impl Running {
     /// Starts it; when this returns, names are answered.
-    pub(super) async fn start(settings: Arc<Settings>, own: Vec<SocketAddr>) -> io::Result<Running> {
+    pub(super) async fn start(
+        settings: Arc<Settings>,
+        own: Vec<SocketAddr>,
+        tls: Option<Acceptor>,
+    ) -> io::Result<Running> {
         let store = thread::open(&settings.store).await?.map(Arc::new);
         let registry = store.as_ref().map_or_else(Registry::default, |store| store.registry().clone());
         let kept = store.as_ref().map_or_else(Weak::new, Arc::downgrade);
@@ -64,7 +71,7 @@ impl Running {
             register(&registry, &settings, None)?;
         }
         record(&registry, &settings, None)?;
-        let (begun, orders, ended) = thread::begin(registry.clone(), store, settings.clone(), own).await?;
+        let (begun, orders, ended) = thread::begin(registry.clone(), store, settings.clone(), (own, tls)).await?;
         let Begun { counts, joined } = begun;
         Ok(Running {
             registry,
@@ -77,6 +84,7 @@ impl Running {
             store: kept,
             counted: RefCell::default(),
             left: Cell::new(false),
+            restart: RefCell::default(),
         })
     }
 
@@ -94,12 +102,15 @@ impl Running {
             ("join", old.join == new.join),
             ("dns.listen", old.dns == new.dns),
             ("http.listen", old.http == new.http),
+            ("http.tls", old.api_tls == new.api_tls),
             ("datacenter", old.answers.datacenter == new.answers.datacenter),
         ];
         let stays = same.iter().filter(|(_, same)| !same);
         // What needs a restart stays as it was.
         let new = &Arc::new(Settings::clone(new).as_on(&old));
-        let notes = stays.map(|(key, _)| format!("`discovery.{key}` needs a restart")).collect();
+        let keys: Vec<String> = stays.map(|(key, _)| format!("discovery.{key}")).collect();
+        let notes = keys.iter().map(|key| format!("`{key}` needs a restart")).collect();
+        *self.restart.borrow_mut() = keys;
         register(self.own(), new, Some(&old)).map_err(|e| e.to_string())?;
         record(&self.registry, new, Some(&old)).map_err(|e| e.to_string())?;
         let _ = self.orders.send(Order::Answer(new.clone())).await;
@@ -123,6 +134,11 @@ impl Running {
             }
             None => what,
         }
+    }
+
+    /// For how many seconds we have been cut off from what we share or follow, when we are.
+    pub(super) fn away_seconds(&self) -> Option<u64> {
+        self.away().map(|(_, since, _)| since.as_secs())
     }
 
     /// Whom we are cut off from.

@@ -44,7 +44,9 @@ impl Keeper {
     /// Starts the registry, if the plan has one.
     pub(in crate::runtime) async fn discover(&self, plan: &Plan) -> io::Result<()> {
         let Some(settings) = &plan.discovery else { return Ok(()) };
-        let running = Running::start(settings.clone(), blueprint::private(plan)).await?;
+        let tls = settings.api_tls.as_ref().map(|tls| self.certificates.open_api(tls));
+        let tls = tls.transpose().map_err(io::Error::other)?;
+        let running = Running::start(settings.clone(), blueprint::private(plan), tls).await?;
         self.hub.count_queries(running.counts.clone());
         if let Some(absence) = running.absence() {
             self.hub.watch_registry(absence);
@@ -185,14 +187,16 @@ fn nobody(plan: &Plan) -> Wanted {
     }
 }
 
-/// Where commands to a member go; none when it has no port.
+/// Where commands to a member go; none when it has no port, or speaks nothing that commands are sent in.
 fn address(member: &Member) -> Option<Address> {
     let meta = |key: &str| member.instance.meta.get(key).or_else(|| member.node.meta.get(key));
     let scheme = match meta("scheme").map(String::as_str) {
         Some("h2c" | "grpc") => Scheme::H2c,
         Some("https") => Scheme::Https,
         Some("h2" | "grpcs") => Scheme::H2,
-        _ => Scheme::Http,
+        None | Some("http" | "") => Scheme::Http,
+        // It speaks something else: nobody is sent there in HTTP.
+        Some(_) => return None,
     };
     let host = member.address().to_string();
     let host = host.strip_suffix('.').unwrap_or(&host).to_owned();

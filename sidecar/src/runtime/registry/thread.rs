@@ -3,7 +3,7 @@
 use super::ORDERS;
 use crate::registry::{Other, Place, Settings};
 use crate::sink::Queries;
-use crate::tls::system;
+use crate::tls::{Acceptor, system};
 use fourmi_discovery::join::{self, Joined, Status};
 use fourmi_discovery::{Limits, Registry, Store, checks, dns, etcd, http};
 use std::io;
@@ -30,7 +30,7 @@ pub(super) async fn begin(
     registry: Registry,
     store: Option<Arc<Store>>,
     settings: Arc<Settings>,
-    own: Vec<SocketAddr>,
+    (own, tls): (Vec<SocketAddr>, Option<Acceptor>),
 ) -> io::Result<(Begun, mpsc::Sender<Order>, oneshot::Receiver<()>)> {
     let (orders, inbox) = mpsc::channel(ORDERS);
     let (started, has_started) = oneshot::channel();
@@ -40,7 +40,8 @@ pub(super) async fn begin(
             trust: checks::Trust::new((*system()).clone()).keep_off(own),
             ..checks::Options::default()
         };
-        live(registry, store.clone(), (&settings, looks), started, inbox);
+        let tls = tls.map(|tls| http::Tls::new(move || tls.for_http1()));
+        live(registry, store.clone(), (&settings, looks, tls), started, inbox);
         // What is not written yet is written now.
         drop(store);
         let _ = ended.send(());
@@ -76,7 +77,7 @@ fn make_folder(file: &Path) -> io::Result<()> {
 fn live(
     registry: Registry,
     store: Option<Arc<Store>>,
-    (settings, looks): (&Settings, checks::Options),
+    (settings, looks, tls): (&Settings, checks::Options, Option<http::Tls>),
     started: oneshot::Sender<io::Result<Begun>>,
     mut orders: mpsc::Receiver<Order>,
 ) {
@@ -85,7 +86,7 @@ fn live(
         Err(e) => return drop(started.send(Err(e))),
     };
     runtime.block_on(async {
-        let answering = match Answering::begin(registry, store, settings, looks).await {
+        let answering = match Answering::begin(registry, store, settings, (looks, tls)).await {
             Ok(answering) => answering,
             Err(e) => return drop(started.send(Err(e))),
         };
@@ -110,6 +111,7 @@ struct Answering {
     names: dns::Server,
     api: Option<http::Server>,
     joined: Option<Joined>,
+    tls: Option<http::Tls>,
 }
 
 impl Answering {
@@ -117,7 +119,7 @@ impl Answering {
         registry: Registry,
         store: Option<Arc<Store>>,
         settings: &Settings,
-        looks: checks::Options,
+        (looks, tls): (checks::Options, Option<http::Tls>),
     ) -> io::Result<Answering> {
         let joined = match &settings.join {
             Some(other) => Some(join_in(other, settings, looks, &registry)?),
@@ -127,11 +129,13 @@ impl Answering {
             }
         };
         let names = dns::Server::bind(&settings.dns, registry.clone(), settings.answers.clone()).await?;
-        let api = match settings.http.is_empty() {
-            true => None,
-            false => Some(http::Server::start(&settings.http, registry, store, settings.api.clone()).await?),
+        let said = http::Settings { tls: tls.clone(), ..settings.api.clone() };
+        let api = match &joined {
+            _ if settings.http.is_empty() => None,
+            Some(joined) => Some(http::Server::start_joined(&settings.http, joined, said).await?),
+            None => Some(http::Server::start(&settings.http, registry, store, said).await?),
         };
-        Ok(Answering { names, api, joined })
+        Ok(Answering { names, api, joined, tls })
     }
 
     fn begun(&self) -> Begun {
@@ -145,7 +149,7 @@ impl Answering {
     fn follow(&self, settings: &Settings) {
         self.names.reload(settings.answers.clone());
         if let Some(api) = &self.api {
-            api.reload(settings.api.clone());
+            api.reload(http::Settings { tls: self.tls.clone(), ..settings.api.clone() });
         }
     }
 }

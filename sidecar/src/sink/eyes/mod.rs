@@ -106,7 +106,7 @@ impl Eyes {
         let queue = Arc::new(Queue::new(wanted));
         state.tails.push(queue.clone());
         self.0.open.store(true, Relaxed);
-        Ok(Tail::new(queue))
+        Ok(Tail::new(queue, self.clone()))
     }
 
     /// The last commands, the newest first: `commands`, and how they were chosen.

@@ -3,11 +3,10 @@
 use super::super::entry::Entry;
 use super::super::fields::Who;
 use super::shown::shown;
-use super::{Wanted, drawn, lot};
+use super::{Eyes, Wanted, drawn, lot};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Bytes that wait for somebody who reads slowly.
@@ -26,7 +25,6 @@ struct Inner {
     bytes: usize,
     /// Not told, since it was last asked.
     skipped: u64,
-    waker: Option<Waker>,
     /// When this window began; what was told in it, and what came.
     began: Instant,
     told: u32,
@@ -37,16 +35,8 @@ struct Inner {
 
 impl Queue {
     pub(super) fn new(wanted: Wanted) -> Self {
-        let inner = Inner {
-            waiting: VecDeque::new(),
-            bytes: 0,
-            skipped: 0,
-            waker: None,
-            began: Instant::now(),
-            told: 0,
-            came: 0,
-            level: 0,
-        };
+        let inner =
+            Inner { waiting: VecDeque::new(), bytes: 0, skipped: 0, began: Instant::now(), told: 0, came: 0, level: 0 };
         Queue { wanted, inner: Mutex::new(inner) }
     }
 
@@ -75,9 +65,6 @@ impl Queue {
         let text = Value::Object(object).to_string();
         inner.bytes += text.len();
         inner.waiting.push_back(text);
-        if let Some(waker) = inner.waker.take() {
-            waker.wake();
-        }
     }
 }
 
@@ -103,26 +90,27 @@ pub struct Batch {
 }
 
 /// The end of who follows. Gone when dropped.
-pub struct Tail(Arc<Queue>);
+pub struct Tail {
+    queue: Arc<Queue>,
+    eyes: Eyes,
+    /// Commands that had been lost on the way here when it was last asked.
+    lost: u64,
+}
 
 impl Tail {
-    pub(super) fn new(queue: Arc<Queue>) -> Self {
-        Tail(queue)
-    }
-
-    /// Takes what has come; waits until something has been told. Skipped ones alone are no reason to wake.
-    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Batch> {
-        let mut inner = self.0.inner();
-        if inner.waiting.is_empty() {
-            inner.waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(inner.take())
+    pub(super) fn new(queue: Arc<Queue>, eyes: Eyes) -> Self {
+        let lost = eyes.lost();
+        Tail { queue, eyes, lost }
     }
 
     /// Takes what has come, be it nothing.
-    pub fn take(&self) -> Batch {
-        self.0.inner().take()
+    pub fn take(&mut self) -> Batch {
+        let mut batch = self.queue.inner().take();
+        // What found no room on its way here may have been asked for.
+        let lost = self.eyes.lost();
+        batch.skipped += lost - self.lost;
+        self.lost = lost;
+        batch
     }
 }
 

@@ -1,8 +1,4 @@
-//! Keys and values, in memory.
-
-mod table;
-
-pub(super) use table::{Keys, Room};
+//! Keys and values.
 
 use super::access::{Resource, Right};
 use super::call::Call;
@@ -10,15 +6,10 @@ use super::failure::Failure;
 use super::reply::{Body, Reply};
 use super::waiting::Scope;
 use crate::base64;
+use crate::keys::{KEY_MAX, Order, Pair, VALUE_MAX};
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use table::Pair;
-
-/// The longest value.
-const VALUE_MAX: usize = 512 * 1024;
-/// The longest key.
-const KEY_MAX: usize = 1024;
 
 /// What a read depends on.
 pub(super) fn scope(call: &Call) -> Result<Scope, Failure> {
@@ -35,10 +26,10 @@ fn is_many(call: &Call) -> bool {
 /// `GET kv/KEY`.
 pub(super) fn get(call: &Call) -> Result<Reply, Failure> {
     let pairs = match is_many(call) {
-        true => call.keys.under(&call.rest),
+        true => call.keys().under(&call.rest),
         false => {
             call.rights.need(Resource::Key, &call.rest, Right::Read)?;
-            call.keys.get(&call.rest).into_iter().collect()
+            call.keys().get(&call.rest).into_iter().collect()
         }
     };
     let pairs: Vec<_> = pairs.into_iter().filter(|pair| call.rights.sees(Resource::Key, &pair.key)).collect();
@@ -78,7 +69,7 @@ fn names<'a>(call: &Call, keys: impl Iterator<Item = &'a str>) -> Value {
 }
 
 /// `PUT kv/KEY`.
-pub(super) fn put(call: &Call) -> Result<Reply, Failure> {
+pub(super) fn put(call: &Call) -> Result<Order, Failure> {
     let key = call.named("Missing key name")?;
     let one_of: Vec<&str> = ["cas", "acquire", "release"].into_iter().filter(|name| call.query.has(name)).collect();
     if one_of.len() > 1 {
@@ -96,26 +87,19 @@ pub(super) fn put(call: &Call) -> Result<Reply, Failure> {
     }
     call.rights.need_write(Resource::Key, key)?;
     let flags = number(call, "flags")?.unwrap_or(0);
-    let limits = &call.settings.limits;
-    let room = Room { keys: limits.keys, bytes: limits.key_bytes };
-    match call.keys.put(key, call.body.clone(), flags, number(call, "cas")?, room) {
-        Some(done) => Ok(Reply::json(done.into())),
-        None => Err(Failure::unavailable("there is no room for more keys and values")),
-    }
+    Ok(Order::Put { key: key.to_owned(), value: call.body.clone(), flags, cas: number(call, "cas")? })
 }
 
 /// `DELETE kv/KEY`.
-pub(super) fn delete(call: &Call) -> Result<Reply, Failure> {
+pub(super) fn delete(call: &Call) -> Result<Order, Failure> {
     if call.query.has("recurse") {
-        for pair in call.keys.under(&call.rest) {
-            call.rights.need_write(Resource::Key, &pair.key)?;
-        }
-        call.keys.remove_under(&call.rest);
-        return Ok(Reply::json(true.into()));
+        // Of all that there could be: one may come between this look and the removal.
+        call.rights.need_write_under(Resource::Key, &call.rest)?;
+        return Ok(Order::DeleteUnder { prefix: call.rest.clone() });
     }
     let key = call.named("Missing key name")?;
     call.rights.need_write(Resource::Key, key)?;
-    Ok(Reply::json(call.keys.remove(key, number(call, "cas")?).into()))
+    Ok(Order::Delete { key: key.to_owned(), cas: number(call, "cas")? })
 }
 
 fn number(call: &Call, name: &str) -> Result<Option<u64>, Failure> {
