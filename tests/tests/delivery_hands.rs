@@ -97,9 +97,12 @@ fn the_dead_are_sent_again_and_forgotten_by_hand() {
         assert_eq!(answer.json()["count"], 0);
         fourmi.says("spool: retried state=dead");
         let log = fourmi.stderr();
-        for word in
-            ["night watch", "spool: retried name=CreateOrder", "spool: discarded state=dead&name=Send", "spool: discarded mail-0"]
-        {
+        for word in [
+            "night watch",
+            "spool: retried name=CreateOrder",
+            "spool: discarded state=dead&name=Send",
+            "spool: discarded mail-0",
+        ] {
             assert!(log.contains(word), "{word}: {log}");
         }
         let line = log.lines().find(|l| l.contains("night watch")).unwrap();

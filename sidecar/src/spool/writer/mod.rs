@@ -1,9 +1,12 @@
 //! The thread that writes. What is waiting when it looks is one transaction: while the disk takes one, the next ones
 //! gather, so that a commit costs each command the less the more there are.
 
+mod accept;
 mod change;
 mod disk;
+mod recover;
 mod serve;
+mod tidy;
 
 pub use change::{Change, Changed, Import, What};
 
@@ -11,8 +14,8 @@ use super::command::Ended;
 use super::gate::{Gate, How};
 use super::handle::{Accepted, Refused, Summary};
 use super::seal::Seal;
+use super::store::Opened;
 use super::store::rows::{self, line};
-use super::store::{Opened, query};
 use super::{Ending, Job, Kept, New, Settings, State, Work};
 use disk::Disk;
 use nix::fcntl::Flock;
@@ -21,7 +24,7 @@ use serve::{Claim, Target};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{broadcast, oneshot};
 
@@ -170,57 +173,6 @@ impl Writer {
         writer.disk.look(&writer.db);
         writer.tell(true);
         Ok(writer)
-    }
-
-    /// What was being sent when the last process ended is sent again, unless it must not be.
-    fn recover(&mut self) -> rusqlite::Result<()> {
-        let now = now();
-        self.db.execute_batch("BEGIN")?;
-        let running = rows::seqs(&self.db, "SELECT seq FROM commands WHERE state = 'running'", &[])?;
-        for seq in running {
-            let (once, most): (bool, bool) =
-                self.db.query_row("SELECT once, at_most_once FROM commands WHERE seq = ?1", [seq], |r| {
-                    Ok((r.get(0)?, r.get(1)?))
-                })?;
-            let Some((target, key, _, attempt)) = rows::place(&self.db, seq)? else { continue };
-            let target = self.target(&target);
-            const WHY: &str = "fourmi ended while it was being sent";
-            if once {
-                rows::delete(&self.db, seq)?;
-                self.count(&target, State::Running, -1);
-                continue;
-            }
-            let state = if most { State::Unknown } else { State::Ready };
-            let history = line(now, state, attempt, WHY);
-            let change = rows::Change {
-                state,
-                attempt,
-                due: (!most).then_some(now),
-                status: 0,
-                error: Some(WHY),
-                history: &history,
-            };
-            match most {
-                true => rows::finish(&self.db, self.seal.as_ref(), seq, &change, now, &Kept::default())?,
-                false => rows::change(&self.db, seq, &change)?,
-            }
-            self.count(&target, State::Running, -1);
-            self.count(&target, state, 1);
-            if most && let Some(key) = key {
-                rows::release(&self.db, &target, &key)?;
-            }
-        }
-        self.write_counts()?;
-        self.db.execute_batch("COMMIT")
-    }
-
-    /// The same, if it could not be done at the start.
-    fn recovered(&mut self) -> rusqlite::Result<()> {
-        if self.unrecovered {
-            self.recover()?;
-            self.unrecovered = false;
-        }
-        Ok(())
     }
 
     /// Until it is told to close, or nobody is left who could ask.
@@ -385,87 +337,6 @@ impl Writer {
         }
     }
 
-    /// None of it is on disk: nothing was accepted, and what has ended is written as soon as it can be.
-    fn failed(
-        &mut self,
-        error: &rusqlite::Error,
-        said: Vec<Said>,
-        done: Vec<Order>,
-        left: VecDeque<Order>,
-    ) -> Vec<Order> {
-        let why = error.to_string();
-        if self.trouble.as_ref() != Some(&why) {
-            tracing::error!("the spool cannot be written: {why}; nothing is accepted until it can be");
-            self.trouble = Some(why.clone());
-        }
-        self.changed.clear();
-        self.over_next.clear();
-        self.take_claims_back();
-        // What this process believed of the store is read from it again.
-        match self.reload() {
-            Ok(()) => {}
-            Err(e) => tracing::error!("the spool cannot be read: {e}"),
-        }
-        let mut again = Vec::new();
-        let full = || Refused::Full(why.clone());
-        for said in said {
-            match said {
-                Said::Accepted(reply, _) => {
-                    self.refused += 1;
-                    let _ = reply.send(Err(full()));
-                }
-                Said::Changed(reply, _) => drop(reply.send(Err(format!("the spool cannot be written: {why}")))),
-            }
-        }
-        for order in done.into_iter().chain(left) {
-            match order {
-                Order::Accept(_, reply) => {
-                    self.refused += 1;
-                    let _ = reply.send(Err(full()));
-                }
-                Order::Change(_, reply) => drop(reply.send(Err(format!("the spool cannot be written: {why}")))),
-                order => again.push(order),
-            }
-        }
-        self.tell(false);
-        again
-    }
-
-    /// Counts anew from the store.
-    fn reload(&mut self) -> rusqlite::Result<()> {
-        self.dirty.clear();
-        let mut counts = HashMap::new();
-        {
-            let mut statement = self.db.prepare("SELECT target, state, n FROM counts")?;
-            let all = statement.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get(2)?)))?;
-            for row in all {
-                let (target, state, n): (String, String, i64) = row?;
-                if let Some(state) = State::parse(&state) {
-                    counts.insert((Arc::from(target), state), n);
-                }
-            }
-        }
-        self.counts = counts;
-        self.last = self.db.query_row("SELECT coalesce(max(seq), 0) FROM commands", [], |r| r.get(0))?;
-        self.targets.values_mut().for_each(Target::forget);
-        // Those that were to be begun in this transaction have not.
-        let db = &self.db;
-        let running: HashSet<i64> =
-            rows::seqs(db, "SELECT seq FROM commands WHERE state = 'running'", &[])?.into_iter().collect();
-        let targets = &mut self.targets;
-        self.running.retain(|seq, one| {
-            let stays = running.contains(seq);
-            if !stays
-                && one.gated
-                && let Some(target) = targets.get_mut(&one.target)
-            {
-                target.gate.not_begun();
-            }
-            stays
-        });
-        Ok(())
-    }
-
     fn target(&mut self, name: &str) -> Arc<str> {
         if let Some((known, _)) = self.targets.get_key_value(name) {
             return known.clone();
@@ -493,94 +364,6 @@ impl Writer {
 
     fn total(&self) -> i64 {
         self.counts.values().sum()
-    }
-
-    /// Why nothing can be accepted now.
-    fn no_room(&self, bytes: usize) -> Option<String> {
-        if u64::try_from(self.total()).unwrap_or(0) >= self.settings.max_commands {
-            return Some(format!("the spool holds {} commands (spool.max_commands)", self.settings.max_commands));
-        }
-        self.disk.refuses(bytes)
-    }
-
-    /// Stores a command, or finds that it is there. Also says whether it is to be sent at once, from memory.
-    fn accept(&mut self, new: &New, now: i64) -> rusqlite::Result<Result<(Accepted, bool), Refused>> {
-        let told = &new.told;
-        if told.came.id_given
-            && let Some(known) = rows::known(&self.db, &told.id, &told.scope())?
-        {
-            match self.again(new, &known)? {
-                Some(answer) => return Ok(answer.map(|a| (a, false))),
-                None => self.drop_row(known.seq, known.state, &told.target())?,
-            }
-        }
-        let bytes = new.request.body.len() + new.request.head.len();
-        if let Some(why) = self.no_room(bytes) {
-            return Ok(Err(Refused::Full(why)));
-        }
-        let target = self.target(&told.target());
-        let held = match &told.key {
-            Some(key) if !told.came.once => rows::is_held(&self.db, &target, key)?,
-            _ => false,
-        };
-        let at_once = new.state == State::Ready && new.due <= now && !held && self.takes_more(&target);
-        let (state, attempt) = match at_once {
-            true => (State::Running, new.attempt + 1),
-            false => (new.state, new.attempt),
-        };
-        let due = (state.waits() && !held).then_some(new.due);
-        self.last += 1;
-        let seq = self.last;
-        let token = format!("{seq}-{:032x}", fastrand::u128(..));
-        let mut history = match at_once {
-            true => line(now, State::Ready, new.attempt, ""),
-            false => String::new(),
-        };
-        history.push_str(&line(now, state, attempt, new.error.as_deref().unwrap_or("")));
-        let place = (seq, token.as_str(), &*target);
-        rows::insert(&self.db, self.seal.as_ref(), place, new, (state, attempt, due), &history)?;
-        self.disk.grew(bytes);
-        self.count(&target, state, 1);
-        if at_once {
-            *self.entered.entry(State::Ready).or_default() += 1;
-        }
-        if let Some(due) = due
-            && let Some(target) = self.targets.get_mut(&target)
-        {
-            target.sooner(due);
-        }
-        if state == State::Running {
-            let key = told.key.clone();
-            self.running.insert(seq, Running { target: target.clone(), key, attempt, gated: at_once });
-            if at_once && let Some(target) = self.targets.get_mut(&target) {
-                target.gate.begun();
-            }
-        }
-        Ok(Ok((Accepted::New { seq, token, state }, at_once)))
-    }
-
-    /// What is said of a command whose id is known; none when it may be done anew.
-    fn again(&self, new: &New, known: &rows::Known) -> rusqlite::Result<Option<Result<Accepted, Refused>>> {
-        if known.fingerprint != new.fingerprint {
-            return Ok(Some(Err(Refused::Other)));
-        }
-        let failed = match known.state {
-            State::Cancelled | State::Expired => true,
-            // What a worker refuses for good it refuses again; what has failed may not.
-            State::Dead => !(400..500).contains(&known.status),
-            State::Unknown if known.at_most_once => return Ok(Some(Err(Refused::Unknown))),
-            State::Unknown => true,
-            _ => false,
-        };
-        if failed {
-            return Ok(None);
-        }
-        let answer = match known.state.is_final() {
-            true => rows::answer(&self.db, self.seal.as_ref(), known.seq)?.unwrap_or_default(),
-            false => Kept::default(),
-        };
-        let (seq, token, state, status) = (known.seq, known.token.clone(), known.state, known.status);
-        Ok(Some(Ok(Accepted::Same { seq, token, state, status, answer })))
     }
 
     fn drop_row(&mut self, seq: i64, state: State, target: &str) -> rusqlite::Result<()> {
@@ -677,60 +460,5 @@ impl Writer {
             self.over_next.push(ended);
         }
         Ok(())
-    }
-
-    /// Ends what has expired and forgets what is old.
-    fn sweep(&mut self, now: i64) -> rusqlite::Result<()> {
-        let expired = rows::seqs(
-            &self.db,
-            "SELECT seq FROM commands WHERE expires_at IS NOT NULL AND open AND expires_at <= ?1 AND state <> 'running'
-             LIMIT ?2",
-            &[&now, &SWEPT],
-        )?;
-        for seq in expired {
-            self.end(seq, State::Expired, "its time was over before it was sent (Fourmi-Expires)", now)?;
-        }
-        let age = |d: Duration| now.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
-        let (keep, dead) = (age(self.settings.keep), age(self.settings.keep_dead));
-        // When there are too many, the oldest successes go before their time.
-        let crowded = u64::try_from(self.total()).unwrap_or(0) > self.settings.max_commands / 100 * 95;
-        let crowded = crowded || self.disk.is_crowded();
-        for state in [State::Succeeded, State::Dead, State::Cancelled, State::Expired, State::Unknown] {
-            let before = match state {
-                State::Succeeded if crowded => i64::MAX,
-                State::Succeeded => keep,
-                _ => dead,
-            };
-            let old = rows::seqs(
-                &self.db,
-                "SELECT seq FROM (SELECT seq, finished_at FROM commands WHERE state = ?1 ORDER BY seq LIMIT ?2)
-                 WHERE finished_at < ?3",
-                &[&state.as_str(), &SWEPT, &before],
-            )?;
-            for seq in old {
-                if let Some((target, ..)) = rows::place(&self.db, seq)? {
-                    self.drop_row(seq, state, &target)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells others what there is.
-    fn tell(&self, looked: bool) {
-        let counts = self.counts.iter().filter(|(_, n)| **n != 0);
-        let counts = counts.map(|((target, state), n)| ((target.to_string(), *state), *n)).collect();
-        let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
-        if looked {
-            let oldest = State::ALL.into_iter().filter(|s| !s.is_final());
-            summary.oldest = oldest.filter_map(|s| Some((s, query::oldest(&self.db, s).ok().flatten()?))).collect();
-        }
-        summary.counts = counts;
-        summary.entered.clone_from(&self.entered);
-        summary.refused = self.refused;
-        summary.bytes = self.disk.bytes();
-        let paused = self.targets.iter().filter(|(_, t)| t.gate.paused).map(|(name, _)| name.to_string());
-        summary.paused = self.paused.then(|| change::ALL.to_owned()).into_iter().chain(paused).collect();
-        summary.trouble = self.trouble.clone().or_else(|| self.disk.refuses(0));
     }
 }
