@@ -37,16 +37,22 @@ use crate::middleware::line::Stop;
 use crate::names;
 use crate::route::Way;
 use gated::{Routed, Taken, Through};
+use std::pin::Pin;
 use std::rc::Rc;
 use told::Told;
 
 /// Takes one command along the road and returns its answer, whose body tells the sinks when it has ended.
 pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
+    go(lane, door, incoming, true).await
+}
+
+/// `ours` is whether it may be a question to us.
+async fn go(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming, ours: bool) -> Answer {
     // read head, route, identify from the head, access
-    let Entered { mut told, way, mut body, upgrade, step, stop } = match enter(&lane, &door, incoming) {
+    let Entered { mut told, way, mut body, upgrade, step, stop } = match enter(&lane, &door, incoming, ours) {
         Ok(entered) => entered,
         Err(Left::Answered(answer)) => return *answer,
-        Err(Left::Ours(incoming)) => return Box::pin(later::own(lane, door, *incoming)).await,
+        Err(Left::Ours(incoming)) => return asked(lane, door, *incoming).await,
     };
     // access goes on, when a middleware wants more than the head says
     if let Some((routed, stop)) = stop {
@@ -115,8 +121,8 @@ impl From<Answer> for Left {
 
 /// The beginning of the road: read head, route, identify from the head, access. It waits for nothing, so it is no part
 /// of the future, which need not hold what came in pieces as well.
-fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered, Left> {
-    if incoming.head.as_ref().is_ok_and(|head| head.path().starts_with(names::OWN)) {
+fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming, ours: bool) -> Result<Entered, Left> {
+    if ours && incoming.head.as_ref().is_ok_and(|head| head.path().starts_with(names::OWN)) {
         return Err(Left::Ours(Box::new(incoming)));
     }
     let road = lane.road();
@@ -169,6 +175,16 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming) -> Result<Entered
         }
         Some(stop) => Ok(Entered { told, way, body, upgrade, step, stop: Some((routed, stop)) }),
     }
+}
+
+/// A question to us, or to the next hop, when we know nothing of it.
+fn asked(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Pin<Box<dyn Future<Output = Answer>>> {
+    Box::pin(async move {
+        match later::own(lane.clone(), door.clone(), incoming).await {
+            Ok(answer) => answer,
+            Err(incoming) => go(lane, door, incoming, false).await,
+        }
+    })
 }
 
 /// The rest of the road, for a command that is known and let in: pick an instance, send, answer, tell.

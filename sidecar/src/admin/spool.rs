@@ -287,7 +287,7 @@ fn history(lines: &str) -> Value {
 }
 
 fn text(kept: &Kept) -> Value {
-    json!({"content_type": kept.media, "body": String::from_utf8_lossy(&kept.body), "cut": kept.cut})
+    json!({"content_type": kept.media(), "body": String::from_utf8_lossy(&kept.body), "cut": kept.cut})
 }
 
 async fn many(head: &Parts, spool: &Spool, verb: Verb, by: &Who) -> Done {
@@ -385,6 +385,8 @@ struct Moved {
     #[serde(default)]
     expires: Option<i64>,
     #[serde(default)]
+    finished: Option<i64>,
+    #[serde(default)]
     error: Option<String>,
     #[serde(default)]
     status: u16,
@@ -405,13 +407,16 @@ async fn export(head: &Parts, spool: &Spool) -> Done {
         filter.states = State::ALL.into_iter().filter(|s| *s != State::Succeeded).collect();
     }
     let listing = spool.list(filter, cursor(head)?, LIMIT_MAX).await.map_err(busy)?;
-    let (mut lines, mut bytes, mut next) = (Vec::new(), 0, listing.next);
+    let (mut lines, mut bytes, mut unreadable, mut next) = (Vec::new(), 0, 0, listing.next);
     for row in &listing.rows {
         if bytes > EXPORTED {
             next = Some(row.seq - 1);
             break;
         }
-        let Ok(job) = spool.job(row.seq).await else { continue };
+        let Ok(job) = spool.job(row.seq).await else {
+            unreadable += 1;
+            continue;
+        };
         bytes += job.request.body.len();
         let moved = Moved {
             id: job.told.id,
@@ -426,8 +431,9 @@ async fn export(head: &Parts, spool: &Spool) -> Done {
             state: row.state.as_str().to_owned(),
             attempt: row.attempt,
             created: row.created,
-            due: row.due,
+            due: Some(row.wants),
             expires: row.expires,
+            finished: row.finished,
             error: row.error.clone(),
             status: row.status,
             fingerprint: base64(&spool.fingerprint(row.seq).await.map_err(busy)?),
@@ -437,7 +443,7 @@ async fn export(head: &Parts, spool: &Spool) -> Done {
         };
         lines.push(serde_json::to_value(moved).map_err(|e| (500, e.to_string()))?);
     }
-    Ok(json!({"commands": lines, "next": next}))
+    Ok(json!({"commands": lines, "next": next, "unreadable": unreadable}))
 }
 
 async fn import(body: &[u8], spool: &Spool, by: &Who) -> Done {
@@ -489,6 +495,8 @@ fn taken(moved: Moved) -> Result<Import, String> {
         expires: moved.expires,
         error: moved.error,
         status: moved.status,
+        finished: moved.finished.or(Some(now())).filter(|_| state.is_final()),
+        promised: false,
     };
     Ok(Import { new, history: moved.history })
 }

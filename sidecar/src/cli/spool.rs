@@ -310,7 +310,7 @@ fn export(target: &Target, filter: &FilterArgs, file: Option<&Path>) -> Result<u
             FAILED
         })?),
     };
-    let (mut cursor, mut count) = (None::<i64>, 0u64);
+    let (mut cursor, mut count, mut unreadable) = (None::<i64>, 0u64, 0);
     loop {
         let mut query = query(filter);
         query.extend(cursor.map(|at| format!("cursor={at}")));
@@ -324,10 +324,14 @@ fn export(target: &Target, filter: &FilterArgs, file: Option<&Path>) -> Result<u
             }
             count += 1;
         }
+        unreadable += page["unreadable"].as_u64().unwrap_or(0);
         cursor = page["next"].as_i64();
         if cursor.is_none() {
             break;
         }
+    }
+    if unreadable > 0 {
+        out::note(&format!("{unreadable} commands could not be read and are not among them"));
     }
     into.flush().map_err(|_| FAILED)?;
     out::note(&format!("{count} commands; they are still in this spool: discard them when they are in the other"));

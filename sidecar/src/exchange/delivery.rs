@@ -1,5 +1,6 @@
 //! How commands are delivered: at once or later, and what happens when that fails.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// When the caller is answered.
@@ -61,7 +62,7 @@ impl Delivery {
 }
 
 /// When a stored command that failed is sent again.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RetryLater {
     /// Between attempts; the last one repeats.
     pub delays: Vec<Duration>,

@@ -4,6 +4,7 @@
 use super::deliver;
 use super::forward::{self, Collected, collect};
 use super::lane::Lane;
+use super::later;
 use super::told::Told;
 use crate::command::{self, Batch, Element};
 use crate::exchange::{Answer, Body, Headers};
@@ -52,7 +53,11 @@ async fn one(lane: &Rc<Lane>, whole: &Told, way: &Way, event: Bytes) -> Value {
     command::settle(&mut told.ex, way.name());
     let id = told.ex.command.id.clone();
     let name = told.ex.command.name.to_string();
-    let answer = Box::pin(deliver(lane.clone(), told, way.clone(), Body::from(event), None)).await;
+    let body = Body::from(event);
+    let answer = match later::is_wanted(&told, way) {
+        true => Box::pin(later::go(lane.clone(), told, way.clone(), body, None)).await,
+        false => Box::pin(deliver(lane.clone(), told, way.clone(), body, None)).await,
+    };
     let body = match collect(answer.body, ANSWER_MAX).await {
         Ok(Collected::All(bytes)) => serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),

@@ -16,7 +16,7 @@ use crate::middleware::{After, Verdict};
 use crate::route::{
     Asked, Captures, Mismatch, PathHandling, Scheme, Table, Way, form, forwarded_prefix, host_and_port, upstream_path,
 };
-use crate::upstream::Sent;
+use crate::upstream::{InFlight, Sent};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -351,8 +351,18 @@ pub(super) fn nowhere(gate: &Gate) -> Option<Box<Reply>> {
 
 /// From an instance's answer to the caller's, by way of the middlewares.
 pub(super) async fn answer(mut told: Told, routed: Rc<Routed>, sent: Sent) -> Answer {
-    let answer::Begun { mut head, body, in_flight } = answer::begin(&mut told, sent);
-    let mut out = answer::Out::Received(body);
+    let answer::Begun { head, body, in_flight } = answer::begin(&mut told, sent);
+    through(told, routed, head, answer::Out::Received(body), in_flight).await
+}
+
+/// The same, of an answer that has been begun.
+pub(super) async fn through(
+    mut told: Told,
+    routed: Rc<Routed>,
+    mut head: AnswerHead,
+    mut out: answer::Out,
+    in_flight: InFlight,
+) -> Answer {
     let bodiless = told.ex.request.method == http::Method::HEAD || matches!(head.status, 204 | 304);
     let line = &routed.gate.line;
     let mut from = 0;

@@ -1,6 +1,7 @@
 //! A stored command: what is needed to send it, and what became of it.
 
 use super::State;
+use crate::exchange::RetryLater;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,13 @@ pub struct Request {
     pub head: Vec<u8>,
     /// All of the body.
     pub body: Bytes,
+}
+
+impl Kept {
+    /// What its body is.
+    pub fn media(&self) -> &str {
+        self.lines.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value)
+    }
 }
 
 impl Request {
@@ -54,7 +62,7 @@ impl Request {
 }
 
 /// How a command came, and what the road had made of it by then.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Came {
     /// `http/1.1` and the like.
@@ -102,6 +110,12 @@ pub struct Came {
     /// Whether it must not run twice.
     #[serde(skip_serializing_if = "is_false")]
     pub at_most_once: bool,
+    /// What tells callers apart that are no consumers: a digest of what they proved themselves by.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub caller: String,
+    /// When it is sent again, where a middleware said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryLater>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -110,7 +124,7 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// What is known of a command besides what is sent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Told {
     /// Its id.
     pub id: String,
@@ -140,7 +154,8 @@ impl Told {
 
     /// Where its id is its own: two callers' equal ids are two commands.
     pub fn scope(&self) -> String {
-        format!("{}\n{}\n{}\n{}", self.direction, self.service, self.route, self.consumer.as_deref().unwrap_or(""))
+        let consumer = self.consumer.as_deref().unwrap_or("");
+        format!("{}\n{}\n{}\n{consumer}\n{}", self.direction, self.service, self.route, self.came.caller)
     }
 }
 
@@ -168,6 +183,10 @@ pub struct New {
     pub error: Option<String>,
     /// What that was answered.
     pub status: u16,
+    /// When it ended, where that was before it came here.
+    pub finished: Option<i64>,
+    /// For one that runs already: whether its caller is told that it is stored.
+    pub promised: bool,
 }
 
 /// A command to be sent now.
@@ -212,8 +231,8 @@ pub struct Ended {
 /// What is kept of a worker's answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// Its media type.
-    pub media: String,
+    /// Lines of its head that say what its body is, and where to go on.
+    pub lines: Vec<(String, String)>,
     /// Its body, up to the limit.
     pub body: Bytes,
     /// Whether the body was longer.
@@ -242,6 +261,13 @@ pub enum Ending {
         status: u16,
         /// Why.
         error: String,
+    },
+    /// It cannot be sent now, which says nothing of its service: its route is gone. That is no attempt.
+    Held {
+        /// Why.
+        error: String,
+        /// When to look again.
+        after: Duration,
     },
     /// Nobody had it: the service is away. That is no attempt.
     Nobody {

@@ -120,7 +120,8 @@ impl Entry {
 
     /// What marks its commands.
     pub fn key(&self) -> String {
-        format!("cron:{}", self.name)
+        // With a blank, which no key or id of a caller has: nobody can hold it back.
+        format!("cron {}", self.name)
     }
 
     /// The command of one moment; the same moment is the same command.
@@ -139,6 +140,7 @@ impl Entry {
                     authority: self.authority.clone(),
                     trusted: true,
                     id_given: true,
+                    caller: "schedule".to_owned(),
                     ..Came::default()
                 },
                 ..Told::default()
@@ -152,6 +154,8 @@ impl Entry {
             expires: None,
             error: None,
             status: 0,
+            finished: None,
+            promised: false,
         }
     }
 }
@@ -202,7 +206,7 @@ mod tests {
         let entry = entry("15 2 * * *", "UTC").unwrap();
         let new = entry.command("order", 1_795_918_500_000);
         assert_eq!(new.told.id, "cron:Report:2026-11-29T02:15:00Z");
-        assert_eq!(new.told.key.as_deref(), Some("cron:Report"));
+        assert_eq!(new.told.key.as_deref(), Some("cron Report"));
         assert_eq!(new.request.first(), Some(("POST", "/r")));
     }
 }

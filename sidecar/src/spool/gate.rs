@@ -69,11 +69,6 @@ impl Gate {
         self.closed.filter(|until| *until > now)
     }
 
-    /// Whether commands of it wait for nothing but their turn.
-    pub(super) fn is_open(&self, now: Instant) -> bool {
-        !self.paused && self.opens(now).is_none()
-    }
-
     pub(super) fn begun(&mut self) {
         self.running += 1;
     }

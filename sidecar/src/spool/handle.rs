@@ -57,6 +57,8 @@ pub enum Refused {
     Other,
     /// The one under its id may have been done, and must not be done twice.
     Unknown,
+    /// The one under its id is being done.
+    InProgress,
     /// There is no room, or the disk does not take it: why.
     Full(String),
 }
@@ -104,7 +106,7 @@ struct Inner {
     settings: Settings,
     orders: SyncSender<Order>,
     reads: SyncSender<Read>,
-    held: AtomicUsize,
+    held: Arc<AtomicUsize>,
     notices: broadcast::Sender<i64>,
     summary: Arc<Mutex<Summary>>,
     closing: watch::Sender<bool>,
@@ -112,9 +114,9 @@ struct Inner {
 }
 
 /// Bytes that wait for their commit.
-struct Held<'a>(&'a AtomicUsize, usize);
+pub(super) struct Held(Arc<AtomicUsize>, usize);
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
@@ -147,7 +149,7 @@ impl Spool {
             settings: settings.clone(),
             orders,
             reads,
-            held: AtomicUsize::new(0),
+            held: Arc::default(),
             notices,
             summary,
             closing: watch::Sender::new(false),
@@ -167,15 +169,27 @@ impl Spool {
     pub async fn accept(&self, new: New) -> Result<Accepted, Refused> {
         let size = new.request.body.len() + new.request.head.len();
         let before = self.0.held.fetch_add(size, Ordering::Relaxed);
-        let _held = Held(&self.0.held, size);
+        let held = Held(self.0.held.clone(), size);
         if before.saturating_add(size) > HELD_MAX {
             return Err(Refused::Full("too much waits for the disk".into()));
         }
         let (reply, answer) = oneshot::channel();
-        match self.0.orders.try_send(Order::Accept(Box::new(new), reply)) {
+        match self.0.orders.try_send(Order::Accept(Box::new(new), reply, held)) {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(Refused::Full("the spool has closed".into()))),
             Err(TrySendError::Full(_)) => Err(Refused::Full("too many commands wait for the disk".into())),
             Err(TrySendError::Disconnected(_)) => Err(Refused::Full("the spool has closed".into())),
+        }
+    }
+
+    /// One that is being sent by whoever stored it, and whose caller will be told so, is not forgotten any more.
+    ///
+    /// # Errors
+    /// Why it can't be.
+    pub async fn promise(&self, seq: i64) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        match self.0.orders.try_send(Order::Promise(seq, reply)) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(Refused::Full("the spool has closed".into()))),
+            Err(_) => Err(Refused::Full("too many commands wait for the disk".into())),
         }
     }
 

@@ -131,6 +131,7 @@ mod tests {
             Ending::Final { state, .. } => state.as_str().to_owned(),
             Ending::Again { after, .. } => format!("again after {} ms", after.as_millis()),
             Ending::Nobody { .. } => "nobody".to_owned(),
+            Ending::Held { .. } => "held".to_owned(),
             Ending::Forget => "forget".to_owned(),
         }
     }

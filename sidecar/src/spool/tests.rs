@@ -36,6 +36,8 @@ fn new(id: &str) -> New {
         expires: None,
         error: None,
         status: 0,
+        finished: None,
+        promised: false,
     }
 }
 
@@ -71,7 +73,11 @@ async fn job(spool: &Spool) -> Job {
 }
 
 fn done() -> Ending {
-    let answer = Kept { media: "text/plain".into(), body: Bytes::from_static(b"yes"), cut: false };
+    let answer = Kept {
+        lines: vec![("content-type".into(), "text/plain".into())],
+        body: Bytes::from_static(b"yes"),
+        cut: false,
+    };
     Ending::Final { state: State::Succeeded, status: 201, error: None, answer }
 }
 

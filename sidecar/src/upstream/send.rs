@@ -15,7 +15,9 @@ use super::health::Report;
 use super::{Choice, Cluster, Endpoint, InFlight, Retries};
 use crate::codec::Stream;
 use crate::codec::client::{Http1, OwnBody, Received, ReceivedBody};
-use crate::exchange::{Body, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Retry, Source, Tell, Timeouts};
+use crate::exchange::{
+    Body, Counted, Early, Exchange, Fault, FaultKind, Head, Headers, Part, Retry, Source, Tell, Timeouts,
+};
 use again::Again;
 use attempt::{Failed, once};
 use copy::copied;
@@ -171,7 +173,9 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
     let retries = &cluster.policy.retries;
     let most = cluster.most();
     cluster.budget.earn();
-    let repeat = may_repeat(&ex.request, retries);
+    // A stored attempt has its own schedule; what must not run twice is not sent twice here either.
+    let single = ex.delivery.as_ref().is_some_and(|delivery| delivery.at_most_once);
+    let repeat = ex.part != Part::Attempt && !single && may_repeat(&ex.request, retries);
     let choice = Choice { key: task.key, repeats: repeat && retries.attempts > 0 };
     let passive = &cluster.policy.health.passive;
     let mut again = Again { repeat, left: retries.attempts, copy: None, whole: body.is_empty() };
@@ -180,7 +184,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         again.whole = again.copy.is_some();
     }
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    let (mut unsent, mut kept, mut was_sent) = (0, true, false);
+    let (mut unsent, mut kept, mut was_sent) = (0, !single, false);
     // Why the last instance was left, and its answer, which is better than none.
     let mut last: Option<Box<Fault>> = None;
     let mut answer: Option<Box<Sent>> = None;

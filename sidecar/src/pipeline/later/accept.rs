@@ -15,7 +15,9 @@ use std::time::SystemTime;
 /// After so many seconds a caller may try again that found no room.
 const FULL: u32 = 5;
 /// Lines that belong to one connection, or are made anew for each attempt.
-const NOT_KEPT: [&str; 9] = [
+const NOT_KEPT: [&str; 10] = [
+    // Whoever asks for the result later may not understand it.
+    "accept-encoding",
     "connection",
     "keep-alive",
     "transfer-encoding",
@@ -64,6 +66,9 @@ pub(super) fn new(told: &Told, spool: &Spool, plan: &Plan, body: &Bytes) -> New 
                 id_given: command.id_given,
                 once: false,
                 at_most_once: plan.delivery.at_most_once,
+                caller: caller(ex),
+                // The middleware that said so is not asked again.
+                retry: ex.delivery.as_ref().map(|delivery| delivery.retry.clone()),
             },
         },
         request: Request::new(request.method.as_str(), request.target(), lines, body.clone()),
@@ -75,7 +80,31 @@ pub(super) fn new(told: &Told, spool: &Spool, plan: &Plan, body: &Bytes) -> New 
         expires: plan.expires.map(millis),
         error: None,
         status: 0,
+        finished: None,
+        promised: false,
     }
+}
+
+/// What tells callers apart that are no consumers, so that nobody is given what another's id stands for: a digest of what
+/// they proved themselves by, to the worker or by their certificate.
+fn caller(ex: &Exchange) -> String {
+    let mut all = digest::Context::new(&digest::SHA256);
+    let mut any = false;
+    for (name, value) in ex.request.headers.iter().filter(|(name, _)| SECRET.contains(name)) {
+        any = true;
+        all.update(name.as_bytes());
+        all.update(b":");
+        all.update(value);
+        all.update(b"\n");
+    }
+    if let Some(identity) = &ex.peer_identity {
+        any = true;
+        all.update(identity.as_bytes());
+    }
+    if !any {
+        return String::new();
+    }
+    all.finish().as_ref()[..16].iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// What makes two requests of one id the same: method, target, body.
@@ -156,8 +185,8 @@ pub(super) fn replay(mut told: Told, status: u16, kept: Kept) -> Answer {
     headers.set("server", "fourmi");
     headers.set(word::ID, &told.ex.command.id);
     headers.set(word::IDEMPOTENCY_REPLAYED, "true");
-    if !kept.media.is_empty() {
-        headers.set("content-type", &kept.media);
+    for (name, value) in &kept.lines {
+        headers.add(name, value);
     }
     if !matches!(status, 204 | 304) {
         headers.set("content-length", itoa::Buffer::new().format(kept.body.len()));
@@ -178,6 +207,7 @@ pub(super) fn refuse_it(told: Told, refused: Refused) -> Answer {
             FaultKind::InProgress,
             "it may have been done, and must not be done twice (at_most_once): ask its worker, then retry it by hand",
         ),
+        Refused::InProgress => return in_progress(told),
         Refused::Full(why) => Fault::new(FaultKind::SpoolFull, why).retry_after(FULL),
     };
     refuse::refuse(told, fault, Body::Empty)

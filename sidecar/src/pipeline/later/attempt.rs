@@ -11,7 +11,7 @@ use crate::spool::retry::{Met, Says, decide};
 use crate::spool::{Ending, Kept};
 use crate::upstream::Sent;
 use bytes::Bytes;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes of an answer that are kept.
 pub(super) const KEPT_MAX: usize = 64 << 10;
@@ -43,7 +43,7 @@ pub(super) fn failed(fault: &Fault) -> Met {
         }
         FaultKind::Broken | FaultKind::Timeout if fault.retry == Retry::Safe => Met::Nobody(why),
         FaultKind::Broken | FaultKind::Timeout | FaultKind::BadAnswer | FaultKind::ClientGone => Met::Silence(why),
-        // Its route may come back with the next configuration.
+        // It may lead somewhere with the next configuration.
         FaultKind::NoRoute | FaultKind::NotConfigured => Met::Nobody(why),
         _ => Met::Hopeless(why),
     }
@@ -66,27 +66,40 @@ pub(super) fn ending(delivery: &Delivery, met: Met, attempt: u32, created: i64) 
     decide(&delivery.retry, met, attempt, Duration::from_millis(age), delivery.at_most_once, fastrand::f64())
 }
 
+/// When an answer must have ended that nobody but us waits for.
+pub(super) fn patience(told: &Told) -> Instant {
+    let timeouts = &told.road.timeouts;
+    Instant::now() + timeouts.whole.unwrap_or(timeouts.answer)
+}
+
+/// Lines of an answer that say what its body is, and where to go on.
+pub(super) fn kept_lines(headers: &Headers) -> Vec<(String, String)> {
+    let wanted = ["content-type", "content-encoding", "content-language", "location", "etag"];
+    let line = |name: &str| Some((name.to_owned(), headers.get(name)?.to_owned()));
+    wanted.into_iter().filter_map(line).collect()
+}
+
 /// Reads an answer for the store. What is longer than is kept is read to its end, so that the worker can finish.
-pub(super) async fn keep(told: &mut Told, sent: Sent) -> Result<(Headers, Kept), BodyError> {
+pub(super) async fn keep(told: &mut Told, sent: Sent) -> Result<Kept, BodyError> {
     let Begun { head, body, in_flight } = answer::begin(told, sent);
     let gathered = answer::collect(answer::Out::Received(body), KEPT_MAX).await?;
-    let media = head.headers.get("content-type").unwrap_or_default().to_owned();
+    let lines = kept_lines(&head.headers);
     let kept = match gathered {
-        Gathered::All(body) => Kept { media, body, cut: false },
+        Gathered::All(body) => Kept { lines, body, cut: false },
         Gathered::More(rest) => {
             let (first, all) = answer::drain(rest, KEPT_MAX).await?;
             told.ex.bytes_out = all;
-            Kept { media, body: first, cut: true }
+            Kept { lines, body: first, cut: true }
         }
     };
     told.ex.bytes_out = told.ex.bytes_out.max(kept.body.len() as u64);
     drop(in_flight);
-    Ok((head.headers, kept))
+    Ok(kept)
 }
 
 /// How long the service had it.
 pub(super) fn took(ex: &Exchange) -> Duration {
     let timings = &ex.timings;
-    let end = timings.answered.unwrap_or_else(std::time::Instant::now);
+    let end = timings.answered.unwrap_or_else(Instant::now);
     timings.sent.map_or(Duration::ZERO, |sent| end.saturating_duration_since(sent))
 }

@@ -24,9 +24,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// As much is taken of what may be held for a body that does not say how long it is.
-const UNANNOUNCED: usize = 1 << 20;
-
 /// What becomes of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
@@ -82,7 +79,7 @@ pub(super) async fn go(lane: Rc<Lane>, mut told: Told, way: Way, body: Body, upg
     let length = told.ex.request.headers.get("content-length").and_then(|v| v.parse::<usize>().ok());
     let most = spool.settings().max_body;
     let mut held = Held::default();
-    if !held.take(length.unwrap_or(UNANNOUNCED).min(most)) {
+    if !held.take(length.unwrap_or(most).min(most)) {
         let fault = Fault::new(FaultKind::Overloaded, "too many bodies are being read at once").retry_after(1);
         return refuse::refuse(told, fault, body);
     }
@@ -102,7 +99,7 @@ pub(super) async fn go(lane: Rc<Lane>, mut told: Told, way: Way, body: Body, upg
     ask::taken(&mut told.ex);
     match plan.wish {
         Wish::Store => accept::store(told, &spool, &plan, bytes).await,
-        Wish::Now | Wish::Wait(_) => run::run(lane, told, way, spool, plan, bytes).await,
+        Wish::Now | Wish::Wait(_) => run::run(lane, told, way, spool, plan, (bytes, held)).await,
     }
 }
 

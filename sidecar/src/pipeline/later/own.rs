@@ -3,10 +3,9 @@
 
 use super::attempt::KEPT_MAX;
 use crate::codec::server::Incoming;
-use crate::exchange::{Answer, Body, BodyError, Fault, FaultKind, Head, Headers, Stage};
+use crate::exchange::{Answer, Body, BodyError, Direction, Fault, FaultKind, Head, Headers, Stage};
 use crate::names::header as word;
 use crate::pipeline::lane::{Door, Lane};
-use crate::pipeline::told::Told;
 use crate::spool::{Kept, Row, Spool, State};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -15,25 +14,54 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
 /// A comment that keeps the connection alive.
 const PING: Duration = Duration::from_secs(15);
+/// Before it is read once more.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Streams at once, of one thread.
 const STREAMS: usize = 1024;
 
 /// Answers what is asked of us.
-pub(in crate::pipeline) async fn own(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
-    let Incoming { head, protocol, .. } = incoming;
-    let head = match head {
-        Ok(head) | Err((head, _)) => head,
+pub(in crate::pipeline) async fn own(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Result<Answer, Incoming> {
+    let head = match &incoming.head {
+        Ok(head) | Err((head, _)) => head.clone(),
     };
-    let road = lane.road();
-    let spool = road.spool.clone();
+    let spool = lane.road().spool.clone();
+    // What the worker sends may be meant for the next hop: it is ours when we know the command.
+    if door.direction == Direction::Outbound {
+        let known = match &spool {
+            Some(spool) => find(spool, &head).await.ok().flatten().is_some(),
+            None => false,
+        };
+        if !known {
+            return Err(incoming);
+        }
+    }
     // It counts as a request of its connection, and as no command.
-    let told = Told::new(&lane, &road, &door, Head::default(), protocol, None);
-    told.forget();
+    let asked = Asked::new(&door);
+    Ok(answer(spool, head, asked).await)
+}
+
+/// A request of a connection, until it is answered.
+struct Asked(Rc<Door>);
+
+impl Asked {
+    fn new(door: &Rc<Door>) -> Asked {
+        door.life.begin();
+        Asked(door.clone())
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.life.finish(Instant::now());
+    }
+}
+
+async fn answer(spool: Option<Spool>, head: Head, asked: Asked) -> Answer {
     let Some(spool) = spool else {
         return problem(&head, FaultKind::NoRoute, "this Fourmi stores no commands (spool)");
     };
@@ -45,7 +73,7 @@ pub(in crate::pipeline) async fn own(lane: Rc<Lane>, door: Rc<Door>, incoming: I
     // From before it is read, so that no change is missed.
     let changes = spool.watch();
     match find(&spool, &head).await {
-        Ok(Some((row, kept))) if wants_events(&head) => events(spool, changes, &head, row, kept),
+        Ok(Some((row, kept))) if wants_events(&head) => events((spool, changes, asked), &head, row, kept),
         Ok(Some((row, kept))) => status(&head, &row, &kept),
         // Who guesses learns nothing from the difference.
         Ok(None) => problem(&head, FaultKind::NoRoute, "there is no such command, or this is not its token"),
@@ -126,13 +154,16 @@ fn document(row: &Row, kept: &Kept) -> Value {
 /// The worker's answer: JSON as it is, other text as text, anything else in Base64.
 fn result(status: u16, kept: &Kept) -> Value {
     let mut out = json!({"status": status});
-    if !kept.media.is_empty() {
-        out["content_type"] = kept.media.as_str().into();
+    if !kept.media().is_empty() {
+        out["content_type"] = kept.media().into();
+    }
+    if let Some((_, location)) = kept.lines.iter().find(|(name, _)| name == "location") {
+        out["location"] = location.as_str().into();
     }
     if kept.cut {
         out["cut"] = KEPT_MAX.into();
     }
-    let json = kept.media.split(';').next().unwrap_or_default().trim();
+    let json = kept.media().split(';').next().unwrap_or_default().trim();
     let json = json.eq_ignore_ascii_case("application/json") || json.to_ascii_lowercase().ends_with("+json");
     match (serde_json::from_slice::<Value>(&kept.body), std::str::from_utf8(&kept.body)) {
         _ if kept.body.is_empty() => {}
@@ -159,7 +190,7 @@ fn status(head: &Head, row: &Row, kept: &Kept) -> Answer {
 }
 
 /// Its states so far, and those to come.
-fn events(spool: Spool, changes: Changes, head: &Head, row: Row, kept: Kept) -> Answer {
+fn events((spool, changes, asked): (Spool, Changes, Asked), head: &Head, row: Row, kept: Kept) -> Answer {
     let mut headers = Headers::default();
     headers.set("server", "fourmi");
     headers.set("content-type", "text/event-stream");
@@ -186,12 +217,13 @@ fn events(spool: Spool, changes: Changes, head: &Head, row: Row, kept: Kept) -> 
         closing: spool.closing(),
         spool,
         seq: row.seq,
+        token: row.token.clone(),
         seen,
         ready: VecDeque::new(),
         next: None,
         ping: Box::pin(tokio::time::sleep(PING)),
         done: false,
-        _held: held,
+        _held: (held, asked),
     };
     events.take(&row, &kept);
     Answer { status: 200, headers, body: Body::staged(Box::new(events)) }
@@ -216,6 +248,7 @@ type Next = Pin<Box<dyn Future<Output = Option<(Changes, Row, Kept)>>>>;
 struct Events {
     spool: Spool,
     seq: i64,
+    token: String,
     /// Lines of the history that were told.
     seen: usize,
     ready: VecDeque<Bytes>,
@@ -225,7 +258,8 @@ struct Events {
     closing: watch::Receiver<bool>,
     ping: Pin<Box<tokio::time::Sleep>>,
     done: bool,
-    _held: Open,
+    /// It is one of those that are open, and a request of its connection.
+    _held: (Open, Asked),
 }
 
 impl Events {
@@ -254,6 +288,7 @@ impl Events {
     /// Waits for a change of its command, and reads it.
     fn begin(&mut self) {
         let (spool, seq, changes) = (self.spool.clone(), self.seq, self.changes.take());
+        let token = self.token.clone();
         let mut changes = changes.unwrap_or_else(|| spool.watch());
         let mut closing = self.closing.clone();
         self.next = Some(Box::pin(async move {
@@ -267,7 +302,15 @@ impl Events {
                     },
                     _ = closing.wait_for(|closing| *closing) => return None,
                 }
-                let (row, kept) = spool.one(seq).await.ok().flatten()?;
+                let found = loop {
+                    match spool.one(seq).await {
+                        Ok(found) => break found,
+                        // Too much is asked at once: a moment later it is not.
+                        Err(_) => tokio::time::sleep(AGAIN).await,
+                    }
+                };
+                // What has been discarded ends; another one may be in its place.
+                let (row, kept) = found.filter(|(row, _)| row.token == token)?;
                 return Some((changes, row, kept));
             }
         }));

@@ -3,6 +3,7 @@
 use super::attempt::{self, failed, keep, met};
 use crate::codec::server::Life;
 use crate::command::trace;
+use crate::exchange::deadline::{Elapsed, until};
 use crate::exchange::{Delivery, Direction, Exchange, Fault, FaultKind, Head, Outcome, Part, Protocol, Trace};
 use crate::pipeline::lane::{Door, Lane};
 use crate::pipeline::road::Road;
@@ -18,6 +19,9 @@ use tokio::sync::Notify;
 
 /// Stored commands that a thread sends at once, of all services.
 const AT_ONCE: usize = 256;
+
+/// How long one waits whose route is gone, before it is looked for again.
+const GONE: Duration = Duration::from_secs(5);
 
 /// What a thread has in its hands.
 #[derive(Default)]
@@ -155,7 +159,7 @@ async fn one(lane: Rc<Lane>, spool: Spool, job: Job) {
         Ok(taken) => taken,
         Err(error) => {
             // Held and shown: the next configuration may have it again.
-            spool.finish(seq, Ending::Nobody { error }, Duration::ZERO).await;
+            spool.finish(seq, Ending::Held { error, after: GONE }, Duration::ZERO).await;
             return;
         }
     };
@@ -164,12 +168,18 @@ async fn one(lane: Rc<Lane>, spool: Spool, job: Job) {
     told.ex.attempt = attempt;
     told.ex.part = Part::Attempt;
     let delivery = taken.way.delivery.clone().unwrap_or_else(|| road.delivery_of(direction).clone());
-    let delivery = match known.came.at_most_once && !delivery.at_most_once {
-        true => Arc::new(Delivery { at_most_once: true, ..Delivery::clone(&delivery) }),
-        false => delivery,
+    // What held when it was taken in holds for it.
+    let delivery = match (&known.came.retry, known.came.at_most_once != delivery.at_most_once) {
+        (None, false) => delivery,
+        (retry, _) => Arc::new(Delivery {
+            at_most_once: known.came.at_most_once,
+            retry: retry.clone().unwrap_or_else(|| delivery.retry.clone()),
+            ..Delivery::clone(&delivery)
+        }),
     };
+    told.ex.delivery = Some(delivery.clone());
     let sent = attempt::once(&lane, &mut told, &taken.way, job.request.body.clone()).await;
-    end(told, sent, &spool, &delivery, seq, attempt, created).await;
+    end(told, sent, &spool, &delivery, (seq, attempt), created).await;
 }
 
 /// An attempt has ended: what comes of it is written, and told when it is the last.
@@ -178,16 +188,17 @@ pub(super) async fn end(
     sent: Result<Sent, Fault>,
     spool: &Spool,
     delivery: &Delivery,
-    seq: i64,
-    attempt: u32,
+    (seq, attempt): (i64, u32),
     created: i64,
 ) {
     let met = match sent {
         Ok(sent) => {
             let (status, met) = (sent.status, met(sent.status, &sent.headers, SystemTime::now()));
-            match keep(&mut told, sent).await {
-                Ok((_, kept)) => Ok((status, met, kept)),
-                Err(e) => Err(Fault::new(FaultKind::Broken, format!("the answer broke off: {e}"))),
+            let by = attempt::patience(&told);
+            match until(by, keep(&mut told, sent)).await {
+                Ok(Ok(kept)) => Ok((status, met, kept)),
+                Ok(Err(e)) => Err(Fault::new(FaultKind::Broken, format!("the answer broke off: {e}"))),
+                Err(Elapsed) => Err(Fault::new(FaultKind::Timeout, "the answer did not end in time")),
             }
         }
         Err(fault) => Err(fault),

@@ -199,8 +199,7 @@ impl Work {
                     drop(sent);
                     let state = State::Retrying;
                     let preferred = self.plan.preferred;
-                    let answer =
-                        accept::taken(told, &Stored { token, state, due: None, replayed: false, preferred });
+                    let answer = accept::taken(told, &Stored { token, state, due: None, replayed: false, preferred });
                     return self.answer(answer);
                 }
                 Err(refused) => tracing::debug!("a failed command is not stored: {refused:?}"),

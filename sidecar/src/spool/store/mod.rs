@@ -62,6 +62,7 @@ const STEPS: [(i64, &str); 1] = [(
     CREATE INDEX commands_due ON commands (target, due_at) WHERE due_at IS NOT NULL;
     CREATE INDEX commands_key ON commands (target, key, seq) WHERE key IS NOT NULL AND open;
     CREATE INDEX commands_expires ON commands (expires_at) WHERE expires_at IS NOT NULL AND open;
+    CREATE INDEX commands_finished ON commands (state, finished_at) WHERE finished_at IS NOT NULL;
     CREATE TABLE counts (target TEXT, state TEXT, n INTEGER NOT NULL, PRIMARY KEY (target, state)) WITHOUT ROWID;
     CREATE TABLE paused (target TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;

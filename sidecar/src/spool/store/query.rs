@@ -107,6 +107,8 @@ pub struct Row {
     pub created: i64,
     /// When it runs; none when it waits for another of its key.
     pub due: Option<i64>,
+    /// When it wants to run.
+    pub wants: i64,
     /// When it must not run any more.
     pub expires: Option<i64>,
     /// When it ended.
@@ -133,7 +135,7 @@ pub struct Listing {
 const COLUMNS: &str =
     "seq, id, token, name, direction, service, route, key, consumer, tags, state, attempt, created_at,
     due_at, expires_at, finished_at, status, error, history,
-    coalesce((SELECT length(body) FROM requests r WHERE r.seq = c.seq), 0)";
+    coalesce((SELECT length(body) FROM requests r WHERE r.seq = c.seq), 0), wants_at";
 
 fn row(r: &rusqlite::Row<'_>) -> Result<Row> {
     let tags: String = r.get(9)?;
@@ -158,6 +160,7 @@ fn row(r: &rusqlite::Row<'_>) -> Result<Row> {
         error: r.get(17)?,
         history: r.get(18)?,
         bytes: r.get(19)?,
+        wants: r.get(20)?,
     })
 }
 

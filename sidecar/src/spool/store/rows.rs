@@ -27,7 +27,7 @@ pub(super) fn counts(db: &Connection) -> Result<HashMap<(String, State), i64>> {
     Ok(counts)
 }
 
-pub(super) fn paused(db: &Connection) -> Result<Vec<String>> {
+pub(crate) fn paused(db: &Connection) -> Result<Vec<String>> {
     db.prepare("SELECT target FROM paused")?.query_map([], |r| r.get(0))?.collect()
 }
 
@@ -119,15 +119,20 @@ pub(crate) fn answer(db: &Connection, seal: Option<&Seal>, seq: i64) -> Result<O
     let row = |r: &Row<'_>| {
         let body: Option<Vec<u8>> = r.get(1)?;
         let body = body.map(|b| opened(seal, r.get(3)?, seq, ANSWER, b)).transpose()?.unwrap_or_default();
-        let media: Option<String> = r.get(0)?;
-        Ok(Kept { media: media.unwrap_or_default(), body: Bytes::from(body), cut: r.get(2)? })
+        let lines: Option<String> = r.get(0)?;
+        Ok(Kept { lines: lines_of(&lines.unwrap_or_default()), body: Bytes::from(body), cut: r.get(2)? })
     };
     statement.query_row([seq], row).optional()
 }
 
+/// Header lines as they are kept: one a line.
+fn lines_of(text: &str) -> Vec<(String, String)> {
+    text.lines().filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+}
+
 /// Whether a key has one that is not finished.
 pub(crate) fn is_held(db: &Connection, target: &str, key: &str) -> Result<bool> {
-    let sql = "SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open LIMIT 1";
+    let sql = "SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open AND NOT once LIMIT 1";
     Ok(db.prepare_cached(sql)?.query_row(params![target, key], |_| Ok(())).optional()?.is_some())
 }
 
@@ -177,7 +182,7 @@ pub(crate) fn insert(
         new.due,
         due,
         new.expires,
-        state.is_final().then_some(new.created),
+        state.is_final().then_some(new.finished.unwrap_or(new.created)),
         new.status,
         cut(new.error.as_deref()),
         seal.is_some(),
@@ -196,6 +201,29 @@ pub(crate) fn insert(
     Ok(())
 }
 
+/// What is known of one, and when it came.
+pub(crate) fn told(db: &Connection, seq: i64) -> Result<Option<(Told, i64)>> {
+    let sql = "SELECT id, name, direction, service, route, consumer, key, tags, came, created_at FROM commands
+               WHERE seq = ?1";
+    db.prepare_cached(sql)?.query_row([seq], |r| Ok((known_of(r)?, r.get(9)?))).optional()
+}
+
+/// The first nine columns of a row as what is known of it.
+fn known_of(r: &Row<'_>) -> Result<Told> {
+    let (tags, came): (String, String) = (r.get(7)?, r.get(8)?);
+    Ok(Told {
+        id: r.get(0)?,
+        name: r.get(1)?,
+        direction: r.get(2)?,
+        service: r.get(3)?,
+        route: r.get(4)?,
+        consumer: r.get(5)?,
+        key: r.get(6)?,
+        tags: pairs(&tags),
+        came: serde_json::from_str::<Came>(&came).unwrap_or_default(),
+    })
+}
+
 /// What is needed to send one.
 pub(crate) fn job(db: &Connection, seal: Option<&Seal>, seq: i64) -> Result<Job> {
     let mut statement = db.prepare_cached(
@@ -203,21 +231,10 @@ pub(crate) fn job(db: &Connection, seal: Option<&Seal>, seq: i64) -> Result<Job>
          FROM commands JOIN requests USING (seq) WHERE seq = ?1",
     )?;
     statement.query_row([seq], |r| {
-        let (tags, came): (String, String) = (r.get(7)?, r.get(8)?);
         let is_sealed = r.get(11)?;
         Ok(Job {
             seq,
-            told: Told {
-                id: r.get(0)?,
-                name: r.get(1)?,
-                direction: r.get(2)?,
-                service: r.get(3)?,
-                route: r.get(4)?,
-                consumer: r.get(5)?,
-                key: r.get(6)?,
-                tags: pairs(&tags),
-                came: serde_json::from_str::<Came>(&came).unwrap_or_default(),
-            },
+            told: known_of(r)?,
             attempt: r.get(9)?,
             created: r.get(10)?,
             request: Request {
@@ -294,20 +311,9 @@ pub(crate) fn finish(
     let body = sealed(seal.filter(|_| is_sealed), seq, ANSWER, &kept.body)?;
     let body = body.as_deref().unwrap_or(&kept.body);
     let none: Option<i64> = None;
-    let all: [&dyn ToSql; 12] = [
-        &seq,
-        &state.as_str(),
-        &false,
-        attempt,
-        &none,
-        status,
-        &cut(*error),
-        history,
-        &now,
-        &kept.media,
-        &body,
-        &kept.cut,
-    ];
+    let lines: String = kept.lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let all: [&dyn ToSql; 12] =
+        [&seq, &state.as_str(), &false, attempt, &none, status, &cut(*error), history, &now, &lines, &body, &kept.cut];
     prepared(db, ", finished_at = ?9, media = ?10, answer = ?11, cut = ?12")?.execute(&all[..])?;
     // What succeeded is never sent again; what did not may be, when somebody says so.
     if *state == State::Succeeded {
@@ -316,14 +322,36 @@ pub(crate) fn finish(
     Ok(())
 }
 
-/// The first one of a key that waits for its turn, if any, gets it.
+/// The first one of a key that waits for its turn, if any, gets it, when no other has it.
 pub(crate) fn release(db: &Connection, target: &str, key: &str) -> Result<()> {
     db.prepare_cached(
         "UPDATE commands SET due_at = wants_at WHERE due_at IS NULL AND state <> 'running' AND seq =
-            (SELECT min(seq) FROM commands WHERE target = ?1 AND key = ?2 AND open)",
+            (SELECT min(seq) FROM commands WHERE target = ?1 AND key = ?2 AND open)
+         AND NOT EXISTS (SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open
+                         AND (state = 'running' OR due_at IS NOT NULL) AND NOT once)",
     )?
     .execute(params![target, key])?;
     Ok(())
+}
+
+/// Whether another one of a key is being sent or is to be sent next.
+pub(crate) fn has_turn(db: &Connection, target: &str, key: &str, but: i64) -> Result<bool> {
+    let sql = "SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open AND NOT once AND seq <> ?3
+               AND (state = 'running' OR due_at IS NOT NULL) LIMIT 1";
+    Ok(db.prepare_cached(sql)?.query_row(params![target, key, but], |_| Ok(())).optional()?.is_some())
+}
+
+/// It waits for its turn.
+pub(crate) fn hold(db: &Connection, seq: i64) -> Result<()> {
+    db.prepare_cached("UPDATE commands SET due_at = NULL WHERE seq = ?1")?.execute([seq])?;
+    Ok(())
+}
+
+/// Every key that has commands and none whose turn it is.
+pub(crate) fn stranded(db: &Connection) -> Result<Vec<(String, String)>> {
+    let sql = "SELECT target, key FROM commands WHERE key IS NOT NULL AND open AND NOT once GROUP BY target, key
+               HAVING sum(state = 'running' OR due_at IS NOT NULL) = 0";
+    db.prepare(sql)?.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
 }
 
 /// The target, key, state and attempt of a row.

@@ -5,10 +5,23 @@ use super::super::store::rows::{self, line};
 use super::super::{Kept, New, State};
 use super::{Running, Writer};
 
+/// Rows that go together when there is no room.
+const ROOM: u32 = 64;
+
 impl Writer {
+    fn is_full(&self) -> bool {
+        u64::try_from(self.total()).unwrap_or(0) >= self.settings.max_commands
+    }
+
+    /// Whether there are so many that old ones should go before their time.
+    pub(super) fn is_crowded(&self) -> bool {
+        let total = u64::try_from(self.total()).unwrap_or(0);
+        self.is_full() || total > self.settings.max_commands.saturating_mul(95) / 100 && total > 1000
+    }
+
     /// Why nothing can be accepted now.
-    pub(super) fn no_room(&self, bytes: usize) -> Option<String> {
-        if u64::try_from(self.total()).unwrap_or(0) >= self.settings.max_commands {
+    pub(super) fn no_room(&self, bytes: usize, replaces: bool) -> Option<String> {
+        if !replaces && self.is_full() {
             return Some(format!("the spool holds {} commands (spool.max_commands)", self.settings.max_commands));
         }
         self.disk.refuses(bytes)
@@ -17,17 +30,25 @@ impl Writer {
     /// Stores a command, or finds that it is there. Also says whether it is to be sent at once, from memory.
     pub(super) fn accept(&mut self, new: &New, now: i64) -> rusqlite::Result<Result<(Accepted, bool), Refused>> {
         let told = &new.told;
+        let mut instead = None;
         if told.came.id_given
             && let Some(known) = rows::known(&self.db, &told.id, &told.scope())?
         {
             match self.again(new, &known)? {
                 Some(answer) => return Ok(answer.map(|a| (a, false))),
-                None => self.drop_row(known.seq, known.state, &told.target())?,
+                None => instead = Some(known),
             }
         }
         let bytes = new.request.body.len() + new.request.head.len();
-        if let Some(why) = self.no_room(bytes) {
+        if instead.is_none() && self.is_crowded() {
+            // What is only remembered makes room for what is to be done.
+            self.forget_oldest(ROOM, now)?;
+        }
+        if let Some(why) = self.no_room(bytes, instead.is_some()) {
             return Ok(Err(Refused::Full(why)));
+        }
+        if let Some(known) = instead {
+            self.drop_row(known.seq, known.state, &told.target())?;
         }
         let target = self.target(&told.target());
         let held = match &told.key {
@@ -62,7 +83,8 @@ impl Writer {
         }
         if state == State::Running {
             let key = told.key.clone();
-            self.running.insert(seq, Running { target: target.clone(), key, attempt, gated: at_once });
+            let promised = at_once || new.promised;
+            self.running.insert(seq, Running { target: target.clone(), key, attempt, gated: at_once, promised });
             if at_once && let Some(target) = self.targets.get_mut(&target) {
                 target.gate.begun();
             }
@@ -81,6 +103,10 @@ impl Writer {
             State::Dead => !(400..500).contains(&known.status),
             State::Unknown if known.at_most_once => return Ok(Some(Err(Refused::Unknown))),
             State::Unknown => true,
+            // It may still be forgotten: nobody can be promised anything.
+            State::Running if !self.running.get(&known.seq).is_some_and(|r| r.promised) => {
+                return Ok(Some(Err(Refused::InProgress)));
+            }
             _ => false,
         };
         if failed {

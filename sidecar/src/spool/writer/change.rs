@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Among those that are paused: what there is nothing of yet.
 pub(super) const ALL: &str = "*";
 /// As many are changed in one go; who wants more asks again.
-const MOST: usize = 10_000;
+const MOST: usize = 1_000;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -115,11 +115,8 @@ impl Writer {
             What::Cancel => self.end(seq, State::Cancelled, "cancelled by hand", now)?,
             What::Discard => {
                 self.drop_row(seq, state, &target)?;
-                if let Some(key) = key {
-                    rows::release(&self.db, &target, &key)?;
-                    let target = self.target(&target);
-                    self.sooner(&target, now);
-                }
+                let target = self.target(&target);
+                self.pass_on(&target, key.as_deref(), now)?;
             }
             What::Retry { reset } => {
                 let attempt = if reset { 0 } else { attempt };
@@ -191,12 +188,16 @@ impl Writer {
         for Import { new, history } in all {
             let told = &new.told;
             let bytes = new.request.body.len() + new.request.head.len();
-            if rows::known(&self.db, &told.id, &told.scope())?.is_some() || self.no_room(bytes).is_some() {
+            if rows::known(&self.db, &told.id, &told.scope())?.is_some() || self.no_room(bytes, false).is_some() {
                 done.left += 1;
                 continue;
             }
             // What was being sent elsewhere may not have arrived.
-            let state = if new.state == State::Running { State::Ready } else { new.state };
+            let state = match new.state {
+                State::Running if told.came.at_most_once => State::Unknown,
+                State::Running => State::Ready,
+                state => state,
+            };
             let target = self.target(&told.target());
             let held = match &told.key {
                 Some(key) => rows::is_held(&self.db, &target, key)?,

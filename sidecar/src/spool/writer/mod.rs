@@ -4,6 +4,7 @@
 mod accept;
 mod change;
 mod disk;
+mod finish;
 mod recover;
 mod serve;
 mod tidy;
@@ -12,11 +13,11 @@ pub use change::{Change, Changed, Import, What};
 
 use super::command::Ended;
 use super::gate::{Gate, How};
-use super::handle::{Accepted, Refused, Summary};
+use super::handle::{Accepted, Held, Refused, Summary};
 use super::seal::Seal;
 use super::store::Opened;
-use super::store::rows::{self, line};
-use super::{Ending, Job, Kept, New, Settings, State, Work};
+use super::store::rows;
+use super::{Ending, Job, New, Settings, State, Work};
 use disk::Disk;
 use nix::fcntl::Flock;
 use rusqlite::Connection;
@@ -44,7 +45,9 @@ type Reply<T> = oneshot::Sender<T>;
 
 /// What the writer is asked.
 pub(super) enum Order {
-    Accept(Box<New>, Reply<Result<Accepted, Refused>>),
+    Accept(Box<New>, Reply<Result<Accepted, Refused>>, Held),
+    /// One that is being sent by whoever stored it is promised from now on.
+    Promise(i64, Reply<Result<(), Refused>>),
     Claim(usize, Reply<Vec<Work>>),
     Finish {
         seq: i64,
@@ -61,7 +64,7 @@ pub(super) enum Order {
 impl Order {
     fn bytes(&self) -> usize {
         match self {
-            Order::Accept(new, _) => new.request.body.len() + new.request.head.len(),
+            Order::Accept(new, ..) => new.request.body.len() + new.request.head.len(),
             _ => 0,
         }
     }
@@ -74,11 +77,14 @@ struct Running {
     attempt: u32,
     /// Whether the gate counts it.
     gated: bool,
+    /// Whether somebody was told that it is in the store: until then it may be forgotten.
+    promised: bool,
 }
 
 /// What is said when a transaction is on disk.
 enum Said {
     Accepted(Reply<Result<Accepted, Refused>>, Result<Accepted, Refused>),
+    Promised(Reply<Result<(), Refused>>, i64),
     Changed(Reply<Result<Changed, String>>, Result<Changed, String>),
 }
 
@@ -99,6 +105,12 @@ pub(super) struct Writer {
     resting: bool,
     /// Everything is paused: also what there is nothing of yet.
     paused: bool,
+    /// What this process believes of the store may be wrong: it is read from it before anything else.
+    stale: bool,
+    /// Given out, and nobody took it: it is put back with the next transaction.
+    returned: Vec<i64>,
+    /// The clock when it was looked at last.
+    clock: i64,
     /// What was being sent when the last process ended is not written down yet: the disk was full.
     unrecovered: bool,
     changed: Vec<i64>,
@@ -139,6 +151,9 @@ impl Writer {
             over_next: Vec::new(),
             resting: false,
             paused: false,
+            stale: false,
+            returned: Vec::new(),
+            clock: now(),
             unrecovered: false,
             changed: Vec::new(),
             notices,
@@ -223,7 +238,7 @@ impl Writer {
         let mut left = VecDeque::from(orders);
         let mut done: Vec<Order> = Vec::new();
         let entered = self.entered.clone();
-        let result = self.recovered().and_then(|()| self.transaction(&mut left, &mut done, &mut said, sweep));
+        let result = self.refreshed().and_then(|()| self.transaction(&mut left, &mut done, &mut said, sweep));
         match result {
             Ok(()) => {
                 if sweep {
@@ -253,13 +268,17 @@ impl Writer {
     ) -> rusqlite::Result<()> {
         let at = now();
         self.db.execute_batch("BEGIN")?;
+        for seq in std::mem::take(&mut self.returned) {
+            self.finish(seq, &Ending::Held { error: "its thread ended".into(), after: Duration::ZERO }, at)?;
+            self.running.remove(&seq);
+        }
         if sweep {
             self.disk.look(&self.db);
             self.sweep(at)?;
         }
         while let Some(order) = orders.pop_front() {
             match order {
-                Order::Accept(new, reply) => match self.accept(&new, at) {
+                Order::Accept(new, reply, held) => match self.accept(&new, at) {
                     Ok(result) => {
                         if let Ok((Accepted::New { seq, .. }, true)) = &result {
                             self.hand(*seq, *new);
@@ -267,10 +286,11 @@ impl Writer {
                         said.push(Said::Accepted(reply, result.map(|(accepted, _)| accepted)));
                     }
                     Err(e) => {
-                        orders.push_front(Order::Accept(new, reply));
+                        orders.push_front(Order::Accept(new, reply, held));
                         return Err(e);
                     }
                 },
+                Order::Promise(seq, reply) => said.push(Said::Promised(reply, seq)),
                 Order::Claim(most, reply) => self.claims.push_back(Claim::new(most, reply)),
                 Order::Finish { seq, ending, took, reply } => {
                     let result = self.finish(seq, &ending, at);
@@ -316,6 +336,12 @@ impl Writer {
             {
                 let how = match &*ending {
                     Ending::Nobody { .. } => How::Away,
+                    // It says nothing of the service.
+                    Ending::Held { .. } | Ending::Forget => {
+                        target.gate.not_begun();
+                        let _ = reply.send(());
+                        continue;
+                    }
                     Ending::Final { state: State::Succeeded | State::Dead, status, .. } if *status > 0 => How::Well,
                     _ => How::Badly,
                 };
@@ -327,6 +353,10 @@ impl Writer {
             match said {
                 Said::Accepted(reply, result) => {
                     let _ = reply.send(result);
+                }
+                Said::Promised(reply, seq) => {
+                    let running = self.running.get_mut(&seq).map(|running| running.promised = true);
+                    let _ = reply.send(running.ok_or_else(|| Refused::Full("it has ended meanwhile".into())));
                 }
                 Said::Changed(reply, result) => drop(reply.send(result)),
             }
@@ -374,91 +404,9 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(&mut self, seq: i64, ending: &Ending, now: i64) -> rusqlite::Result<()> {
-        let Some(Running { target, key, attempt, .. }) = self.running.get(&seq) else { return Ok(()) };
-        let (target, key, attempt) = (target.clone(), key.clone(), *attempt);
-        let seal = self.seal.as_ref();
-        let (next, over) = match ending {
-            Ending::Forget => {
-                rows::delete(&self.db, seq)?;
-                self.count(&target, State::Running, -1);
-                return Ok(());
-            }
-            Ending::Final { state, status, error, answer } => {
-                let error = error.as_deref();
-                let history = line(now, *state, attempt, error.unwrap_or(""));
-                let change =
-                    rows::Change { state: *state, attempt, due: None, status: *status, error, history: &history };
-                rows::finish(&self.db, seal, seq, &change, now, answer)?;
-                (*state, true)
-            }
-            Ending::Again { after, status, error } => {
-                let due = now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
-                let history = line(now, State::Retrying, attempt, error);
-                let error = Some(error.as_str());
-                let change = rows::Change {
-                    state: State::Retrying,
-                    attempt,
-                    due: Some(due),
-                    status: *status,
-                    error,
-                    history: &history,
-                };
-                rows::change(&self.db, seq, &change)?;
-                self.sooner(&target, due);
-                (State::Retrying, false)
-            }
-            Ending::Nobody { error } => {
-                // It was no attempt.
-                let attempt = attempt.saturating_sub(1);
-                let state = if attempt == 0 { State::Ready } else { State::Retrying };
-                let history = line(now, state, attempt, error);
-                let change =
-                    rows::Change { state, attempt, due: Some(now), status: 0, error: Some(error), history: &history };
-                rows::change(&self.db, seq, &change)?;
-                self.sooner(&target, now);
-                (state, false)
-            }
-        };
-        self.count(&target, State::Running, -1);
-        self.count(&target, next, 1);
-        self.changed.push(seq);
-        if over && let Some(key) = key {
-            rows::release(&self.db, &target, &key)?;
-            self.sooner(&target, now);
-        }
-        Ok(())
-    }
-
     fn sooner(&mut self, target: &Arc<str>, due: i64) {
         if let Some(target) = self.targets.get_mut(target) {
             target.sooner(due);
         }
-    }
-
-    /// One ends without having been sent.
-    fn end(&mut self, seq: i64, state: State, why: &str, now: i64) -> rusqlite::Result<()> {
-        let Some((target, key, before, attempt)) = rows::place(&self.db, seq)? else { return Ok(()) };
-        let target = self.target(&target);
-        let ended = match rows::job(&self.db, self.seal.as_ref(), seq) {
-            Ok(Job { told, created, .. }) => Some(Ended { told, state, attempt, created, error: Some(why.to_owned()) }),
-            Err(_) => None,
-        };
-        let history = line(now, state, attempt, why);
-        let change = rows::Change { state, attempt, due: None, status: 0, error: Some(why), history: &history };
-        rows::finish(&self.db, self.seal.as_ref(), seq, &change, now, &Kept::default())?;
-        self.count(&target, before, -1);
-        self.count(&target, state, 1);
-        self.changed.push(seq);
-        if let Some(key) = key {
-            rows::release(&self.db, &target, &key)?;
-            self.sooner(&target, now);
-        }
-        if let Some(ended) = ended
-            && self.over.len() < OVER_MAX
-        {
-            self.over_next.push(ended);
-        }
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::super::handle::Refused;
 use super::super::store::rows::{self, line};
 use super::super::{Kept, State};
 use super::serve::Target;
-use super::{Order, Said, Writer, now};
+use super::{Order, Said, Writer, change, now};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ impl Writer {
             if once {
                 rows::delete(&self.db, seq)?;
                 self.count(&target, State::Running, -1);
+                self.pass_on(&target, key.as_deref(), now)?;
                 continue;
             }
             let state = if most { State::Unknown } else { State::Ready };
@@ -39,20 +40,27 @@ impl Writer {
             };
             match most {
                 true => rows::finish(&self.db, self.seal.as_ref(), seq, &change, now, &Kept::default())?,
-                false => rows::change(&self.db, seq, &change)?,
+                false => self.wait_again(seq, (&target, key.as_deref()), &change)?,
             }
             self.count(&target, State::Running, -1);
             self.count(&target, state, 1);
-            if most && let Some(key) = key {
-                rows::release(&self.db, &target, &key)?;
-            }
+            self.pass_on(&target, key.as_deref(), now)?;
+        }
+        // Whatever has happened: no key is left without somebody whose turn it is.
+        for (target, key) in rows::stranded(&self.db)? {
+            let target = self.target(&target);
+            self.pass_on(&target, Some(&key), now)?;
         }
         self.write_counts()?;
         self.db.execute_batch("COMMIT")
     }
 
     /// The same, if it could not be done at the start.
-    pub(super) fn recovered(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn refreshed(&mut self) -> rusqlite::Result<()> {
+        if self.stale {
+            self.reload()?;
+            self.stale = false;
+        }
         if self.unrecovered {
             self.recover()?;
             self.unrecovered = false;
@@ -79,7 +87,10 @@ impl Writer {
         // What this process believed of the store is read from it again.
         match self.reload() {
             Ok(()) => {}
-            Err(e) => tracing::error!("the spool cannot be read: {e}"),
+            Err(e) => {
+                self.stale = true;
+                tracing::error!("the spool cannot be read: {e}");
+            }
         }
         let mut again = Vec::new();
         let full = || Refused::Full(why.clone());
@@ -89,12 +100,14 @@ impl Writer {
                     self.refused += 1;
                     let _ = reply.send(Err(full()));
                 }
+                Said::Promised(reply, _) => drop(reply.send(Err(full()))),
                 Said::Changed(reply, _) => drop(reply.send(Err(format!("the spool cannot be written: {why}")))),
             }
         }
         for order in done.into_iter().chain(left) {
             match order {
-                Order::Accept(_, reply) => {
+                Order::Promise(_, reply) => drop(reply.send(Err(full()))),
+                Order::Accept(_, reply, _) => {
                     self.refused += 1;
                     let _ = reply.send(Err(full()));
                 }
@@ -121,7 +134,14 @@ impl Writer {
             }
         }
         self.counts = counts;
-        self.last = self.db.query_row("SELECT coalesce(max(seq), 0) FROM commands", [], |r| r.get(0))?;
+        // A place is not given twice: somebody may watch it.
+        let last = self.db.query_row("SELECT coalesce(max(seq), 0) FROM commands", [], |r| r.get(0))?;
+        self.last = self.last.max(last);
+        let paused = rows::paused(&self.db)?;
+        self.paused = paused.iter().any(|target| target == change::ALL);
+        for (name, target) in &mut self.targets {
+            target.gate.paused = self.paused || paused.iter().any(|p| **p == **name);
+        }
         self.targets.values_mut().for_each(Target::forget);
         // Those that were to be begun in this transaction have not.
         let db = &self.db;

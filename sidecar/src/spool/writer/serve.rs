@@ -6,6 +6,8 @@ use super::{Job, New, Reply, Running, State, Work, Writer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Ends that are told in one go.
+const TOLD: usize = 64;
 /// Bytes of bodies that are handed out in one transaction.
 const HANDED: usize = 32 << 20;
 /// Waiting for a command that is due by the clock of 1970 is done in steps of this at most: that clock may be set.
@@ -71,7 +73,7 @@ impl Writer {
     /// One that was just stored is sent from memory.
     pub(super) fn hand(&mut self, seq: i64, new: New) {
         let New { told, request, attempt, created, .. } = new;
-        let job = Job { seq, told, request, attempt: attempt + 1, created };
+        let job = Job { seq, told, request, attempt: attempt.saturating_add(1), created };
         if let Some(claim) = self.claims.iter_mut().find(|c| c.has_room() && !c.reply.is_closed()) {
             claim.work.push(Work::Run(Box::new(job)));
         }
@@ -101,10 +103,9 @@ impl Writer {
     /// Gives what is due to those who asked.
     pub(super) fn serve(&mut self, now: i64) -> rusqlite::Result<()> {
         self.claims.retain(|claim| !claim.reply.is_closed() || !claim.work.is_empty());
-        while !self.over.is_empty()
-            && let Some(claim) = self.claims.iter_mut().find(|c| !c.reply.is_closed())
-            && let Some(ended) = self.over.pop_front()
-        {
+        for _ in 0..TOLD {
+            let Some(claim) = self.claims.iter_mut().find(|c| !c.reply.is_closed()) else { break };
+            let Some(ended) = self.over.pop_front() else { break };
             claim.work.push(Work::Over(Box::new(ended)));
         }
         if self.resting {
@@ -158,7 +159,7 @@ impl Writer {
             self.end(seq, State::Expired, "its time was over before it was sent (Fourmi-Expires)", now)?;
             return Ok(0);
         }
-        let attempt = attempt + 1;
+        let attempt = attempt.saturating_add(1);
         let history = line(now, State::Running, attempt, "");
         let change =
             rows::Change { state: State::Running, attempt, due: None, status: 0, error: None, history: &history };
@@ -167,7 +168,8 @@ impl Writer {
         self.count(target, State::Running, 1);
         self.changed.push(seq);
         let key = job.told.key.clone();
-        self.running.insert(seq, Running { target: target.clone(), key, attempt, gated: true });
+        let running = Running { target: target.clone(), key, attempt, gated: true, promised: true };
+        self.running.insert(seq, running);
         if let Some(target) = self.targets.get_mut(target) {
             target.gate.begun();
         }
@@ -201,18 +203,12 @@ impl Writer {
         for work in work {
             match work {
                 Work::Run(job) => {
-                    let instant = Instant::now();
-                    let at = super::now();
-                    let ending = super::Ending::Nobody { error: "its thread ended".into() };
-                    if let Err(e) = self.finish(job.seq, &ending, at) {
-                        tracing::warn!("a command stays as it was in the spool: {e}");
-                    }
-                    if let Some(running) = self.running.remove(&job.seq)
+                    if let Some(running) = self.running.get(&job.seq)
                         && let Some(target) = self.targets.get_mut(&running.target)
-                        && target.gate.is_open(instant)
                     {
                         target.gate.not_begun();
                     }
+                    self.returned.push(job.seq);
                 }
                 Work::Over(ended) => self.over.push_back(*ended),
             }

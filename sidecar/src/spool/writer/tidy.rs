@@ -6,6 +6,9 @@ use super::{SWEPT, Writer, change};
 use std::sync::PoisonError;
 use std::time::Duration;
 
+/// So many services are kept track of without a second look.
+const TARGETS: usize = 256;
+
 impl Writer {
     /// Ends what has expired and forgets what is old.
     pub(super) fn sweep(&mut self, now: i64) -> rusqlite::Result<()> {
@@ -18,22 +21,28 @@ impl Writer {
         for seq in expired {
             self.end(seq, State::Expired, "its time was over before it was sent (Fourmi-Expires)", now)?;
         }
+        // Set back, the clock would hold back what was due by the one before.
+        if now < self.clock.saturating_sub(1000) {
+            let sql = "UPDATE commands SET due_at = ?1 WHERE state = 'ready' AND due_at > ?1";
+            self.db.prepare_cached(sql)?.execute([now])?;
+            self.targets.values_mut().for_each(super::serve::Target::forget);
+        }
+        self.clock = now;
         let age = |d: Duration| now.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
         let (keep, dead) = (age(self.settings.keep), age(self.settings.keep_dead));
         // When there are too many, the oldest successes go before their time.
-        let crowded = u64::try_from(self.total()).unwrap_or(0) > self.settings.max_commands / 100 * 95;
-        let crowded = crowded || self.disk.is_crowded();
+        if self.is_crowded() || self.disk.is_crowded() {
+            self.forget_oldest(SWEPT, now)?;
+        }
         for state in [State::Succeeded, State::Dead, State::Cancelled, State::Expired, State::Unknown] {
             let before = match state {
-                State::Succeeded if crowded => i64::MAX,
                 State::Succeeded => keep,
                 _ => dead,
             };
             let old = rows::seqs(
                 &self.db,
-                "SELECT seq FROM (SELECT seq, finished_at FROM commands WHERE state = ?1 ORDER BY seq LIMIT ?2)
-                 WHERE finished_at < ?3",
-                &[&state.as_str(), &SWEPT, &before],
+                "SELECT seq FROM commands WHERE state = ?1 AND finished_at < ?3 ORDER BY finished_at LIMIT ?2",
+                &[&state.as_str(), &(5 * SWEPT), &before],
             )?;
             for seq in old {
                 if let Some((target, ..)) = rows::place(&self.db, seq)? {
@@ -41,7 +50,37 @@ impl Writer {
                 }
             }
         }
+        self.prune()
+    }
+
+    /// Forgets the oldest successes, as many.
+    pub(super) fn forget_oldest(&mut self, most: u32, now: i64) -> rusqlite::Result<()> {
+        let old = rows::seqs(
+            &self.db,
+            "SELECT seq FROM commands WHERE state = 'succeeded' AND finished_at <= ?2 ORDER BY finished_at LIMIT ?1",
+            &[&most, &now],
+        )?;
+        for seq in old {
+            if let Some((target, ..)) = rows::place(&self.db, seq)? {
+                self.drop_row(seq, State::Succeeded, &target)?;
+            }
+        }
         Ok(())
+    }
+
+    /// Forgets services that there is nothing of any more: callers may name many hosts.
+    fn prune(&mut self) -> rusqlite::Result<()> {
+        if self.targets.len() < TARGETS {
+            return Ok(());
+        }
+        self.write_counts()?;
+        let counts = &self.counts;
+        let is_used = |name: &std::sync::Arc<str>| {
+            State::ALL.into_iter().any(|state| counts.get(&(name.clone(), state)).is_some_and(|n| *n != 0))
+        };
+        self.targets.retain(|name, target| target.gate.paused || target.gate.running > 0 || is_used(name));
+        self.counts.retain(|_, n| *n != 0);
+        self.db.execute_batch("DELETE FROM counts WHERE n = 0")
     }
 
     /// Tells others what there is.
