@@ -205,7 +205,8 @@ impl Troubled {
             let request = format!(
                 "POST {path} HTTP/1.1\r\nHost: {host}\r\nFourmi-Command: Try\r\n{more}Content-Length: 1\r\n\r\nx"
             );
-            Caller::of(port, request)
+            let pause = if more.is_empty() { PAUSE } else { 5 * PAUSE };
+            Caller::every(pause, port, request)
         };
         let (inbound, out) = (self.fourmi.port(), self.fourmi.outbound_port());
         let stored = "Prefer: respond-async\r\n";
@@ -220,7 +221,10 @@ impl Troubled {
     }
 }
 
-/// Somebody who sends one command after the other, some ten a second, until dropped.
+/// Between two commands of a caller: some ten a second.
+const PAUSE: Duration = Duration::from_millis(80);
+
+/// Somebody who sends one command after the other until dropped.
 pub(super) struct Caller {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -228,6 +232,9 @@ pub(super) struct Caller {
 
 impl Caller {
     fn of(port: u16, request: String) -> Self {
+        Self::every(PAUSE, port, request)
+    }
+    fn every(pause: Duration, port: u16, request: String) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
@@ -239,10 +246,10 @@ impl Caller {
                         if wire.send(&request).is_err() || wire.message(Kind::AnswerTo("POST")).is_err() {
                             break;
                         }
-                        std::thread::sleep(Duration::from_millis(80));
+                        std::thread::sleep(pause);
                     }
                 }
-                std::thread::sleep(Duration::from_millis(80));
+                std::thread::sleep(pause);
             }
         });
         Caller { stop, thread: Some(thread) }
