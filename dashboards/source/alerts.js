@@ -196,17 +196,25 @@ const alerts = [
   },
   {
     name: 'FourmiSpoolOld', for: '5m', severity: 'page',
-    expr: 'fourmi_spool_oldest_age_seconds > 900',
-    summary: 'A stored command at {{ $labels.instance }} has been waiting for {{ $value | humanizeDuration }}', description: 'Stored commands are not delivered: their instance is away or refuses them.',
-    fires: { input: [at('fourmi_spool_oldest_age_seconds', ONE, '0+60x40')], at: '25m', labels: one, summary: 'A stored command at a:9901 has been waiting for 25m 0s' },
-    quiet: { input: [at('fourmi_spool_oldest_age_seconds', ONE, '0+20x40')], at: '25m' },
+    // Scheduled ones may be as old as they like.
+    expr: 'max by (env, instance) (fourmi_spool_oldest_age_seconds{state=~"ready|retrying"}) > 900',
+    summary: 'A stored command at {{ $labels.instance }} has been waiting for {{ $value | humanizeDuration }}', description: 'Stored commands are not delivered: their instance is away or refuses them, or somebody paused them.',
+    fires: { input: [at('fourmi_spool_oldest_age_seconds', `state="ready", env="prod", ${ONE}`, '0x40'), at('fourmi_spool_oldest_age_seconds', `state="retrying", env="prod", ${ONE}`, '0+60x40')], at: '25m', labels: { env: 'prod', ...one }, summary: 'A stored command at a:9901 has been waiting for 25m 0s' },
+    quiet: { input: [at('fourmi_spool_oldest_age_seconds', `state="ready", env="prod", ${ONE}`, '0+20x40'), at('fourmi_spool_oldest_age_seconds', `state="scheduled", env="prod", ${ONE}`, '90000+60x40')], at: '25m' },
   },
   {
     name: 'FourmiSpoolDead', severity: 'ticket',
-    expr: 'sum by (env, instance) (fourmi_spool_commands{state="dead"}) > 0',
-    summary: '{{ $value }} stored command(s) at {{ $labels.instance }} were given up', description: 'Every attempt failed, or their time was over. Nothing happens to them until somebody decides.',
-    fires: { input: [at('fourmi_spool_commands', `state="dead", env="prod", ${ONE}`, '0 3x20')], at: '5m', labels: { env: 'prod', ...one }, summary: '3 stored command(s) at a:9901 were given up' },
-    quiet: { input: [at('fourmi_spool_commands', `state="dead", env="prod", ${ONE}`, '0x20'), at('fourmi_spool_commands', `state="queued", env="prod", ${ONE}`, '9x20')], at: '5m' },
+    expr: 'sum by (env, instance) (fourmi_spool_commands{state=~"dead|unknown"}) > 0',
+    summary: '{{ $value }} stored command(s) at {{ $labels.instance }} wait for somebody who decides', description: 'They were given up, or nobody knows whether they ran. Nothing happens to them until they are sent again or discarded.',
+    fires: { input: [at('fourmi_spool_commands', `state="dead", env="prod", ${ONE}`, '0 3x20'), at('fourmi_spool_commands', `state="unknown", env="prod", ${ONE}`, '0 1x20')], at: '5m', labels: { env: 'prod', ...one }, summary: '4 stored command(s) at a:9901 wait for somebody who decides' },
+    quiet: { input: [at('fourmi_spool_commands', `state="dead", env="prod", ${ONE}`, '0x20'), at('fourmi_spool_commands', `state="retrying", env="prod", ${ONE}`, '9x20')], at: '5m' },
+  },
+  {
+    name: 'FourmiSpoolFull', severity: 'page',
+    expr: 'sum by (env, instance, reason) (increase(fourmi_spool_refused_total[5m])) > 0',
+    summary: 'The spool at {{ $labels.instance }} takes no commands ({{ $labels.reason }})', description: 'Its file or its disk has no room, or the disk does not write. Callers who wanted a command stored are answered 503.',
+    fires: { input: [at('fourmi_spool_refused_total', `reason="full", env="prod", ${ONE}`, '0x5 1+4x20')], at: '10m', labels: { reason: 'full', env: 'prod', ...one }, summary: 'The spool at a:9901 takes no commands (full)' },
+    quiet: { input: [at('fourmi_spool_refused_total', `reason="full", env="prod", ${ONE}`, '0 7x20')], at: '10m' },
   },
 ]
 

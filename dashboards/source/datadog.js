@@ -113,6 +113,12 @@ module.exports = {
       series('Registry away, seconds', [formula(['max:fourmi.registry.away{*}'])]),
       series('First certificate expires (Unix time)', [formula(['min:fourmi.certificate.expires.timestamp{*} by {file}'])]),
     ]),
+    group('Stored commands', [
+      series('By state', [formula(['max:fourmi.spool.commands{$environment} by {host,state}'])]),
+      series('Oldest, by state, seconds', [formula(['max:fourmi.spool.oldest.age{$environment} by {host,state}'])]),
+      series('Changes of state', [formula([count('fourmi.spool.transitions', '$environment', 'state')])], { stacked: true }),
+      series('Bytes of the file', [formula(['max:fourmi.spool.bytes{$environment} by {host}'])]),
+    ]),
     group('Tags', [series('Commands by tag', [formula([count('fourmi.tag', '$environment', 'tag,value')])], { stacked: true })]),
     { definition: { title: 'Starts, stops, reloads, instances', type: 'list_stream', requests: [{ response_format: 'event_list', columns: [{ field: 'timestamp', width: 'auto' }, { field: 'message', width: 'auto' }], query: { data_source: 'event_stream', query_string: 'fourmi', event_size: 's' } }] } },
   ],

@@ -46,7 +46,7 @@ for (const [id, title] of [["rate", "commands/s"], ["success", "success"], ["p95
 }
 top.replaceChildren(who, toggles, numbers, curve, reasons);
 const brand = h("a", { class: "brand", href: "/" }, h("img", { src: document.querySelector("link[rel=icon]").href, alt: "", width: 28, height: 28 }), h("span", {}, "Fourmi"));
-side.append(brand, nav, h("p", { class: "keys soft" }, "1–9 panels · / filter", h("br"), "p pause · t theme"));
+side.append(brand, nav, h("p", { class: "keys soft" }, "0–9 panels · / filter", h("br"), "p pause · t theme"));
 document.getElementById("more")?.remove();
 top.before(side);
 document.body.classList.add("lit");
@@ -164,7 +164,8 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, select, textarea");
   if (event.key === "Escape" && typing) typing.blur();
   if (typing || event.metaKey || event.ctrlKey || event.altKey) return;
-  const at = PANELS[Number(event.key) - 1];
+  // The tenth has the 0.
+  const at = /^\d$/.test(event.key) && PANELS[(Number(event.key) + 9) % 10];
   if (at) go(`/?panel=${at.id}`);
   else if (event.key === "t") flip();
   else if (event.key === "p") pause();

@@ -91,8 +91,8 @@ export async function ask(path, options = {}) {
 export const query = (pairs) => new URLSearchParams(pairs).toString().replaceAll("+", "%20");
 
 /** Asks for a change. */
-export const change = (path) =>
-  ask(path, { method: "POST", headers: { accept: "application/json", "fourmi-change": "page" } });
+export const change = (path, method = "POST") =>
+  ask(path, { method, headers: { accept: "application/json", "fourmi-change": "page" } });
 
 /** A table that is updated in place, so that neither focus nor selection is lost.
  *  Columns: `{name, num, head, cell(row)}`; a cell is text or an element. */

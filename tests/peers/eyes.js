@@ -2,40 +2,14 @@
 // Arguments: the page's address, the pid of a worker of payment to be killed, a folder for pictures or `-`.
 const assert = require('assert');
 const fs = require('fs');
-const { chromium } = require('playwright-core');
-const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+const { launch, until, walk } = require('./browser');
 
 const [base, victim, pictures] = process.argv.slice(2);
 const origin = new URL(base).origin;
-const FLAGS = '--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking ' +
-  '--disable-component-update --disable-sync --disable-quic';
-const PATIENCE = 15000;
 
-/** Asks until it is so; what was seen last says why not. */
-async function until(what, ask) {
-  const end = Date.now() + PATIENCE;
-  for (;;) {
-    const seen = await ask();
-    if (seen === true || (seen && seen.ok)) return seen;
-    assert(Date.now() < end, `in vain: ${what}; last: ${JSON.stringify(seen)}`);
-    await new Promise((done) => setTimeout(done, 100));
-  }
-}
-
-async function main() {
-  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: FLAGS.split(' ') });
-  const told = { panels: [], axe: 0, elsewhere: [], console: [], weight: 0, shots: [] };
-  const open = async (options = {}) => {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-    const page = await context.newPage();
-    page.setDefaultTimeout(PATIENCE);
-    page.on('console', (message) => told.console.push(`${message.type()}: ${message.text()}`));
-    page.on('pageerror', (error) => told.console.push(`error: ${error.stack}`));
-    page.on('request', (request) => {
-      if (new URL(request.url()).origin !== origin && !request.url().startsWith('data:')) told.elsewhere.push(request.url());
-    });
-    return page;
-  };
+walk(async () => {
+  const { told, open, sound, close } = await launch(origin);
+  Object.assign(told, { panels: [], weight: 0, shots: [] });
   const text = (page, of) => page.locator(of).first().innerText();
 
   // The weight: what a browser that has nothing yet takes over the wire, scripts of all panels included.
@@ -56,18 +30,11 @@ async function main() {
 
   // Every panel, light and dark, narrow and wide: something is there, nothing is too wide, axe has nothing to say.
   const filled = {
-    topology: '.graph .node', live: '.tail tbody tr', journey: 'tbody tr', services: 'tbody tr', limits: 'tbody tr',
+    topology: '.graph .node', live: '.tail tbody tr', journey: 'tbody tr', spool: '.spool .empty:visible, .spool .facts:visible', services: 'tbody tr', limits: 'tbody tr',
     sinks: 'tbody tr', config: 'tbody tr', explain: 'form', check: '.checks li',
   };
   const ids = await page.locator('#nav a').evaluateAll((all) => all.map((a) => new URL(a.href).searchParams.get('panel')));
   assert.deepStrictEqual(ids, Object.keys(filled));
-  const sound = async (page, name) => {
-    await page.evaluate(axe);
-    const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-    const said = found.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 160)).slice(0, 3).join(' | ')}`);
-    assert.deepStrictEqual(said, [], `axe on ${name}`);
-    told.axe += 1;
-  };
   for (const colorScheme of ['light', 'dark']) {
     for (const width of [1280, 320]) {
       const page = await open({ colorScheme, viewport: { width, height: width < 500 ? 900 : 800 } });
@@ -144,7 +111,7 @@ async function main() {
   await until('more than an eye can follow is skipped, and said', async () => /[1-9][\d,]* skipped/.test(await text(page, '.summary')));
 
   // By keyboard: a digit, the filter, the theme that stays.
-  await page.locator('body').press('7');
+  await page.locator('body').press('8');
   await page.waitForURL(/panel=config/);
   await page.locator('body').press('/');
   await page.keyboard.type('admin.listen');
@@ -196,11 +163,6 @@ async function main() {
   assert.match(await plain.locator('main').innerText(), /PlaceOrder[\s\S]*graylog/);
   assert.match(await plain.content(), /http-equiv="refresh"/);
 
-  await browser.close();
+  await close();
   console.log(JSON.stringify(told));
-}
-
-main().catch((error) => {
-  console.error(error.stack);
-  process.exit(1);
 });

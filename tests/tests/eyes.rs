@@ -78,7 +78,7 @@ fn the_page_shows_a_whole_system_to_everybody() {
     assert_eq!(told["elsewhere"], serde_json::json!([]), "nothing is loaded from elsewhere");
     let weight = told["weight"].as_u64().unwrap();
     assert!((5_000..60 << 10).contains(&weight), "the page weighs {weight} bytes");
-    assert_eq!((told["panels"].as_array().unwrap().len(), told["axe"].as_u64()), (9, Some(19)));
+    assert_eq!((told["panels"].as_array().unwrap().len(), told["axe"].as_u64()), (10, Some(21)));
     for shot in told["shots"].as_array().unwrap() {
         assert!(shot[1].as_u64().unwrap() <= 150 << 10, "{shot}");
     }

@@ -60,6 +60,7 @@ module.exports = {
       { title: 'Instances that take no commands', about: 'By service.', unit: 'short', docs: 'runbooks.md#fourminoinstance', queries: [[`max by (service) (fourmi_instances${sidecar('state="critical"')})`, '{{service}}']] },
       { title: 'Certificates: time left', about: 'The certificate that expires first, by sidecar and file.', unit: 's', docs: 'runbooks.md#fourmicertificateexpires', queries: [[`min by (instance, file) (fourmi_certificate_expires_timestamp_seconds${sidecar()}) - time()`, '{{instance}} {{file}}']] },
       { title: 'Registry away', about: 'For how long a registry has been cut off from the one that it follows or from its etcd. It goes on answering with what it knew.', unit: 's', docs: 'runbooks.md#fourmiregistryaway', queries: [[`max by (instance) (fourmi_registry_away_seconds${sidecar()})`, '{{instance}}']] },
+      { width: 24, title: 'Stored commands: waiting and dead', about: 'By sidecar: commands in the spool that should have been delivered by now, and those that were given up, which wait for somebody who decides. Only a Fourmi with `spool:` has any.', unit: 'short', docs: 'runbooks.md#fourmispooldead', queries: [[`sum by (instance) (fourmi_spool_commands${sidecar('state=~"ready|running|retrying"')})`, '{{instance}} waiting'], [`sum by (instance) (fourmi_spool_commands${sidecar('state=~"dead|unknown"')})`, '{{instance}} dead']] },
     ]],
   ],
 }

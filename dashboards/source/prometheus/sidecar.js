@@ -9,6 +9,11 @@ const lost = sidecar('result!="sent"')
 // Every process has `process_` metrics; only ours are meant.
 const ours = metric => `${metric}${sidecar()} and on (instance) fourmi_build_info${sidecar()}`
 
+// Stored commands by state; how often a state was entered.
+const WAITING = 'state=~"scheduled|ready|running|retrying"'
+const stored = states => `fourmi_spool_commands${sidecar(states)}`
+const transitions = 'fourmi_spool_transitions_total'
+
 module.exports = {
   uid: 'fourmi-sidecar',
   title: 'Fourmi / Sidecar',
@@ -53,9 +58,13 @@ module.exports = {
       { kind: 'table', width: 8, height: 8, title: 'Certificates', about: 'Time left, by file.', unit: 's', docs: 'runbooks.md#fourmicertificateexpires', queries: [[`min by (instance, file) (fourmi_certificate_expires_timestamp_seconds${sidecar()}) - time()`]], columns: [['left', 's']] },
     ]],
     ['Spool', [
-      // `later`: the durable spool is not part of every Fourmi; the check of the queries may find nothing here.
-      { width: 12, later: true, title: 'Stored commands', about: 'Commands that were accepted and have not ended, by state. Without a spool there are none.', unit: 'short', stacked: true, docs: 'runbooks.md#fourmispoolold', queries: [[`sum by (state) (fourmi_spool_commands${sidecar()})`, '{{state}}']] },
-      { width: 12, later: true, title: 'Oldest stored command', about: 'How long the oldest one has been waiting, by process.', unit: 's', docs: 'runbooks.md#fourmispoolold', queries: [[`max by (instance) (fourmi_spool_oldest_age_seconds${sidecar()})`, '{{instance}}']] },
+      { title: 'Waiting', about: 'Stored commands that have not ended, by state. Scheduled ones wait for their time, retrying ones for their next attempt. Only a Fourmi with `spool:` has any.', unit: 'short', stacked: true, docs: 'runbooks.md#fourmispoolold', queries: [[`sum by (state) (${stored(WAITING)})`, '{{state}}']] },
+      { title: 'Oldest', about: 'How long ago the oldest command came that should have been delivered by now, by process and state. Scheduled ones may be old and are left out.', unit: 's', docs: 'runbooks.md#fourmispoolold', queries: [[`max by (instance, state) (fourmi_spool_oldest_age_seconds${sidecar('state=~"ready|retrying"')})`, '{{instance}} {{state}}']] },
+      { title: 'Ended without success', about: 'Stored commands that were given up, expired, were taken back, or of which nobody knows whether they ran, as long as they are kept. Above 0 of dead and unknown: somebody has to decide.', unit: 'short', stacked: true, good: steps(1), docs: 'runbooks.md#fourmispooldead', queries: [[`sum by (state) (${stored('state=~"dead|unknown|expired|cancelled"')})`, '{{state}}']] },
+      { title: 'Changes of state', about: 'How many stored commands a second come into a state. Much retrying and little succeeded: the service refuses them.', unit: 'cps', docs: 'runbooks.md#fourmispoolold', queries: [[rate(transitions, sidecar(), 'state'), '{{state}}']] },
+      { title: 'Stored commands that succeed', about: 'Share of the stored commands that ended. What was taken back by hand is left out.', unit: 'percentunit', max: 1, docs: 'runbooks.md#fourmispooldead', queries: [[share(transitions, sidecar('state="succeeded"'), sidecar('state=~"succeeded|dead|expired|unknown"')), 'succeeded']] },
+      { title: 'Refused', about: 'Commands that could not be stored, a second, by reason. Their callers were told so (503); nothing is lost that was accepted.', unit: 'cps', good: steps(0.001), docs: 'runbooks.md#fourmispoolfull', queries: [[rate('fourmi_spool_refused_total', sidecar(), 'instance, reason'), '{{instance}} {{reason}}']] },
+      { width: 24, title: 'Bytes of the file', about: 'What is used of the spool\'s file, by process. `fourmi spool` says how much it may become (`spool.max_bytes`).', unit: 'bytes', docs: 'runbooks.md#fourmispoolfull', queries: [[`max by (instance) (fourmi_spool_bytes${sidecar()})`, '{{instance}}']] },
     ]],
   ],
 }

@@ -73,19 +73,39 @@ function one(place, trace, id) {
   };
 }
 
-/** What one Fourmi sent and another took are two ends of one hop; in the order in which they began, callers first. */
+/** What one Fourmi sent and another took are two ends of one hop; in the order in which they began, callers first. A
+ *  stored command goes to the spool, and from there at each attempt. */
 function joined(all) {
   const spans = new Map(all.map((c) => [c.span_id, c]));
   const hops = [];
   const taken = new Set();
+  const ends = new Map();
+  const spool = (c) => `${c.service}'s spool`;
+  /** The record of its storing: attempts and end are told below it, under the same id. */
+  const stored = (c) => {
+    const before = spans.get(c.parent_span_id);
+    return before?.outcome === "accepted" && before.direction === c.direction && before.command_id === c.command_id ? before : null;
+  };
+  // Attempts follow each other. The end is told from the moment when the command came, so that attempts lie in it; one
+  // that ended without any was taken back or came too late.
+  const during = (c, o) => o.timestamp > c.timestamp && o.timestamp < c.timestamp + c.duration_ms / 1e3;
+  const isEnd = (c, before) => ["cancelled", "expired"].includes(c.outcome) || all.some((o) => o !== c && stored(o) === before && during(c, o));
   for (const c of all) {
     if (taken.has(c)) continue;
+    const before = stored(c);
+    if (before && isEnd(c, before)) {
+      // Who sent it again by hand gave it another end.
+      if (!(ends.get(before)?.duration_ms > c.duration_ms)) ends.set(before, c);
+      continue;
+    }
+    const kept = c.outcome === "accepted" ? spool(c) : null;
+    const [from, attempt] = before ? [spool(c), c.attempt] : [null, null];
     if (c.direction === "outbound") {
       const other = all.find((o) => o.direction === "inbound" && o.parent_span_id === c.span_id);
       if (other) taken.add(other);
-      hops.push({ from: c.service, to: c.to, out: c, into: other ?? null });
-    } else if (spans.get(c.parent_span_id)?.direction !== "outbound") {
-      hops.push({ from: c.consumer ?? "caller", to: c.service, out: null, into: c });
+      hops.push({ from: from ?? c.service, to: kept ?? c.to, out: c, into: other ?? null, attempt });
+    } else if (before || spans.get(c.parent_span_id)?.direction !== "outbound") {
+      hops.push({ from: from ?? c.consumer ?? "caller", to: kept ?? c.service, out: null, into: c, attempt });
     }
   }
   for (const hop of hops) {
@@ -97,6 +117,7 @@ function joined(all) {
       outcome: near.outcome,
       status: near.status,
       error: near.error ?? hop.into?.error,
+      ended: ends.get(near),
       near,
     });
   }
@@ -116,15 +137,17 @@ function joined(all) {
 }
 
 function summary(hops, journey) {
-  const services = new Set(hops.map((hop) => hop.to));
+  const services = new Set(hops.filter((hop) => hop.outcome !== "accepted").map((hop) => hop.to));
   const whole = hops[0];
+  const ended = whole.ended;
   const failed = hops.filter((hop) => tone(hop.outcome) !== "good").length;
   const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   return h("div", {},
     h("dl", { class: "facts" },
       fact("command", whole.command),
       fact("result", h("span", {}, state(whole.outcome), whole.status ? ` ${whole.status}` : "")),
-      fact("took", ms(whole.took)),
+      ended ? fact("in the end", h("span", {}, state(ended.outcome), ended.status ? ` ${ended.status}` : "")) : null,
+      fact("took", ms(ended?.duration_ms ?? whole.took)),
       fact("services", count(services.size)),
       fact("hops", count(hops.length)),
       fact("not well", count(failed))),
@@ -173,7 +196,7 @@ function diagram(hops, room) {
     const way = to > from ? 1 : -1;
     const [a, b] = [from + 6 * way, to - 7 * way];
     const as = tone(hop.outcome);
-    const words = begins ? hop.command : `${as === "good" ? "" : as === "warn" ? "▲ " : "■ "}${hop.status || hop.outcome} · ${ms(hop.took)}`;
+    const words = begins ? `${hop.command}${hop.attempt ? ` · attempt ${hop.attempt}` : ""}` : `${as === "good" ? "" : as === "warn" ? "▲ " : "■ "}${hop.status || hop.outcome} · ${ms(hop.took)}`;
     // Beside the far end of a long line there is nothing else.
     const middle = begins ? b - way * Math.min(72, Math.abs(b - a) / 2) : a + way * Math.min(72, Math.abs(b - a) / 2);
     svg.append(
@@ -193,7 +216,7 @@ function list(hops) {
     caption: "Hops in the order in which they began",
     columns: [
       { name: "hop", head: true, cell: (hop) => h("span", { class: `depth d${Math.min(4, hop.depth)}` }, `${hop.from} → ${hop.to}`) },
-      { name: "command", cell: (hop) => hop.command },
+      { name: "command", cell: (hop) => `${hop.command}${hop.attempt ? `, attempt ${hop.attempt}` : ""}` },
       { name: "begin", num: true, cell: (hop) => `+${ms(hop.at)}` },
       { name: "when", cell: bar },
       { name: "took", num: true, cell: (hop) => ms(hop.took) },

@@ -102,6 +102,8 @@ impl Numbers {
 
     /// Records that sinks lost.
     pub(super) fn lost(&self) -> f64 {
-        self.sinks.values().flatten().filter(|(result, _)| *result != "sent").map(|(_, n)| n).sum()
+        let lost = self.sinks.values().flatten().filter(|(result, _)| *result != "sent").map(|(_, n)| n);
+        // The sum of nothing is -0.
+        lost.sum::<f64>() + 0.0
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Control;
 use super::numbers::{Numbers, Row};
+use crate::spool::{State, Summary};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -108,6 +109,7 @@ impl Pulse {
             "more_rows": more,
             "instances": instances(&beat.now),
             "gateway": control.has_gateway(),
+            "spool": control.spool().map(|spool| stored(&spool.summary())),
             "read_only": control.settings().read_only,
         });
         if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more_of) {
@@ -115,6 +117,15 @@ impl Pulse {
         }
         shown
     }
+}
+
+/// What is said of the spool in a word.
+fn stored(summary: &Summary) -> Value {
+    let of = |states: &[State]| states.iter().map(|state| summary.of(*state)).sum::<i64>();
+    json!({
+        "waiting": of(&[State::Ready, State::Running, State::Retrying]), "dead": of(&[State::Dead, State::Unknown]),
+        "paused": summary.paused, "trouble": summary.trouble,
+    })
 }
 
 impl States {

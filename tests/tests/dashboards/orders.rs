@@ -153,7 +153,8 @@ fn moved(yaml: &str, ports: &mut BTreeMap<u16, u16>) -> String {
 }
 
 /// A Fourmi to which everything happens that the order system is spared: a receiver and a registry that are not there,
-/// limits without their Redis, a service that goes away with what it was given, and a certificate.
+/// limits without their Redis, a service that goes away with what it was given, a certificate, and a spool with
+/// commands that are done, that wait, and that are given up.
 pub(super) struct Troubled {
     pub(super) fourmi: Fourmi,
     _worker: Worker,
@@ -188,6 +189,8 @@ impl Troubled {
                 key.display()
             ))
             .more(&format!("discovery: {{join: \"http://127.0.0.1:{nowhere}\"}}"))
+            .more("spool: {path: ./spool}")
+            .more("commands: {retry: {delays: [500ms], max_attempts: 3, max_age: 5s}}")
             .more(&format!(
                 "gateway: {{_format_version: \"3.0\", services: [{{name: edge, url: http://worker, routes: [{{name: edge, paths: [/]}}], \
                  plugins: [{{name: rate-limiting, config: {{minute: 100000, policy: redis, fault_tolerant: true, redis: {{host: 127.0.0.1, port: {nowhere}}}}}}}]}}]}}"
@@ -198,17 +201,30 @@ impl Troubled {
     }
     /// Commands that go well, that are lost, and that reach nobody.
     pub(super) fn callers(&self) -> Vec<Caller> {
-        let ask = |port: u16, host: &str| {
-            let request =
-                format!("POST /x HTTP/1.1\r\nHost: {host}\r\nFourmi-Command: Try\r\nContent-Length: 1\r\n\r\nx");
-            Caller::of(port, request)
+        let ask = |port: u16, host: &str, path: &str, more: &str| {
+            let request = format!(
+                "POST {path} HTTP/1.1\r\nHost: {host}\r\nFourmi-Command: Try\r\n{more}Content-Length: 1\r\n\r\nx"
+            );
+            let pause = if more.is_empty() { PAUSE } else { 5 * PAUSE };
+            Caller::every(pause, port, request)
         };
-        let out = self.fourmi.outbound_port();
-        vec![ask(self.fourmi.port(), "edge"), ask(out, "thief"), ask(out, "gone")]
+        let (inbound, out) = (self.fourmi.port(), self.fourmi.outbound_port());
+        let stored = "Prefer: respond-async\r\n";
+        vec![
+            ask(inbound, "edge", "/x", ""),
+            ask(out, "thief", "/x", ""),
+            ask(out, "gone", "/x", ""),
+            ask(inbound, "edge", "/x", stored),
+            ask(inbound, "edge", "/status/500", stored),
+            ask(inbound, "edge", "/x", "Fourmi-Delay: 1h\r\n"),
+        ]
     }
 }
 
-/// Somebody who sends one command after the other, some ten a second, until dropped.
+/// Between two commands of a caller: some ten a second.
+const PAUSE: Duration = Duration::from_millis(80);
+
+/// Somebody who sends one command after the other until dropped.
 pub(super) struct Caller {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -216,6 +232,9 @@ pub(super) struct Caller {
 
 impl Caller {
     fn of(port: u16, request: String) -> Self {
+        Self::every(PAUSE, port, request)
+    }
+    fn every(pause: Duration, port: u16, request: String) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
@@ -227,10 +246,10 @@ impl Caller {
                         if wire.send(&request).is_err() || wire.message(Kind::AnswerTo("POST")).is_err() {
                             break;
                         }
-                        std::thread::sleep(Duration::from_millis(80));
+                        std::thread::sleep(pause);
                     }
                 }
-                std::thread::sleep(Duration::from_millis(80));
+                std::thread::sleep(pause);
             }
         });
         Caller { stop, thread: Some(thread) }
