@@ -42,8 +42,8 @@ use std::rc::Rc;
 use told::Told;
 
 /// Takes one command along the road and returns its answer, whose body tells the sinks when it has ended.
-pub async fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> Answer {
-    go(lane, door, incoming, true).await
+pub fn travel(lane: Rc<Lane>, door: Rc<Door>, incoming: Incoming) -> impl Future<Output = Answer> {
+    go(lane, door, incoming, true)
 }
 
 /// `ours` is whether it may be a question to us.
