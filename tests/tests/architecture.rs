@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "cert", "codec", "command", "config", "control", "demo", "exchange", "gateway", "pipeline",
-            "route", "runtime", "sink", "tls", "token", "upstream",
+            "route", "runtime", "sink", "spool", "tls", "token", "upstream",
         ],
     ),
     ("admin", &["config", "control", "exchange", "runtime", "sink", "spool", "token"]),
