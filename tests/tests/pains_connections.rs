@@ -216,10 +216,10 @@ fn d5_after_a_burst_connections_and_memory_are_given_back() {
 #[test]
 fn d7_a_setting_of_retries_is_never_silently_ignored() {
     let worker = Worker::echo();
-    let setup = Setup::beside(worker.address()).more("commands: {retry: {max_attempts: 3}}");
+    let setup = Setup::beside(worker.address()).more("commands: {retry: {attempts: 3}}");
     let file = setup.folder().join("retry.yaml");
     std::fs::write(&file, setup.yaml()).unwrap();
     let ended = run_fourmi(&["check", "--config", &file.display().to_string()]);
     let said = format!("{}{}", ended.stdout, ended.stderr);
-    assert!(ended.code != 0 && said.contains("commands.retry"), "{said}");
+    assert!(ended.code == 78 && said.contains("`attempts`") && said.contains("max_attempts"), "{said}");
 }
