@@ -1,5 +1,7 @@
 //! The store against real files: what is promised, kept, sent, and found again.
 
+mod turns;
+
 use super::writer::{Change, What};
 use super::*;
 use bytes::Bytes;
