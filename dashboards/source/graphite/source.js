@@ -3,23 +3,15 @@
 // `legacyNamespace: false`). The plain dialect tells commands, durations and tags: fourmi.<env>.<service>.<command>.<outcome>.
 
 const dashboard = require('@grafana/grafana-foundation-sdk/dashboard')
+const { choice, datasource } = require('../variables')
 
 const ref = { type: 'graphite', uid: '${datasource}' }
-const { VariableRefresh, VariableSort } = dashboard
-
-const query = (name, label, path, regex) => {
-  const built = new dashboard.QueryVariableBuilder(name)
-    .label(label)
-    .query(path)
-    .datasource(ref)
-    .refresh(VariableRefresh.OnTimeRangeChanged)
-    .sort(VariableSort.AlphabeticalAsc)
-    .multi(true)
-    .includeAll(true)
-    .allValue('*')
-    .current({ text: 'All', value: '$__all' })
-  return regex ? built.regex(regex) : built
-}
+const query = choice(ref, '*')
+const prefix = new dashboard.TextBoxVariableBuilder('prefix')
+  .label('Prefix')
+  .description('What StatsD puts in front: globalPrefix')
+  .defaultValue('stats')
+  .current({ text: 'stats', value: 'stats' })
 
 const source = {
   ref,
@@ -28,12 +20,12 @@ const source = {
     build: () => ({ refId, datasource: ref, target: legend ? `alias(${target}, '${legend}')` : target, textEditor: true }),
   }),
   variables: () => [
-    new dashboard.DatasourceVariableBuilder('datasource').label('Data source').type('graphite').current({ text: 'default', value: 'default' }),
-    new dashboard.TextBoxVariableBuilder('prefix').label('Prefix').description('What StatsD puts in front: globalPrefix').defaultValue('stats').current({ text: 'stats', value: 'stats' }),
+    datasource('graphite'),
+    prefix,
     query('environment', 'Environment', '$prefix.counters.fourmi.*'),
     query('service', 'Service', '$prefix.counters.fourmi.$environment.*'),
     // Tags have a place among the commands; they are none.
-    query('command', 'Command', '$prefix.counters.fourmi.$environment.$service.*', '/^(?!tag$).*$/'),
+    query('command', 'Command', '$prefix.counters.fourmi.$environment.$service.*').regex('/^(?!tag$).*$/'),
   ],
   annotations: [],
 }
@@ -52,4 +44,4 @@ const share = (outcomes, node) =>
   `asPercent(${by(`group(${rates(outcomes)}, scale(${rates(ALL)}, 0))`, node)}, ${by(rates(ALL), node)}, 0)`
 const total = target => `sumSeries(${target})`
 
-module.exports = { source, rates, timers, by, share, total, FAILED, ALL, SERVICE, COMMAND, OUTCOME }
+module.exports = { source, ref, prefix, rates, timers, by, share, total, FAILED, ALL, SERVICE, COMMAND, OUTCOME }

@@ -2,38 +2,21 @@
 // How Graphite is asked where StatsD's lines have tags: the dialect `graphite`, etsy's statsd with `legacyNamespace: false`, carbon and
 // graphite-web 1.1 with tags. Gauges are last words: of several sidecars the one that spoke last counts, so few are asked for.
 
-const dashboard = require('@grafana/grafana-foundation-sdk/dashboard')
-
-const ref = { type: 'graphite', uid: '${datasource}' }
-const { VariableRefresh, VariableSort } = dashboard
+const { choice, datasource } = require('../variables')
+const { source: plain, ref, prefix } = require('./source')
 
 const COMMANDS = 'fourmi.commands'
-const query = (name, label, expr) =>
-  new dashboard.QueryVariableBuilder(name)
-    .label(label)
-    .query(expr)
-    .datasource(ref)
-    .refresh(VariableRefresh.OnTimeRangeChanged)
-    .sort(VariableSort.AlphabeticalAsc)
-    .multi(true)
-    .includeAll(true)
-    .allValue('.*')
-    .current({ text: 'All', value: '$__all' })
+const query = choice(ref, '.*')
 
 const source = {
-  ref,
-  tags: ['graphite'],
-  target: (target, legend, kind, refId) => ({
-    build: () => ({ refId, datasource: ref, target: legend ? `alias(${target}, '${legend}')` : target, textEditor: true }),
-  }),
+  ...plain,
   variables: () => [
-    new dashboard.DatasourceVariableBuilder('datasource').label('Data source').type('graphite').current({ text: 'default', value: 'default' }),
-    new dashboard.TextBoxVariableBuilder('prefix').label('Prefix').description('What StatsD puts in front: globalPrefix').defaultValue('stats').current({ text: 'stats', value: 'stats' }),
+    datasource('graphite'),
+    prefix,
     query('environment', 'Environment', `tag_values(env, name=$prefix.counters.${COMMANDS}.rate)`),
     query('service', 'Service', `tag_values(service, name=$prefix.counters.${COMMANDS}.rate)`),
     query('command', 'Command', `tag_values(command, name=$prefix.counters.${COMMANDS}.rate)`),
   ],
-  annotations: [],
 }
 
 const ENVIRONMENT = 'env=~^(${environment:regex})$'

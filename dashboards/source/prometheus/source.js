@@ -3,23 +3,11 @@
 
 const dashboard = require('@grafana/grafana-foundation-sdk/dashboard')
 const { DataqueryBuilder, PromQueryFormat } = require('@grafana/grafana-foundation-sdk/prometheus')
+const { choice, datasource } = require('../variables')
 
 const ref = { type: 'prometheus', uid: '${datasource}' }
-const { VariableRefresh, VariableSort } = dashboard
-const ALL = { text: 'All', value: '$__all' }
-
-const query = (name, label, expr) =>
-  new dashboard.QueryVariableBuilder(name)
-    .label(label)
-    .query(expr)
-    .datasource(ref)
-    .refresh(VariableRefresh.OnTimeRangeChanged)
-    .sort(VariableSort.AlphabeticalAsc)
-    .multi(true)
-    .includeAll(true)
-    // A label that nobody sets is matched as well: `env` comes from the scrape's configuration, and may be missing.
-    .allValue('.*')
-    .current(ALL)
+// A label that nobody sets is matched as well: `env` comes from the scrape's configuration, and may be missing.
+const query = choice(ref, '.*')
 
 const objectives = ['99', '99.5', '99.9', '99.95', '99.99']
 const objective = () => {
@@ -49,7 +37,7 @@ const source = {
   },
   variables({ objective: wanted }) {
     const all = [
-      new dashboard.DatasourceVariableBuilder('datasource').label('Data source').type('prometheus').current({ text: 'default', value: 'default' }),
+      datasource('prometheus'),
       query('environment', 'Environment', 'label_values(fourmi_build_info, env)'),
       query('service', 'Service', 'label_values(fourmi_commands_total{env=~"$environment"}, service)'),
       query('instance', 'Sidecar', 'label_values(fourmi_build_info{env=~"$environment"}, instance)'),
