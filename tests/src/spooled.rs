@@ -7,7 +7,7 @@ use crate::worker::Worker;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 impl Fourmi {
     /// A command that is answered when it is stored; `headers` are whole lines.
@@ -97,6 +97,19 @@ impl Fourmi {
 }
 
 impl Worker {
+    /// Gives this answer; every command under /held waits at the latch first.
+    pub fn held(answer: &'static str) -> (Worker, Arc<Latch>) {
+        let latch = Arc::new(Latch::default());
+        let door = latch.clone();
+        let worker = Worker::replying(move |request| {
+            if request.target() == "/held" {
+                door.wait();
+            }
+            answer.into()
+        });
+        (worker, latch)
+    }
+
     /// The ids of the commands that it was sent, in order.
     pub fn ids(&self) -> Vec<String> {
         self.requests().iter().filter_map(|r| r.header("fourmi-id").map(str::to_owned)).collect()

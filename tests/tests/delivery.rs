@@ -16,19 +16,6 @@ fn beside(worker: &Worker, commands: &str) -> Setup {
     Setup::beside(worker.address()).more(&format!("commands: {{{commands}}}")).more("spool: {path: ./spool}")
 }
 
-/// A worker that waits at a latch with every command under /held.
-fn held() -> (Worker, Arc<Latch>) {
-    let latch = Arc::new(Latch::default());
-    let door = latch.clone();
-    let worker = Worker::replying(move |request| {
-        if request.target() == "/held" {
-            door.wait();
-        }
-        OK.into()
-    });
-    (worker, latch)
-}
-
 /// The steps of a command's history: state and attempt.
 fn steps(command: &Value) -> Vec<String> {
     let all = command["history"].as_array().unwrap().iter();
@@ -38,7 +25,7 @@ fn steps(command: &Value) -> Vec<String> {
 #[test]
 fn now_or_later() {
     let mut cases = Cases::default();
-    let (worker, latch) = held();
+    let (worker, latch) = Worker::held(OK);
     let mut fourmi = beside(&worker, "wait: 100ms").start();
     cases.case(
         "23",

@@ -1,12 +1,11 @@
 //! The disk under stored commands: full, read-only, torn, damaged, somebody else's.
 
-use fourmi_tests::{Cases, Fourmi, Latch, Setup, Worker, until};
+use fourmi_tests::{Cases, Fourmi, Setup, Worker, until};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use tempfile::TempDir;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone";
@@ -112,14 +111,7 @@ fn is_full(answer: &fourmi_tests::Message) {
 fn a_full_disk_takes_nothing_and_loses_nothing() {
     let mut cases = Cases::default();
     let disk = Mount::new(&[&["-t", "tmpfs", "-o", "size=64m", "none", "HERE"]]);
-    let latch = Arc::new(Latch::default());
-    let door = latch.clone();
-    let worker = Worker::replying(move |request| {
-        if request.target() == "/held" {
-            door.wait();
-        }
-        OK.into()
-    });
+    let (worker, latch) = Worker::held(OK);
     let mut fourmi = on(&disk.path().join("spool"), &worker, "min_free: 0").start();
     let mut all: Vec<String> = Vec::new();
     cases.case("26a", "a full disk: 503 with Retry-After; what waits for its worker passes", || {

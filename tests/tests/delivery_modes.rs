@@ -1,6 +1,6 @@
 //! How a command is delivered: what the configuration says, what its caller may ask for, what is never stored.
 
-use fourmi_tests::{Cases, Fourmi, Latch, Setup, Worker, free_port, run_fourmi, until};
+use fourmi_tests::{Cases, Fourmi, Setup, Worker, free_port, run_fourmi, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,19 +16,6 @@ fn with(worker: &str, commands: &str, spool: &str) -> Fourmi {
         .start()
 }
 
-/// A worker that waits at a latch with every command under /held, and sleeps with none.
-fn held() -> (Worker, Arc<Latch>) {
-    let latch = Arc::new(Latch::default());
-    let door = latch.clone();
-    let worker = Worker::replying(move |request| {
-        if request.target() == "/held" {
-            door.wait();
-        }
-        OK.into()
-    });
-    (worker, latch)
-}
-
 /// The status of a POST with these header lines.
 fn post(fourmi: &Fourmi, path: &str, headers: &str) -> u16 {
     fourmi.post(path, headers, "body").status()
@@ -37,7 +24,7 @@ fn post(fourmi: &Fourmi, path: &str, headers: &str) -> u16 {
 #[test]
 fn what_the_file_says_and_what_callers_ask_for() {
     let mut cases = Cases::default();
-    let (worker, latch) = held();
+    let (worker, latch) = Worker::held(OK);
     let at = worker.address();
     cases.case("mode: async", "what changes something is stored, what only reads is not; a caller may insist", || {
         let fourmi = with(at, "mode: async", "");
@@ -202,7 +189,7 @@ fn what_fails_is_saved_and_what_must_not_run_twice_does_not() {
         assert_eq!(done["attempt"].as_u64(), Some(worker.had("fails") as u64));
     });
     cases.case("at_most_once", "killed in the middle: unknown, and only a person sends it again", || {
-        let (worker, latch) = held();
+        let (worker, latch) = Worker::held(OK);
         let mut twice = with(worker.address(), "", "");
         let mut once = with(worker.address(), "at_most_once: true", "");
         for (fourmi, id) in [(&mut once, "once"), (&mut twice, "twice")] {
@@ -233,7 +220,7 @@ fn what_fails_is_saved_and_what_must_not_run_twice_does_not() {
         assert_eq!((thief.had("stolen"), thief.had("stolen-again")), (1, 3));
     });
     cases.case("outbound", "each service that the worker sends to has a delivery of its own", || {
-        let (stock, mail) = (Worker::answering(OK), held());
+        let (stock, mail) = (Worker::answering(OK), Worker::held(OK));
         let services = format!(
             "{{stock: {{address: \"{}\"}}, mail: {{address: \"{}\", delivery: {{mode: async}}}}, \
              slow: {{address: \"{}\", delivery: {{mode: auto, wait: 100ms}}}}}}",
