@@ -71,10 +71,13 @@ walk(async () => {
     await page.goto(`${base}?panel=live&command=PlaceOrder&result=success&consumer=web-shop`);
     await page.locator('.tail tbody a').first().click();
     await page.waitForSelector('.sequence');
-    await page.waitForTimeout(2500);
-    const all = await names(page);
-    const missing = ['web-shop', 'order', 'stock', 'payment', 'invoice', 'mail'].filter((name) => !all.includes(name));
-    return { ok: missing.length === 0, all };
+    const wanted = ['web-shop', 'order', 'stock', 'payment', 'invoice', 'mail'];
+    const shown = (wanted) => {
+      const all = [...document.querySelectorAll('.sequence .name')].map((name) => name.textContent);
+      return wanted.every((name) => all.includes(name));
+    };
+    const ok = await page.waitForFunction(shown, wanted, { timeout: 5000 }).then(() => true, () => false);
+    return { ok, all: await names(page) };
   });
   await follow(page);
   told.journey = await names(page);
@@ -96,9 +99,13 @@ walk(async () => {
   assert.match(told.tail, /^\d+ shown, \d+ skipped/);
   await page.locator('body').press('p');
   await until('paused', async () => /paused/.test(await text(page, '.summary')));
-  const held = await rows.count();
-  await page.waitForTimeout(600);
-  assert.strictEqual(await rows.count(), held, 'a pause holds');
+  const held = await text(page, '.summary');
+  // Another tail of the same goes on meanwhile.
+  const other = await open();
+  await other.goto(page.url());
+  await until('more of them', async () => (await other.locator('.tail tbody tr').count()) >= 3);
+  await other.context().close();
+  assert.strictEqual(await text(page, '.summary'), held, 'a pause holds');
   await page.locator('body').press('p');
   await until('going on', async () => (await rows.count()) > 0 && !/paused/.test(await text(page, '.summary')));
   const quiet = told.console.length;
@@ -136,8 +143,9 @@ walk(async () => {
           if (name === 'journey') await follow(page);
           else {
             await page.goto(base);
-            // Rates of the last seconds, and a curve.
-            await page.waitForTimeout(12000);
+            // Rates of the last seconds, and a curve that says something.
+            const drawn = () => document.querySelector('.curve .line')?.getAttribute('d').split('L').length > 10;
+            await page.waitForFunction(drawn, null, { timeout: 60000 });
           }
           const path = `${pictures}/${name}-${colorScheme}-${width}.png`;
           await page.screenshot({ path });
