@@ -227,3 +227,94 @@ async fn what_moves_keeps_its_time_and_its_end() {
     spool.close();
     adds_up(&settings(folder.path()));
 }
+
+/// As many are sent at once as this.
+async fn opened_to(spool: &Spool, room: usize) {
+    while spool.summary().of(State::Succeeded) < 8 * room as i64 {
+        let (seq, _) = put(spool, new(&fastrand::u64(..).to_string())).await;
+        assert_eq!(job(spool).await.seq, seq);
+        spool.finish(seq, done(), SOON).await;
+    }
+}
+
+/// Takes the one that there is, and asks for more; it ends so, and is given out again at once.
+async fn given_out_again(spool: &Spool, seq: i64, attempt: u32, ending: Ending) {
+    let asking = tokio::spawn({
+        let spool = spool.clone();
+        async move { job(&spool).await }
+    });
+    tokio::time::sleep(SOON).await;
+    spool.finish(seq, ending, SOON).await;
+    let again = asking.await.unwrap();
+    assert_eq!((again.seq, again.attempt), (seq, attempt));
+}
+
+#[tokio::test]
+async fn what_is_given_out_by_the_transaction_that_ends_it_has_an_end_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let spool = Spool::open(&settings).unwrap();
+    opened_to(&spool, 4).await;
+    let (seq, _) = put(&spool, new("a")).await;
+    assert_eq!(job(&spool).await.seq, seq);
+    let (after, error) = (Duration::ZERO, "once more".to_owned());
+    given_out_again(&spool, seq, 2, Ending::Again { after, status: 503, error: error.clone() }).await;
+    given_out_again(&spool, seq, 2, Ending::Held { after, error: error.clone() }).await;
+    // The disk does not take it: all of it is done once more.
+    db(&settings)
+        .execute_batch("CREATE TRIGGER no BEFORE INSERT ON counts BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .unwrap();
+    let mending = tokio::spawn({
+        let settings = settings.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            db(&settings).execute_batch("DROP TRIGGER no").unwrap();
+        }
+    });
+    given_out_again(&spool, seq, 3, Ending::Again { after, status: 503, error }).await;
+    mending.await.unwrap();
+    spool.finish(seq, done(), SOON).await;
+    assert_eq!(row(&spool, seq).await.0.state, State::Succeeded);
+    // None of them is counted as being sent: there is room for as many as before.
+    for nth in 0..4 {
+        put(&spool, new(&format!("more {nth}"))).await;
+    }
+    let mut held = Vec::new();
+    while held.len() < 4 {
+        held.push(job(&spool).await.seq);
+    }
+    spool.close();
+    adds_up(&settings);
+}
+
+#[tokio::test]
+async fn what_is_retried_while_its_end_is_written_has_an_end_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let spool = Spool::open(&settings).unwrap();
+    opened_to(&spool, 4).await;
+    let dead = || Ending::Final { state: State::Dead, status: 400, error: None, answer: Kept::default() };
+    let (seq, _) = put(&spool, new("a")).await;
+    assert_eq!(job(&spool).await.seq, seq);
+    // Somebody else writes: what is asked meanwhile is one transaction.
+    let other = db(&settings);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let asked = tokio::spawn({
+        let spool = spool.clone();
+        async move {
+            let waits = spool.change(Change::Resume(None));
+            let ends = spool.finish(seq, dead(), SOON);
+            let again = spool.change(Change::One { what: What::Retry { reset: false }, seq });
+            let (_, _, again, job) = tokio::join!(waits, ends, again, job(&spool));
+            (again, job)
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    other.execute_batch("COMMIT").unwrap();
+    let (again, job) = asked.await.unwrap();
+    assert_eq!((again.unwrap().count, job.seq, job.attempt), (1, seq, 2));
+    spool.finish(seq, dead(), SOON).await;
+    assert_eq!(row(&spool, seq).await.0.state, State::Dead);
+    spool.close();
+    adds_up(&settings);
+}

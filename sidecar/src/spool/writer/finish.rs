@@ -9,8 +9,11 @@ use std::sync::Arc;
 impl Writer {
     /// What comes of one that was being sent.
     pub(super) fn finish(&mut self, seq: i64, ending: &Ending, now: i64) -> rusqlite::Result<()> {
-        let Some(Running { target, key, attempt, .. }) = self.running.get(&seq) else { return Ok(()) };
+        let Some(running) = self.running.remove(&seq) else { return Ok(()) };
+        let Running { target, key, attempt, .. } = &running;
         let (target, key, attempt) = (target.clone(), key.clone(), *attempt);
+        // The same transaction may give it out anew: that is another one.
+        self.ended.push((seq, running));
         // What was no attempt is not counted as one.
         let before = attempt.saturating_sub(1);
         let waits = if before == 0 { State::Ready } else { State::Retrying };

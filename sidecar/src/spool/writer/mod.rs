@@ -98,6 +98,8 @@ pub(super) struct Writer {
     dirty: HashSet<(Arc<str>, State)>,
     targets: BTreeMap<Arc<str>, Target>,
     running: HashMap<i64, Running>,
+    /// Those whose end is in the transaction that is not on disk yet.
+    ended: Vec<(i64, Running)>,
     claims: VecDeque<Claim>,
     over: VecDeque<Ended>,
     /// The same, of the transaction that is not on disk yet.
@@ -146,6 +148,7 @@ impl Writer {
             dirty: HashSet::new(),
             targets: BTreeMap::new(),
             running: HashMap::new(),
+            ended: Vec::new(),
             claims: VecDeque::new(),
             over: VecDeque::new(),
             over_next: Vec::new(),
@@ -268,9 +271,8 @@ impl Writer {
     ) -> rusqlite::Result<()> {
         let at = now();
         self.db.execute_batch("BEGIN")?;
-        for seq in std::mem::take(&mut self.returned) {
+        for seq in self.returned.clone() {
             self.finish(seq, &Ending::Held { error: "its thread ended".into(), after: Duration::ZERO }, at)?;
-            self.running.remove(&seq);
         }
         if sweep {
             self.disk.look(&self.db);
@@ -325,9 +327,11 @@ impl Writer {
             tracing::info!("the spool is written again");
         }
         let instant = Instant::now();
+        self.returned.clear();
+        let mut ended: HashMap<i64, Running> = self.ended.drain(..).collect();
         for order in done {
             let Order::Finish { seq, ending, took, reply } = order else { continue };
-            let Some(running) = self.running.remove(&seq) else {
+            let Some(running) = ended.remove(&seq) else {
                 let _ = reply.send(());
                 continue;
             };

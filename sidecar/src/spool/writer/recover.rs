@@ -84,6 +84,7 @@ impl Writer {
         self.changed.clear();
         self.over_next.clear();
         self.take_claims_back();
+        self.take_ends_back();
         // What this process believed of the store is read from it again.
         match self.reload() {
             Ok(()) => {}
@@ -117,6 +118,18 @@ impl Writer {
         }
         self.tell(false);
         again
+    }
+
+    /// What ended in this transaction has not: it runs as before, and what was given out anew was not.
+    fn take_ends_back(&mut self) {
+        for (seq, running) in self.ended.drain(..) {
+            if let Some(anew) = self.running.insert(seq, running)
+                && anew.gated
+                && let Some(target) = self.targets.get_mut(&anew.target)
+            {
+                target.gate.not_begun();
+            }
+        }
     }
 
     /// Counts anew from the store.
