@@ -60,6 +60,8 @@ fn records_and_metrics_of_stored_commands_add_up() {
     for nth in 0..LIVE {
         assert_eq!(fourmi.post("/live", &headers(&format!("live-{nth}"), "Live"), "").status(), 200);
     }
+    // Before everything is held by hand.
+    fourmi.has_states(&[("succeeded", COMMANDS as i64)]);
     fourmi.later("/dead", &headers("dead", "Dead"), "");
     fourmi.becomes("dead", "dead");
     fourmi.later("/x", &format!("Fourmi-Delay: 1h\r\n{}", headers("cancelled", "Cancelled")), "");
