@@ -15,6 +15,9 @@ pub mod header {
     pub const DELAY: &str = "fourmi-delay";
     pub const EXPIRES: &str = "fourmi-expires";
     pub const KEY: &str = "fourmi-key";
+    pub const FRAMES: &str = "fourmi-frames";
+    pub const BEFORE: &str = "fourmi-before";
+    pub const CURVE: &str = "fourmi-curve-key";
     pub const STATE: &str = "fourmi-state";
     pub const DURABILITY: &str = "fourmi-durability";
     pub const RETRY: &str = "fourmi-retry";

@@ -15,6 +15,7 @@ pub mod gateway;
 mod handling;
 mod lane;
 mod later;
+mod message;
 mod refuse;
 mod road;
 mod told;
@@ -126,9 +127,13 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming, ours: bool) -> Re
         return Err(Left::Ours(Box::new(incoming)));
     }
     let road = lane.road();
-    let Incoming { head, body, protocol, upgrade, early } = incoming;
+    let Incoming { head, body, protocol, upgrade, early, message } = incoming;
 
     // read head
+    let (head, body) = match &message {
+        None => (head, body),
+        Some(asked) => message::head(&road, door, asked),
+    };
     let (head, unreadable) = match head {
         Ok(head) => (head, None),
         Err((head, fault)) => (head, Some(fault)),
@@ -143,6 +148,9 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming, ours: bool) -> Re
 
     // identify from the head
     let step = command::from_head(&road.rules, road.sampler, &mut told.ex);
+    if message.is_some() {
+        message::patience(door, &mut told.ex);
+    }
     lane.inherit(&road, &mut told.ex);
     let Taken { way, through } = match taken {
         Ok(taken) => taken,

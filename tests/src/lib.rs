@@ -24,6 +24,7 @@ pub mod spooled;
 pub mod statsd;
 pub mod wire;
 pub mod worker;
+pub mod zmtp;
 
 pub use gelf::GelfServer;
 pub use load::Load;

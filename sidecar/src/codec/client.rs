@@ -57,6 +57,8 @@ pub enum ReceivedBody {
     Own(OwnBody),
     /// HTTP/2.
     Shared(hyper::body::Incoming),
+    /// All of it is there already.
+    Whole(Bytes),
 }
 
 impl ReceivedBody {
@@ -76,6 +78,10 @@ impl HttpBody for ReceivedBody {
         match &mut *self {
             ReceivedBody::Own(body) => Pin::new(body).poll_frame(cx),
             ReceivedBody::Shared(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            ReceivedBody::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
         }
     }
 
@@ -83,6 +89,7 @@ impl HttpBody for ReceivedBody {
         match self {
             ReceivedBody::Own(body) => body.is_end_stream(),
             ReceivedBody::Shared(body) => body.is_end_stream(),
+            ReceivedBody::Whole(bytes) => bytes.is_empty(),
         }
     }
 
@@ -90,6 +97,7 @@ impl HttpBody for ReceivedBody {
         match self {
             ReceivedBody::Own(body) => body.size_hint(),
             ReceivedBody::Shared(body) => body.size_hint(),
+            ReceivedBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Life {
     in_flight: Cell<u32>,
     /// HTTP/2: streams count, pings do not.
     multiplexed: Cell<bool>,
+    /// It is never closed for being silent or old.
+    rests: Cell<bool>,
     /// Nothing is read while an answer is waited for, so a caller that has reset the connection would not be noticed.
     broken: RefCell<Option<Broken>>,
     waiting_for_head: Cell<bool>,
@@ -45,6 +47,7 @@ impl Life {
         Rc::new(Life {
             in_flight: Cell::new(0),
             multiplexed: Cell::new(false),
+            rests: Cell::new(false),
             broken: RefCell::default(),
             waiting_for_head: Cell::new(true),
             since: Cell::new(Instant::now()),
@@ -77,6 +80,12 @@ impl Life {
     /// It carries many requests at once.
     pub(super) fn multiplexes(&self) {
         self.multiplexed.set(true);
+    }
+
+    /// Its protocol lets callers rest as long as they like: one that is closed on them may lose what they are just sending.
+    pub(super) fn rests(&self) {
+        self.rests.set(true);
+        self.waiting_for_head.set(false);
     }
 
     /// Gives or takes the way to ask whether it has broken.
@@ -152,7 +161,7 @@ impl Life {
 
     /// Asked now and then: closes the connection when its caller takes too long for a head or for the next request.
     pub fn check(&self, now: Instant, head: Duration, idle: Duration, age: Duration) {
-        if self.end.get() == End::Now {
+        if self.end.get() == End::Now || self.rests.get() {
             return;
         }
         if now.saturating_duration_since(self.born.0) > age.mul_f64(self.born.1) {

@@ -15,6 +15,7 @@ pub mod proxy_protocol;
 mod secured;
 pub mod server;
 mod stream;
+pub mod zmtp;
 
 pub use buffer::shed;
 pub use stream::{Socket, Stream};

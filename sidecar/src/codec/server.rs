@@ -4,7 +4,9 @@
 pub use super::life::Life;
 
 use super::stream::{Socket, Stream};
+use super::zmtp::wire::Message;
 use super::{http1, http2};
+use crate::exchange::frames::Proved;
 use crate::exchange::{Answer, Body, Early, Fault, Head, Limits, Protocol};
 use std::cell::Cell;
 use std::future::Future;
@@ -27,6 +29,18 @@ pub struct Incoming {
     pub upgrade: Option<Upgrade>,
     /// The way of informational answers.
     pub early: Early,
+    /// A message of ZeroMQ, which is yet to become a head and a body.
+    pub message: Option<Box<Asked>>,
+}
+
+/// A message of a caller's, without its envelope.
+pub struct Asked {
+    /// Its frames.
+    pub frames: Message,
+    /// What its connection has proved.
+    pub proved: Rc<Proved>,
+    /// It has no envelope, and should have one.
+    pub bare: bool,
 }
 
 /// The way to the raw bytes of a connection, once both sides have agreed on another protocol.
@@ -55,7 +69,7 @@ pub async fn relay(near: Upgrade, far: Stream, carried: &Carried) -> std::io::Re
 }
 
 /// Why a connection of a caller ended before its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// As it should.
     Well,
@@ -63,6 +77,10 @@ pub enum Ended {
     Malformed(&'static str),
     /// The header block was over the limit; answered 431.
     HeadTooLarge,
+    /// What came is not what is spoken here, and why; it was closed.
+    Refused(String),
+    /// Who it was that could not prove it.
+    Login(String),
     /// The connection broke.
     Broken,
 }

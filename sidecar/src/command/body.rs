@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 impl Codec {
     /// Pointers of the name, best first.
-    fn names(self) -> &'static [&'static str] {
+    pub(super) fn names(self) -> &'static [&'static str] {
         match self {
             // The header in transports that keep headers inside the message, then a plain field.
             Codec::Symfony => &["/headers/type", "/type"],

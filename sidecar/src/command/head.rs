@@ -99,7 +99,9 @@ impl<'a> Seen<'a> {
 pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
     let mut seen = Seen::scan(&ex.request.headers);
     if seen.claims && !ex.trusted {
-        ex.request.headers.retain(|n| !is_claim(n));
+        // How a message was cut is said by whoever read it, who let nobody else say it.
+        let message = ex.protocol == Protocol::Zmq;
+        ex.request.headers.retain(|n| !is_claim(n) || (message && is_cut(n)));
         seen = Seen::scan(&ex.request.headers);
     }
 
@@ -124,6 +126,11 @@ pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
         && rules.codec == Some(Codec::Symfony)
         && let Some(found) = text(seen.symfony_type).and_then(name::normalized)
     {
+        command.name = found;
+    } else if ex.protocol == Protocol::Zmq
+        && let Some(found) = ex.request.path().strip_prefix('/').and_then(name::normalized)
+    {
+        // A message has no path but its name.
         command.name = found;
     }
 
@@ -180,6 +187,11 @@ pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
 fn is_claim(name: &str) -> bool {
     matches!(name, word::TRACEPARENT | word::TRACESTATE | word::B3)
         || [word::PREFIX, word::X_B3, "ce-"].iter().any(|p| name.starts_with(p))
+}
+
+/// What says how a message of ZeroMQ was cut, and who sent it.
+fn is_cut(name: &str) -> bool {
+    matches!(name, word::FRAMES | word::BEFORE | word::CURVE)
 }
 
 fn text(value: Option<&[u8]>) -> Option<&str> {

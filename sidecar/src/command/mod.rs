@@ -12,6 +12,7 @@ mod body;
 mod carry;
 mod cloudevents;
 mod deadline;
+pub mod frames;
 mod head;
 mod id;
 mod name;

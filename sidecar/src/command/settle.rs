@@ -2,7 +2,7 @@
 
 use super::name::{self, NAME_MAX};
 use super::{id, trace};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Protocol};
 use std::sync::Arc;
 
 /// Fills what identification left empty: the name (the route's, else method and path template), the id (a
@@ -14,6 +14,8 @@ pub fn settle(ex: &mut Exchange, route_name: Option<&Arc<str>>) {
                 ex.command.name = name;
                 ex.command.named_by_route = true;
             }
+            // A message has neither method nor path of its own.
+            None if ex.protocol == Protocol::Zmq => ex.command.name = name::normalized("message").unwrap_or_default(),
             None => ex.command.name = name::template(ex.request.method.as_str(), ex.request.path()),
         }
     }

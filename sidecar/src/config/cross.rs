@@ -6,6 +6,7 @@ mod delivery;
 mod discovery;
 mod tls;
 mod upstreams;
+mod zmq;
 
 use super::plan::{Bind, GatewayPlan};
 use super::problem::Problems;
@@ -42,6 +43,7 @@ pub(crate) fn cross(root: &Node, gateway: Option<&GatewayPlan>, problems: &mut P
     discovery::check(root, problems);
     delivery::check(root, problems);
     admin::check(root, problems);
+    zmq::check(root, problems);
     let inbound = root.entry("inbound");
     if let Some(entry) = inbound
         && !entry.value.items().is_empty()

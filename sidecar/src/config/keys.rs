@@ -1,6 +1,7 @@
 //! The whole configuration, once. The check, the defaults, the schema, the environment names, the starter file
 //! and the documentation all come from here.
 
+use super::zmq::{KEYS as ZMQ_KEYS, LAYOUT};
 use crate::lines::KEYS as LINE_KEYS;
 use crate::names::port;
 use crate::registry::section::KEYS as DISCOVERY_KEYS;
@@ -112,12 +113,17 @@ pub(crate) const INBOUND: &[Key] = &[
     key(
         "listen",
         Kind::Text(Shape::Listen(port::INBOUND)),
-        "HTTP/1 and HTTP/2 on one port: `http://`, `https://` with `tls`, or a unix socket.",
+        "HTTP/1, HTTP/2 and ZeroMQ on one port: `http://`, `https://` with `tls` (HTTP only), `zmq+tcp://` and \
+         `zmq+ipc://` (ZeroMQ only), or a unix socket.",
     )
     .required(),
     key("proxy_protocol", Kind::Flag, "Trusted peers begin with a PROXY protocol header, v1 or v2.").or("false"),
     LISTENER_TLS,
+    LISTENER_ZMQ,
 ];
+
+const LISTENER_ZMQ: Key = key("zmq", Kind::Section(ZMQ_KEYS), "How messages of ZeroMQ are taken.")
+    .or_words("a REQ's messages of one frame or several, answered in the same way");
 
 pub(crate) const OUTBOUND: &[Key] = &[
     key(
@@ -132,6 +138,7 @@ pub(crate) const OUTBOUND: &[Key] = &[
         "Services by name. Those of all outbound listeners are one list.",
     ),
     LISTENER_TLS,
+    LISTENER_ZMQ,
 ];
 
 pub(crate) const SERVICE: &[Key] = &join::<{ OF_SERVICE.len() + POLICY.len() }>(&[OF_SERVICE, POLICY]);
@@ -170,7 +177,7 @@ const IDENTIFY: &[Key] = &[
     key("key", POINTER, "JSON pointer to its key: stored commands of one key run one after another."),
     key("tags", Kind::Named(Shape::TagKey, &POINTER), "Tag key and JSON pointer to its value."),
     key("codec", Kind::Word(CODECS), "The envelope of a framework."),
-    later("frames", "Layout of ZeroMQ messages."),
+    key("frames", LAYOUT, "What the frames of a ZeroMQ message say, in their order; `body` comes last.").or("[body]"),
 ];
 
 const CODECS: &[Word] = &[word("symfony"), word("laravel"), word("prooph"), word("bernard"), word("simplebus")];

@@ -26,6 +26,7 @@ mod source;
 mod tree;
 mod value;
 mod walk;
+mod zmq;
 
 pub use kong::KongFile;
 pub use load::{Checked, LoadOptions, Loaded, check, kong, load, parse, salvaged_admin};

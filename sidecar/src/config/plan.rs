@@ -1,6 +1,7 @@
 //! The checked, immutable form of the configuration. After it exists nothing validates again.
 
 use crate::command::Rules;
+use crate::exchange::frames::Inlet;
 use crate::exchange::{Delivery, Direction, Identity};
 use crate::gateway::sinks::Sinks;
 use crate::lines;
@@ -106,18 +107,24 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// How it encrypts; none for plain HTTP.
     pub tls: Option<ServerTls>,
+    /// How it takes messages of ZeroMQ.
+    pub inlet: Arc<Inlet>,
+    /// Whether it takes nothing else.
+    pub messages: bool,
 }
 
 impl Listener {
     /// Whether it is the same listener, whatever its certificates are now: those can change without closing it.
     pub fn is_at(&self, other: &Listener) -> bool {
-        let kind = |l: &Listener| (l.direction, l.proxy_protocol, l.tls.is_some());
+        let kind = |l: &Listener| (l.direction, l.proxy_protocol, l.tls.is_some(), l.messages, l.inlet.clone());
         self.bind == other.bind && kind(self) == kind(other)
     }
 
     /// The scheme and address, for people.
     pub fn url(&self) -> String {
         match &self.bind {
+            Bind::Tcp(address) if self.messages => format!("zmq+tcp://{address}"),
+            Bind::Unix(path) if self.messages => format!("zmq+ipc://{}", path.display()),
             Bind::Tcp(address) if self.tls.is_some() => format!("https://{address}"),
             Bind::Tcp(address) => format!("http://{address}"),
             Bind::Unix(path) => format!("unix:{}", path.display()),

@@ -7,6 +7,7 @@ use super::raw;
 use super::source::Span;
 use super::tree::{Node, Value};
 use super::value;
+use super::zmq;
 use crate::command::{Codec, Rules};
 use crate::exchange::{Delivery, Direction, Identity};
 use crate::lines;
@@ -210,7 +211,14 @@ fn listeners(root: &Node, key: &str, direction: Direction, port: u16) -> Vec<Lis
             let address = n.get("listen")?.text()?;
             let bind = value::listen(address, port).ok()?;
             let tls = value::is_https(address).then(|| server_tls(n).ok()).flatten();
-            Some(Listener { direction, bind, proxy_protocol: text(n, "proxy_protocol") == "true", tls })
+            Some(Listener {
+                direction,
+                bind,
+                proxy_protocol: text(n, "proxy_protocol") == "true",
+                tls,
+                inlet: Arc::new(zmq::inlet(n, root).unwrap_or_default()),
+                messages: value::is_zmq(address),
+            })
         })
         .collect()
 }

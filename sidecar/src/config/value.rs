@@ -173,15 +173,15 @@ pub(crate) fn bytes(text: &str) -> Result<u64, Wrong> {
 
 /// Where a worker or an instance of a service is.
 pub(crate) fn target(text: &str) -> Result<Target, Wrong> {
-    const SCHEMES: &str = "use http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, h2://HOST:PORT (over TLS), unix:/PATH or \
-                           h2c+unix:/PATH";
+    const SCHEMES: &str = "use http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, h2://HOST:PORT (over TLS), \
+                           zmq+tcp://HOST:PORT, zmq+ipc:///PATH, unix:/PATH or h2c+unix:/PATH";
     if let Some((_, more)) = text.split_once(',')
         && scheme(more.trim_start()).is_some()
     {
         let list: Vec<String> = text.split(',').map(|one| format!("\"{}\"", one.trim())).collect();
         return wrong(format!("`{text}` is several addresses"), format!("write a list: [{}]", list.join(", ")));
     }
-    for (prefix, scheme) in [("unix:", Scheme::Http), ("h2c+unix:", Scheme::H2c)] {
+    for (prefix, scheme) in [("unix:", Scheme::Http), ("h2c+unix:", Scheme::H2c), ("zmq+ipc://", Scheme::Zmq)] {
         if let Some(path) = text.strip_prefix(prefix) {
             return Ok(Target { scheme, place: Place::Unix(unix_path(path)?) });
         }
@@ -194,12 +194,18 @@ pub(crate) fn target(text: &str) -> Result<Target, Wrong> {
         "h2c" => Scheme::H2c,
         "https" => Scheme::Https,
         "h2" => Scheme::H2,
-        "zmq+tcp" | "zmq+ipc" | "zmq+inproc" | "fcgi" | "fcgi+unix" | "grpc" | "grpcs" => {
+        "zmq+tcp" => Scheme::Zmq,
+        "zmq+inproc" | "fcgi" | "fcgi+unix" | "grpc" | "grpcs" => {
             return later(&format!("the scheme `{word}`"), SCHEMES);
         }
         _ => return wrong(format!("unknown scheme `{word}`"), SCHEMES),
     };
-    let (host, port) = authority(no_path(rest)?, Some(if scheme.is_secure() { 443 } else { 80 }))?;
+    let usual = match scheme {
+        // ZeroMQ has no port of its own.
+        Scheme::Zmq => None,
+        scheme => Some(if scheme.is_secure() { 443 } else { 80 }),
+    };
+    let (host, port) = authority(no_path(rest)?, usual)?;
     if port == 0 {
         return wrong("nobody listens on port 0", "write the worker's port");
     }
@@ -211,20 +217,25 @@ pub(crate) fn is_https(text: &str) -> bool {
     scheme(text).is_some_and(|(word, _)| word == "https")
 }
 
+/// Whether a listener's address says that it takes messages of ZeroMQ only.
+pub(crate) fn is_zmq(text: &str) -> bool {
+    scheme(text).is_some_and(|(word, _)| word.starts_with("zmq+"))
+}
+
 /// Where a data listener listens.
 pub(crate) fn listen(text: &str, default_port: u16) -> Result<Bind, Wrong> {
-    const SCHEMES: &str = "use http://ADDRESS:PORT, https://ADDRESS:PORT or unix:/PATH";
-    if let Some(path) = text.strip_prefix("unix:") {
+    const SCHEMES: &str =
+        "use http://ADDRESS:PORT, https://ADDRESS:PORT, zmq+tcp://ADDRESS:PORT, zmq+ipc:///PATH or unix:/PATH";
+    if let Some(path) = text.strip_prefix("unix:").or_else(|| text.strip_prefix("zmq+ipc://")) {
         return Ok(Bind::Unix(unix_path(path)?));
     }
     let Some((word, rest)) = scheme(text) else {
         return wrong(format!("`{text}` has no scheme"), format!("write http://{text}, or {SCHEMES}"));
     };
     match word.as_str() {
-        "http" | "https" => {}
+        "http" | "https" | "zmq+tcp" => {}
         "h2" => return wrong("`h2` is not a listener's scheme", "write https://: it takes HTTP/1 and HTTP/2"),
         "h2c" => return wrong("`h2c` is not a listener's scheme", "write http://: it takes HTTP/1 and HTTP/2"),
-        "zmq+tcp" | "zmq+ipc" => return later(&format!("the scheme `{word}`"), SCHEMES),
         _ => return wrong(format!("unknown scheme `{word}`"), SCHEMES),
     }
     let bare = no_path(rest)?;

@@ -11,11 +11,13 @@ pub mod deadline;
 mod delivery;
 mod early;
 mod fault;
+pub mod frames;
 mod head;
 mod headers;
 mod reply;
 mod tell;
 mod whole;
+pub mod z85;
 
 pub use attempt::{ATTEMPTS_MAX, Attempt};
 pub use body::{Body, BodyError, Source, Stage, Staged};
@@ -82,12 +84,21 @@ pub enum Protocol {
     WebSocket,
     /// CONNECT: bytes both ways.
     Tunnel,
+    /// A message of ZeroMQ.
+    Zmq,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 6] =
-        [Protocol::Http10, Protocol::Http11, Protocol::Http2, Protocol::Grpc, Protocol::WebSocket, Protocol::Tunnel];
+    pub const ALL: [Protocol; 7] = [
+        Protocol::Http10,
+        Protocol::Http11,
+        Protocol::Http2,
+        Protocol::Grpc,
+        Protocol::WebSocket,
+        Protocol::Tunnel,
+        Protocol::Zmq,
+    ];
 
     /// The word that records and labels carry.
     pub fn as_str(self) -> &'static str {
@@ -98,6 +109,7 @@ impl Protocol {
             Protocol::Grpc => "grpc",
             Protocol::WebSocket => "websocket",
             Protocol::Tunnel => "tunnel",
+            Protocol::Zmq => "zmq",
         }
     }
 }

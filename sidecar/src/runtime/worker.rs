@@ -8,7 +8,7 @@ use self::handshake::Handshakes;
 use super::listen::Bound;
 use super::quiet::Quiet;
 use crate::codec::server::{self, Ended, Life};
-use crate::codec::{self, Socket, forwarded};
+use crate::codec::{self, Socket, forwarded, zmtp};
 use crate::config::Listener;
 use crate::exchange::{ConnectionSide, Counted, Direction, FaultKind, deadline};
 use crate::pipeline::{self, Blueprint, Door, Lane};
@@ -219,7 +219,8 @@ impl Worker {
     }
 
     fn listen(self: &Rc<Self>, listener: Listener, bound: Bound, acceptor: Option<Acceptor>) -> io::Result<()> {
-        let gate = Rc::new(Gate { local: bound.local(), listener, acceptor });
+        let messages = zmtp::server::settings(&listener.inlet);
+        let gate = Rc::new(Gate { local: bound.local(), listener, acceptor, messages });
         let open = match bound {
             Bound::Tcp(l) => Open::Tcp(TcpListener::from_std(l)?),
             Bound::Unix(l) => Open::Unix(UnixListener::from_std(l)?),
@@ -253,6 +254,8 @@ struct Gate {
     local: Option<SocketAddr>,
     /// What it shakes hands with, when it encrypts.
     acceptor: Option<Acceptor>,
+    /// How it speaks ZeroMQ.
+    messages: Arc<zmtp::wire::Settings>,
 }
 
 fn shown(peer: Option<SocketAddr>) -> String {
@@ -419,6 +422,12 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
     }
     let limits = road.limits.clone();
     drop(road);
+    let message = gate.acceptor.is_none() && first.first() == Some(&zmtp::server::FIRST);
+    if listener.messages && !message {
+        worker.lane.rejected(FaultKind::BadRequest.code());
+        worker.tell_refused(peer, "what it sent is not ZeroMQ's, and nothing else is spoken there");
+        return;
+    }
     let door = Rc::new(Door {
         direction: listener.direction,
         local: gate.local,
@@ -429,14 +438,19 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         sni,
         identity,
         names,
+        inlet: listener.inlet.clone(),
         life: life.clone(),
         _present: Box::new(present),
     });
     let lane = worker.lane.clone();
-    let ended = server::serve(socket, first, &limits, life, move |incoming| {
-        pipeline::travel(lane.clone(), door.clone(), incoming)
-    })
-    .await;
+    let travel = move |incoming| pipeline::travel(lane.clone(), door.clone(), incoming);
+    let ended = match message {
+        true => {
+            let terms = (&listener.inlet, gate.messages.clone());
+            Box::pin(zmtp::server::serve((socket, first), terms, life, travel)).await
+        }
+        false => server::serve(socket, first, &limits, life, travel).await,
+    };
     match ended {
         Ended::Malformed(why) => {
             worker.lane.rejected(FaultKind::BadRequest.code());
@@ -445,6 +459,14 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         Ended::HeadTooLarge => {
             worker.lane.rejected(FaultKind::HeadTooLarge.code());
             worker.tell_refused(peer, "its head is over limits.head or limits.headers");
+        }
+        Ended::Refused(why) => {
+            worker.lane.rejected(FaultKind::BadRequest.code());
+            worker.tell_refused(peer, &why);
+        }
+        Ended::Login(who) => {
+            worker.lane.rejected("login");
+            worker.tell_refused(peer, &format!("{who} could not prove who it is"));
         }
         Ended::Well | Ended::Broken => {}
     }

@@ -6,8 +6,8 @@ use super::budget::Budget;
 use super::endpoint::Around;
 use super::health::below_threshold;
 use super::pool::{Endpoints, Pool};
-use super::queue::Queue;
-use super::{Endpoint, Policy};
+use super::queue::{Concurrency, Queue};
+use super::{Endpoint, Policy, Scheme};
 use crate::exchange::{Tell, Timeouts};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,6 +15,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The limit of instances of ZeroMQ that have none of their own.
+const MESSAGES: Concurrency = Concurrency { max: 16, queue: 1000, wait: Duration::from_secs(60) };
 
 /// What one thread knows of a service. It outlives changes of plan.
 pub struct Kept {
@@ -99,6 +102,8 @@ pub struct Set {
     version: u64,
     /// Every instance.
     pub endpoints: Vec<Rc<Endpoint>>,
+    /// Whether one of them speaks ZeroMQ.
+    messages: bool,
     balancer: Balancer,
 }
 
@@ -142,7 +147,7 @@ impl Cluster {
             kept.forget_breaker();
         }
         let balancer = Balancer::new::<Rc<Endpoint>>(policy.balance.algorithm, &[]);
-        let none = Rc::new(Set { version: u64::MAX, endpoints: Vec::new(), balancer });
+        let none = Rc::new(Set { version: u64::MAX, endpoints: Vec::new(), messages: false, balancer });
         Rc::new(Cluster { kept, policy, budget, holds, set: RefCell::new(none) })
     }
 
@@ -196,12 +201,19 @@ impl Cluster {
             .collect::<Vec<_>>();
         let balance = &self.policy.balance;
         let balancer = Balancer::with(balance.algorithm, balance.slots, fastrand::u64(..), &endpoints);
-        *self.set.borrow_mut() = Rc::new(Set { version, endpoints, balancer });
+        let messages = endpoints.iter().any(|e| e.target.scheme == Scheme::Zmq);
+        *self.set.borrow_mut() = Rc::new(Set { version, endpoints, messages, balancer });
     }
 
     /// The most commands that an instance may hold.
     pub fn most(&self) -> Option<u32> {
-        self.policy.concurrency.map(|c| c.max)
+        self.limit().map(|c| c.max)
+    }
+
+    /// How many commands an instance is given at once. Those of ZeroMQ always have a limit: what lies in an instance's
+    /// socket is lost with it.
+    pub fn limit(&self) -> Option<Concurrency> {
+        self.policy.concurrency.or_else(|| self.set().messages.then_some(MESSAGES))
     }
 
     /// The instance that the next command goes to, not one of those `tried`. A suspect one whose time has come is given

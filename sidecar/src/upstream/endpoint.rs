@@ -11,9 +11,11 @@ use super::connect::{self, secure};
 use super::health::{Change, Passive, Report, Standing};
 use super::pool::{Load, Loads, Member, Pool};
 use super::queue::Queue;
-use super::target::{Place, Target};
+use super::target::{Place, Scheme, Target};
 use crate::codec::Socket;
 use crate::codec::client::{Home, Http1, Http2};
+use crate::codec::zmtp::client::Zmtp;
+use crate::exchange::frames::Outlet;
 use crate::exchange::{ConnectionSide, Counted, Tell, Timeouts};
 use crate::tls::Connector;
 use std::cell::{Cell, RefCell};
@@ -33,6 +35,7 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 /// How long an instance that refused is left alone: doubles from the first to the last.
 const DOWN_FIRST: Duration = Duration::from_millis(50);
 const DOWN_LAST: Duration = Duration::from_secs(2);
+const ZMQ_DOWN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 
 /// How long an instance that may prove itself again is only given commands that may run twice.
 const TRIALS_OF_ALL: Duration = Duration::from_secs(10);
@@ -72,6 +75,9 @@ pub struct Endpoint {
     used: Cell<Instant>,
     idle: RefCell<Vec<(Box<Http1>, Instant)>>,
     two: RefCell<Option<(Http2, Instant)>>,
+    /// The shared connection of ZeroMQ, and whether it takes many commands at a time: not before that is known.
+    zmq: RefCell<Option<Zmtp>>,
+    many: Cell<bool>,
     down: Cell<Option<Down>>,
     addresses: RefCell<Addresses>,
     around: Rc<Around>,
@@ -142,6 +148,8 @@ impl Endpoint {
             used: Cell::new(Instant::now()),
             idle: RefCell::default(),
             two: RefCell::default(),
+            zmq: RefCell::default(),
+            many: Cell::new(member.target.scheme != Scheme::Zmq),
             down: Cell::new(None),
             addresses: RefCell::default(),
             around,
@@ -174,6 +182,7 @@ impl Endpoint {
     /// Takes a place for a command that is sent at once, if one of `max` is free; one at a time at an instance that has
     /// to prove itself.
     pub fn enter(self: &Rc<Self>, max: Option<u32>) -> Option<InFlight> {
+        let max = self.places(max);
         if max.is_some_and(|max| !self.loads.take(max)) {
             return None;
         }
@@ -182,9 +191,14 @@ impl Endpoint {
         Some(in_flight)
     }
 
+    /// How many commands it may hold: one that takes one at a time is given no second, which would only lie there.
+    fn places(&self, max: Option<u32>) -> Option<u32> {
+        if self.many.get() { max } else { Some(1) }
+    }
+
     /// Whether one of `max` places is free.
     pub fn has_room(&self, max: Option<u32>) -> bool {
-        max.is_none_or(|max| self.loads.has_room(max))
+        self.places(max).is_none_or(|max| self.loads.has_room(max))
     }
 
     /// Whether it may be given a command now.
@@ -222,7 +236,9 @@ impl Endpoint {
     /// A connection to it failed.
     pub fn failed(&self, now: Instant) {
         let fails = self.down.get().map_or(0, |d| d.fails);
-        let pause = DOWN_FIRST.saturating_mul(1 << fails.min(6)).min(DOWN_LAST);
+        // A REQ that waits has little patience, and a worker of ZeroMQ is beside us.
+        let (first, last) = if self.speaks_zmq() { ZMQ_DOWN } else { (DOWN_FIRST, DOWN_LAST) };
+        let pause = first.saturating_mul(1 << fails.min(6)).min(last);
         if self.down.replace(Some(Down { until: now + pause, fails: fails.saturating_add(1) })).is_none() {
             self.around.suspects.set(self.around.suspects.get().saturating_add(1));
         }
@@ -381,6 +397,27 @@ impl Endpoint {
         Ok(conn)
     }
 
+    /// The connection of ZeroMQ that its commands share, if it stands.
+    pub fn messages(&self) -> Option<Zmtp> {
+        let mut zmq = self.zmq.borrow_mut();
+        if zmq.as_ref().is_some_and(Zmtp::is_closed) {
+            *zmq = None;
+        }
+        zmq.clone()
+    }
+
+    /// A new one, shared from now on.
+    pub async fn fresh_messages(&self, outlet: &Outlet) -> io::Result<Zmtp> {
+        let _one = self.connecting.lock().await;
+        if let Some(conn) = self.messages() {
+            return Ok(conn);
+        }
+        let conn = Zmtp::handshake(self.open().await?, outlet, self.counted()).await?;
+        self.many.set(conn.takes_many());
+        *self.zmq.borrow_mut() = Some(conn.clone());
+        Ok(conn)
+    }
+
     /// When a connection made now is too old: a tenth sooner or later, so that not all end at once.
     fn expiry(&self) -> Instant {
         Instant::now() + self.around.age.get().mul_f64(0.9 + 0.2 * fastrand::f64())
@@ -416,6 +453,12 @@ impl Endpoint {
         self.idle.borrow_mut().clear();
         self.count_idle(0);
         *self.two.borrow_mut() = None;
+        *self.zmq.borrow_mut() = None;
+    }
+
+    /// Whether it is spoken to in ZeroMQ.
+    pub fn speaks_zmq(&self) -> bool {
+        self.target.scheme == Scheme::Zmq
     }
 
     /// Whether it is spoken to in HTTP/2.

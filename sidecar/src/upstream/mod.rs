@@ -14,6 +14,7 @@ mod queue;
 pub(crate) mod section;
 mod send;
 mod target;
+mod zmq;
 
 pub use cluster::{Choice, Cluster, Kept, Pick};
 pub use connect::{connect, secure};

@@ -5,8 +5,10 @@ use super::budget::Share;
 use super::health::Health;
 use super::queue::Concurrency;
 use super::{breaker, section};
+use crate::exchange::frames::Outlet;
 use crate::section::Wrong;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is sent again, and how often.
@@ -57,6 +59,8 @@ pub struct Policy {
     pub breaker: Option<breaker::Settings>,
     /// How many commands an instance is given at once.
     pub concurrency: Option<Concurrency>,
+    /// How instances of ZeroMQ are spoken to.
+    pub zmq: Arc<Outlet>,
 }
 
 impl Default for Policy {
@@ -68,6 +72,7 @@ impl Default for Policy {
             hedge: None,
             breaker: None,
             concurrency: None,
+            zmq: Arc::default(),
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Concurrency {
 }
 
 struct Ticket {
+    /// Who came first has the lowest.
+    number: u64,
     called: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -29,6 +31,9 @@ struct Ticket {
 #[derive(Default)]
 pub struct Queue {
     tickets: RefCell<VecDeque<Rc<Ticket>>>,
+    /// Those that were called and have not come yet. Who comes now does not overtake them.
+    calls: Cell<u32>,
+    next: Cell<u64>,
     /// How many wait on all threads, for people.
     waiting: Arc<AtomicU32>,
 }
@@ -42,7 +47,7 @@ pub struct Waiting {
 impl Queue {
     /// An empty one, whose length is added to `waiting`.
     pub fn new(waiting: Arc<AtomicU32>) -> Rc<Self> {
-        Rc::new(Queue { tickets: RefCell::default(), waiting })
+        Rc::new(Queue { tickets: RefCell::default(), calls: Cell::new(0), next: Cell::new(0), waiting })
     }
 
     /// How many wait.
@@ -52,26 +57,31 @@ impl Queue {
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.tickets.borrow().is_empty()
+        self.calls.get() == 0 && self.tickets.borrow().is_empty()
     }
 
-    /// Takes a place at the end, or at the front for one that was called and found the room taken.
-    pub fn join(self: &Rc<Self>, front: bool) -> Waiting {
-        let ticket = Rc::new(Ticket { called: Cell::new(false), waker: RefCell::default() });
+    /// Takes a place at the end.
+    pub fn join(self: &Rc<Self>) -> Waiting {
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        let ticket = Rc::new(Ticket { number, called: Cell::new(false), waker: RefCell::default() });
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let mut all = self.tickets.borrow_mut();
-        if front {
-            all.push_front(ticket.clone());
-        } else {
-            all.push_back(ticket.clone());
-        }
+        self.tickets.borrow_mut().push_back(ticket.clone());
         Waiting { queue: self.clone(), ticket }
+    }
+
+    /// Calls the next one, if there is room and nobody is on the way to it.
+    pub fn call_more(&self) {
+        if self.calls.get() == 0 {
+            self.call();
+        }
     }
 
     /// There is room for one: the first is called.
     pub fn call(&self) {
         let Some(first) = self.tickets.borrow_mut().pop_front() else { return };
         first.called.set(true);
+        self.calls.set(self.calls.get().saturating_add(1));
         let waker = first.waker.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -87,7 +97,8 @@ impl Waiting {
 
     /// Whether it may look for room: it was called, or nobody is before it.
     pub fn is_next(&self) -> bool {
-        self.is_called() || self.queue.tickets.borrow().front().is_some_and(|t| Rc::ptr_eq(t, &self.ticket))
+        let first = || self.queue.tickets.borrow().front().is_some_and(|t| Rc::ptr_eq(t, &self.ticket));
+        self.is_called() || (self.queue.calls.get() == 0 && first())
     }
 
     /// Resolves when it is called.
@@ -102,16 +113,34 @@ impl Waiting {
         .await;
     }
 
+    /// It was called and found the room taken: it waits on, in the place that it had.
+    pub fn again(&self) {
+        if self.heard() {
+            let mut all = self.queue.tickets.borrow_mut();
+            let at = all.iter().position(|t| t.number > self.ticket.number).unwrap_or(all.len());
+            all.insert(at, self.ticket.clone());
+        }
+    }
+
     /// It has what it waited for: the call was used.
     pub fn served(self) {
-        self.ticket.called.set(false);
+        self.heard();
+    }
+
+    /// Whether it was called; it is not any more.
+    fn heard(&self) -> bool {
+        let called = self.ticket.called.replace(false);
+        if called {
+            self.queue.calls.set(self.queue.calls.get().saturating_sub(1));
+        }
+        called
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
-        if self.ticket.called.get() {
+        if self.heard() {
             self.queue.call();
         } else {
             self.queue.tickets.borrow_mut().retain(|t| !Rc::ptr_eq(t, &self.ticket));
@@ -129,7 +158,7 @@ mod tests {
     #[test]
     fn in_order_and_a_call_is_never_lost() {
         let queue = Rc::new(Queue::default());
-        let (a, b, c) = (queue.join(false), queue.join(false), queue.join(false));
+        let (a, b, c) = (queue.join(), queue.join(), queue.join());
         let mut cx = Context::from_waker(Waker::noop());
         queue.call();
         assert!(pin!(a.called()).poll(&mut cx).is_ready());
@@ -138,11 +167,31 @@ mod tests {
         assert!(pin!(b.called()).poll(&mut cx).is_ready(), "a left with its call, which is b's now");
         b.served();
         assert_eq!(queue.len(), 1);
-        let again = queue.join(true);
-        queue.call();
-        assert!(pin!(again.called()).poll(&mut cx).is_ready());
-        again.served();
         drop(c);
+        assert!(queue.is_empty());
+
+        // Those that found the room taken wait on in their order.
+        let (a, b, c) = (queue.join(), queue.join(), queue.join());
+        queue.call();
+        queue.call();
+        a.again();
+        b.again();
+        for next in [&a, &b, &c] {
+            queue.call();
+            assert!(next.is_called());
+        }
+        drop((a, b, c));
+        assert!(queue.is_empty());
+
+        // Nobody overtakes one that was called and has not come yet.
+        let first = queue.join();
+        queue.call();
+        assert!(!queue.is_empty(), "though none of them waits to be called");
+        let second = queue.join();
+        assert!(first.is_next() && !second.is_next());
+        first.served();
+        assert!(second.is_next());
+        drop(second);
         assert!(queue.is_empty());
     }
 }

@@ -6,9 +6,11 @@ use super::budget::Share;
 use super::health::{Health, section as health};
 use super::policy::{Policy, Retries};
 use super::queue::Concurrency;
+use super::zmq;
 use crate::section::{Key, Kind, Shape, Wrong, join, key};
 use serde::Deserialize;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SOME_TIME: Kind = Kind::Duration { min: Duration::from_millis(1), off: false };
@@ -34,6 +36,7 @@ const SENDING: &[Key] = &[
     key("hedge", TIME_OR_OFF, "A read without an answer after this long is asked of a second instance, too.").or("off"),
     key("circuit_breaker", Kind::Section(BREAKER), "When the service is left alone because it mostly fails."),
     key("concurrency", Kind::Short("max", CONCURRENCY), "How many commands an instance is given at once."),
+    key("zmq", Kind::Section(zmq::KEYS), "How a `zmq+tcp` or `zmq+ipc` instance is spoken to."),
 ];
 
 const RETRIES: &[Key] = &[
@@ -97,6 +100,8 @@ struct Values {
     hedge: Option<Duration>,
     circuit_breaker: Option<BreakerValues>,
     concurrency: Option<ConcurrencyValues>,
+    #[serde(default)]
+    zmq: Value,
 }
 
 #[derive(Deserialize)]
@@ -177,5 +182,6 @@ pub(super) fn policy(values: &Value, usual: Algorithm) -> Result<Policy, Wrong> 
             open: b.open,
         }),
         concurrency: v.concurrency.map(|c| Concurrency { max: c.max, queue: c.queue, wait: c.wait }),
+        zmq: Arc::new(zmq::outlet(&v.zmq).map_err(|wrong| inside("zmq", wrong))?),
     })
 }

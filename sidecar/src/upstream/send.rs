@@ -9,6 +9,7 @@ mod copy;
 mod find;
 mod guarded;
 mod hedge;
+mod message;
 
 use super::endpoint::TIMEOUT;
 use super::health::Report;
@@ -20,6 +21,7 @@ use crate::exchange::{
 };
 use again::Again;
 use attempt::{Failed, once};
+use bytes::Bytes;
 use copy::copied;
 use http::Method;
 use hyper::body::Incoming;
@@ -51,6 +53,8 @@ enum Over {
     Own(Box<Http1>),
     /// A stream of a shared one.
     Shared(Incoming),
+    /// Nothing: it is all there.
+    Whole(Bytes),
 }
 
 impl Sent {
@@ -60,6 +64,10 @@ impl Sent {
 
     fn shared(received: Received, incoming: Incoming, endpoint: &Rc<Endpoint>, in_flight: InFlight) -> Self {
         Self::new(received, Over::Shared(incoming), endpoint, in_flight)
+    }
+
+    fn whole(received: Received, body: Bytes, endpoint: &Rc<Endpoint>, in_flight: InFlight) -> Self {
+        Self::new(received, Over::Whole(body), endpoint, in_flight)
     }
 
     fn new(received: Received, over: Over, endpoint: &Rc<Endpoint>, in_flight: InFlight) -> Self {
@@ -72,6 +80,7 @@ impl Sent {
         let body = match self.over {
             Over::Own(conn) => ReceivedBody::Own(OwnBody::new(conn, self.endpoint)),
             Over::Shared(incoming) => ReceivedBody::Shared(incoming),
+            Over::Whole(bytes) => ReceivedBody::Whole(bytes),
         };
         (self.status, self.headers, body, self.in_flight)
     }
@@ -80,7 +89,7 @@ impl Sent {
     pub fn into_stream(self) -> (Headers, Option<(Stream, Counted)>, InFlight) {
         let stream = match self.over {
             Over::Own(conn) => Some(conn.into_stream()),
-            Over::Shared(_) => None,
+            Over::Shared(_) | Over::Whole(_) => None,
         };
         (self.headers, stream, self.in_flight)
     }
@@ -236,7 +245,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             Some(most) if again.is_possible() => by.min(begun + most),
             _ => by,
         };
-        let going = attempt::Going { timeouts, limit, early, now: begun, kept };
+        let going = attempt::Going { timeouts, limit, early, now: begun, kept, zmq: &cluster.policy.zmq };
         let (endpoint, result) = match cluster.policy.hedge {
             Some(after) if again.is_bare() && hedge::is_read(&ex.request.method) => {
                 let both =

@@ -22,6 +22,8 @@ pub enum Scheme {
     Https,
     /// HTTP/2 over TLS.
     H2,
+    /// Messages of ZeroMQ.
+    Zmq,
 }
 
 impl Scheme {
@@ -57,11 +59,13 @@ impl std::fmt::Display for Target {
             Scheme::H2c => "h2c",
             Scheme::Https => "https",
             Scheme::H2 => "h2",
+            Scheme::Zmq => "zmq+tcp",
         };
         match &self.place {
             Place::Tcp(host, port) if host.contains(':') => write!(f, "{scheme}://[{host}]:{port}"),
             Place::Tcp(host, port) => write!(f, "{scheme}://{host}:{port}"),
             Place::Unix(path) if self.scheme == Scheme::Http => write!(f, "unix:{}", path.display()),
+            Place::Unix(path) if self.scheme == Scheme::Zmq => write!(f, "zmq+ipc://{}", path.display()),
             Place::Unix(path) => write!(f, "{scheme}+unix:{}", path.display()),
         }
     }

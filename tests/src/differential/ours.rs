@@ -151,7 +151,7 @@ pub(super) fn requests(wire: &[u8], split: Split, onward: bool) -> Seen {
         None => (End::Hung, Some("the connection came to no end".to_owned())),
         Some((ended, out)) => {
             let (end, promise) = seen::end_of(&messages, &kept.methods.borrow(), out, *ended == Ended::Well);
-            (end, promise.or_else(|| told(*ended, end, messages.last())))
+            (end, promise.or_else(|| told(ended.clone(), end, messages.last())))
         }
     };
     let promise = promise.or_else(|| {

@@ -40,3 +40,25 @@ pub fn node_prints_with(name: &str, arguments: &[&str]) -> String {
     let modules = peers_folder("node_modules").join("node_modules");
     printed(Command::new(program("node")).arg(script(name)).args(arguments).env("NODE_PATH", modules))
 }
+
+/// A script on the Python of the peers.
+pub(super) fn python(name: &str) -> Command {
+    let mut command = Command::new(python_program("python"));
+    command.arg(script(name));
+    command
+}
+
+/// A script on node, with all that npm has installed.
+pub(super) fn node(name: &str) -> Command {
+    let modules = peers_folder("node_modules").join("node_modules");
+    let mut command = Command::new(program("node"));
+    command.arg(script(name)).env("NODE_PATH", modules);
+    command
+}
+
+/// A script on PHP.
+pub(super) fn php(name: &str) -> Command {
+    let mut command = Command::new(program("php"));
+    command.arg(script(name));
+    command
+}

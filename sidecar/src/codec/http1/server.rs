@@ -225,7 +225,7 @@ impl Conn {
             Ok(()) => Ok(head),
             Err(fault) => Err((head, fault)),
         };
-        Ok(Some((Incoming { head, body, protocol, upgrade: way, early: Early::default() }, how)))
+        Ok(Some((Incoming { head, body, protocol, upgrade: way, early: Early::default(), message: None }, how)))
     }
 
     /// The body that follows; a small one that is there already is taken at once.

@@ -34,7 +34,7 @@ pub(super) fn incoming(request: Request<RecvStream>, early: Early, lines_max: us
         Err(fault) => Err((head, fault)),
     };
     let protocol = if grpc { Protocol::Grpc } else { Protocol::Http2 };
-    Incoming { head, body, protocol, upgrade: None, early }
+    Incoming { head, body, protocol, upgrade: None, early, message: None }
 }
 
 /// One cookie line may come in many fields (RFC 9113, 8.2.3); HTTP/1 has one.

@@ -58,7 +58,7 @@ pub(super) async fn go(lane: Rc<Lane>, mut told: Told, way: Way, body: Body, upg
         Err(why) => return refuse::refuse(told, Fault::new(FaultKind::BadRequest, why), body),
     };
     // What answers in pieces, or both ways, cannot be kept.
-    let whole = matches!(told.ex.protocol, Protocol::Http10 | Protocol::Http11 | Protocol::Http2)
+    let whole = matches!(told.ex.protocol, Protocol::Http10 | Protocol::Http11 | Protocol::Http2 | Protocol::Zmq)
         && upgrade.is_none()
         && told.ex.request.method != http::Method::CONNECT;
     let Some(spool) = told.road.spool.clone().filter(|_| whole) else {

@@ -194,6 +194,7 @@ fn address(member: &Member) -> Option<Address> {
         Some("h2c" | "grpc") => Scheme::H2c,
         Some("https") => Scheme::Https,
         Some("h2" | "grpcs") => Scheme::H2,
+        Some("zmq" | "zmq+tcp") => Scheme::Zmq,
         None | Some("http" | "") => Scheme::Http,
         // It speaks something else: nobody is sent there in HTTP.
         Some(_) => return None,

@@ -258,6 +258,7 @@ fn of_hop(to: &mut Attributes, entry: &Entry<'_>, names: &Names) {
             Protocol::Http2 | Protocol::Grpc => ("http", "2"),
             Protocol::WebSocket => ("websocket", ""),
             Protocol::Tunnel => ("tunnel", ""),
+            Protocol::Zmq => ("zmq", ""),
         };
         to.text(key::PROTOCOL, name);
         if !version.is_empty() {

@@ -1,8 +1,10 @@
 //! One attempt: a connection, the request out, the answer's head in.
 
+use super::message;
 use super::{Sent, idempotent};
 use crate::codec::client::{Cause, SendError};
 use crate::exchange::deadline::{Elapsed, until};
+use crate::exchange::frames::Outlet;
 use crate::exchange::{Body, Early, Fault, FaultKind, Head, Retry, Timeouts};
 use crate::upstream::endpoint::Awaited;
 use crate::upstream::{Endpoint, InFlight};
@@ -18,6 +20,8 @@ pub(super) struct Going<'a> {
     pub(super) now: Instant,
     /// Whether it may go over a connection that was kept, and so may meet one that has died meanwhile.
     pub(super) kept: bool,
+    /// How an instance of ZeroMQ is spoken to.
+    pub(super) zmq: &'a Outlet,
 }
 
 /// Why an attempt brought no answer.
@@ -44,12 +48,15 @@ pub(super) async fn once(
     body: &mut Body,
     going: &Going<'_>,
 ) -> Result<Sent, Failed> {
-    let Going { timeouts, limit, early, now, kept } = *going;
+    let Going { timeouts, limit, early, now, kept, .. } = *going;
     let connect = limit.min(now + timeouts.connect);
     endpoint.reserve(now, now + timeouts.connect);
     let _awaited = Awaited::new(endpoint, now);
     if endpoint.speaks_two() {
         return Box::pin(once_shared(endpoint, in_flight, head, body, going)).await;
+    }
+    if endpoint.speaks_zmq() {
+        return Box::pin(message::once(endpoint, in_flight, head, body, going)).await;
     }
     let free = if kept { endpoint.free() } else { None };
     let reused = free.is_some();
@@ -98,7 +105,7 @@ async fn once_shared(
 
 /// Whether the request is still whole, or can be sent again as it is: `stale` if the connection's end was that of one
 /// kept too long.
-fn failed(endpoint: &Endpoint, error: SendError, stale: bool) -> Failed {
+pub(super) fn failed(endpoint: &Endpoint, error: SendError, stale: bool) -> Failed {
     match error.cause {
         // Another session would fail of the same.
         Cause::Tls(_) => Failed::Fault(Box::new(fault_of(endpoint, error.cause))),
@@ -108,7 +115,7 @@ fn failed(endpoint: &Endpoint, error: SendError, stale: bool) -> Failed {
     }
 }
 
-fn connected<C>(result: Result<std::io::Result<C>, Elapsed>, going: &Going<'_>) -> Result<C, Failed> {
+pub(super) fn connected<C>(result: Result<std::io::Result<C>, Elapsed>, going: &Going<'_>) -> Result<C, Failed> {
     match result {
         Ok(Ok(conn)) => Ok(conn),
         Ok(Err(e)) if is_ours(&e) => Err(Failed::NoRoom(e.to_string())),

@@ -50,6 +50,10 @@ pub(super) async fn find(
                     if let Some(waiting) = waiting.take() {
                         waiting.served();
                     }
+                    // Who came meanwhile may have waited for this one only.
+                    if endpoint.has_room(most) {
+                        cluster.queue().call_more();
+                    }
                     return Ok((endpoint, in_flight));
                 }
             }
@@ -62,7 +66,7 @@ pub(super) async fn find(
                 continue;
             }
         }
-        let Some(limit) = cluster.policy.concurrency else {
+        let Some(limit) = cluster.limit() else {
             tokio::time::sleep(LOOK_AGAIN).await;
             continue;
         };
@@ -73,19 +77,14 @@ pub(super) async fn find(
         }
         match &waiting {
             // It was called, and somebody else was faster.
-            Some(place) if place.is_called() => {
-                if let Some(place) = waiting.take() {
-                    place.served();
-                }
-                waiting = Some(cluster.queue().join(true));
-            }
+            Some(place) if place.is_called() => place.again(),
             Some(_) => {}
             None => {
                 let room = (limit.queue as usize).saturating_mul(cluster.set().endpoints.len().max(1));
                 if cluster.queue().len() >= room {
                     return Err(overloaded(format!("{room} commands wait already (concurrency.queue)")).into());
                 }
-                waiting = Some(cluster.queue().join(false));
+                waiting = Some(cluster.queue().join());
             }
         }
         if let Some(place) = &waiting {

@@ -1,0 +1,199 @@
+//! Messages of ZeroMQ as requests: what their frames say, as a head and a body.
+//!
+//! A message has no method and no path. It is a POST of `/` and its name, so that routes and middlewares find it by
+//! what they look at anyway. The frames before the body are kept as they came, for a worker that speaks ZeroMQ too.
+
+use super::{Codec, Rules, name};
+use crate::exchange::frames::{Inlet, Part, Proved, joined};
+use crate::exchange::{Body, Fault, FaultKind, Head, Limits};
+use crate::names::header as word;
+use bytes::Bytes;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// Lines of a header frame that speak of an HTTP connection or of a body that is none of theirs.
+const NOT_OURS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Makes a request of a message without its envelope; what is wrong with it is a fault, beside as much as was understood.
+pub fn request(
+    inlet: &Inlet,
+    rules: &Rules,
+    limits: &Limits,
+    proved: &Proved,
+    frames: &[Bytes],
+) -> (Result<Head, (Head, Fault)>, Body) {
+    let mut head = Head::recycled();
+    head.method = http::Method::POST;
+    if let Some(service) = &inlet.service {
+        head.authority.push_str(service);
+    }
+    let before = inlet.frames.len().saturating_sub(1);
+    let (first, body) = frames.split_at(before.min(frames.len()));
+    let mut fault = (frames.len() <= before).then(|| {
+        let expected = before + 1;
+        Fault::new(
+            FaultKind::BadRequest,
+            format!("a message here has at least {expected} frames (zmq.frames), this one has {}", frames.len()),
+        )
+    });
+    let mut named = None;
+    for (part, frame) in inlet.frames.iter().zip(first) {
+        let said = read(*part, frame, &mut head, &mut named, limits);
+        fault = fault.or(said.err());
+    }
+    let (line, body) = joined(body);
+    let json = body.first().is_some_and(|b| matches!(b, b'{' | b'['));
+    if named.is_none() && json && body.len() <= super::BODY_MAX {
+        named = in_body(rules, &body);
+    }
+    match &named {
+        Some(name) => {
+            let mut path = String::with_capacity(name.len() + 1);
+            path.push('/');
+            path.push_str(name);
+            head.set_target(&path, None);
+        }
+        None => head.set_target("/", None),
+    }
+    let headers = &mut head.headers;
+    // What the connection proved, and what says how the message was cut, is for nobody else to say.
+    for name in [word::FRAMES, word::BEFORE, word::CURVE] {
+        headers.remove(name);
+    }
+    if let Some(authorization) = &proved.authorization {
+        headers.set("authorization", authorization);
+    }
+    if let Some(key) = &proved.curve {
+        headers.set(word::CURVE, key);
+    }
+    if !headers.contains("content-type") {
+        headers.set("content-type", media_type(&body));
+    }
+    headers.set("content-length", itoa::Buffer::new().format(body.len()));
+    if let Some(line) = line {
+        headers.set(word::FRAMES, line);
+    }
+    if !first.is_empty() {
+        headers.set(word::BEFORE, hex(first));
+    }
+    let body = Body::from(body);
+    match fault {
+        None => (Ok(head), body),
+        Some(fault) => (Err((head, fault)), body),
+    }
+}
+
+/// What a frame before the body says.
+fn read(
+    part: Part,
+    frame: &Bytes,
+    head: &mut Head,
+    named: &mut Option<std::sync::Arc<str>>,
+    limits: &Limits,
+) -> Result<(), Fault> {
+    let text = || {
+        let wrong = |what: &str| Fault::new(FaultKind::BadRequest, format!("the frame with the {what} is no text"));
+        std::str::from_utf8(frame).map_err(|_| wrong(word_of(part)))
+    };
+    match part {
+        Part::Name => *named = name::normalized(text()?),
+        Part::Id => drop(head.headers.set(word::IDEMPOTENCY_KEY, text()?.trim_ascii())),
+        Part::ApiKey => drop(head.headers.set("apikey", text()?.trim_ascii())),
+        Part::Headers => *named = header_frame(frame, head, limits)?.or_else(|| named.take()),
+        Part::Status | Part::Body => {}
+    }
+    Ok(())
+}
+
+fn word_of(part: Part) -> &'static str {
+    match part {
+        Part::Name => "name",
+        Part::Id => "id",
+        Part::ApiKey => "key",
+        Part::Headers => "headers",
+        Part::Status => "status",
+        Part::Body => "body",
+    }
+}
+
+/// Takes the lines of a header frame; returns the command's name, if they say one.
+fn header_frame(frame: &[u8], head: &mut Head, limits: &Limits) -> Result<Option<std::sync::Arc<str>>, Fault> {
+    if frame.is_empty() {
+        return Ok(None);
+    }
+    if frame.len() > limits.head {
+        let detail =
+            format!("{} bytes in the frame with the headers; {} are allowed (limits.head)", frame.len(), limits.head);
+        return Err(Fault::new(FaultKind::HeadTooLarge, detail));
+    }
+    let Ok(Value::Object(lines)) = serde_json::from_slice::<Value>(frame) else {
+        return Err(Fault::new(FaultKind::BadRequest, "the frame with the headers is no JSON object"));
+    };
+    if lines.len() > limits.headers {
+        let detail = format!("{} headers; {} are allowed (limits.headers)", lines.len(), limits.headers);
+        return Err(Fault::new(FaultKind::HeadTooLarge, detail));
+    }
+    for (name, value) in &lines {
+        let lower = name.to_ascii_lowercase();
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(yes) => yes.to_string(),
+            _ => continue,
+        };
+        if lower == "host" && head.authority.is_empty() {
+            head.authority = text.to_ascii_lowercase();
+        }
+        if !NOT_OURS.contains(&lower.as_str()) && !head.headers.add(&lower, &text) {
+            return Err(Fault::new(
+                FaultKind::BadRequest,
+                "a name or value in the frame with the headers is none of HTTP's",
+            ));
+        }
+    }
+    Ok(lines.get("name").and_then(Value::as_str).and_then(name::normalized))
+}
+
+/// The name that the body says, where the configuration says where.
+fn in_body(rules: &Rules, body: &[u8]) -> Option<std::sync::Arc<str>> {
+    if rules.name.is_none() && rules.codec.is_none() {
+        return None;
+    }
+    let document = serde_json::from_slice::<Value>(body).ok()?;
+    let own = rules.codec.map_or(&[][..], Codec::names);
+    let pointers = own.iter().copied().chain(rules.name.as_deref());
+    pointers.filter_map(|pointer| document.pointer(pointer)?.as_str()).find_map(name::normalized)
+}
+
+/// What a body looks like, when nobody says.
+pub fn media_type(body: &[u8]) -> &'static str {
+    match body.first() {
+        Some(b'{' | b'[') => "application/json",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Frames as text that a header line can carry.
+fn hex(frames: &[Bytes]) -> String {
+    let mut line = String::with_capacity(frames.iter().map(|f| f.len() * 2 + 1).sum());
+    for (n, frame) in frames.iter().enumerate() {
+        if n > 0 {
+            line.push(',');
+        }
+        for byte in frame.iter() {
+            let _ = write!(line, "{byte:02x}");
+        }
+    }
+    line
+}

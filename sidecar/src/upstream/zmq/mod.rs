@@ -1,0 +1,7 @@
+//! Instances that speak ZeroMQ: requests as messages, and back.
+
+mod bridge;
+pub(crate) mod section;
+
+pub(super) use bridge::{answer, message};
+pub(crate) use section::{KEYS, outlet};
