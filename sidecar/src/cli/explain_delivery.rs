@@ -76,10 +76,11 @@ impl Delivered {
         let delays: Vec<String> = r.delays.iter().map(|d| duration_text(*d)).collect();
         let statuses: Vec<String> = r.statuses.iter().map(u16::to_string).collect();
         let retry = format!(
-            "when it is stored: after {} ± {} %, {} attempts, {} at most; for {}",
+            "when it is stored: after {} ± {} %, {} attempt{}, {} at most; for {}",
             delays.join(", "),
             (r.jitter * 100.0).round(),
             r.max_attempts,
+            if r.max_attempts == 1 { "" } else { "s" },
             duration_text(r.max_age),
             if statuses.is_empty() { "no status".to_owned() } else { statuses.join(" ") },
         );
