@@ -121,7 +121,8 @@ fn http(text: &str) -> Option<String> {
     let first = regex::Regex::new(r"^([A-Z]+ \S+ HTTP/[0-9.]+|HTTP/[0-9.]+ [0-9]{3}( .*)?)$").unwrap();
     let header = regex::Regex::new(r"^[A-Za-z0-9-]+: \S.*$").unwrap();
     let head = text.lines().take_while(|line| !line.is_empty()).enumerate();
-    let mut wrong = head.filter(|(at, line)| !header.is_match(line) && !(*at == 0 && first.is_match(line)));
+    let is_right = |at: usize, line: &str| header.is_match(line) || (at == 0 && first.is_match(line));
+    let mut wrong = head.filter(|(at, line)| !is_right(*at, line));
     wrong.next().map(|(_, line)| format!("`{line}` is no line of a head"))
 }
 
