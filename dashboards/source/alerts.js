@@ -27,6 +27,9 @@ const at = (metric, labels, values) => [`${metric}{${labels}}`, values]
 const stock = { service: 'stock', env: 'prod' }
 const one = { instance: 'a:9901' }
 const ONE = 'instance="a:9901"'
+const ATTEMPTED = 'state=~"succeeded|retrying|dead|unknown"'
+const ended = values => ['succeeded', 'retrying', 'dead', 'unknown'].map(state => at('fourmi_spool_transitions_total', `state="${state}", env="prod", ${ONE}`, state === 'succeeded' ? values : '0x40'))
+const RUNNING = 'fourmi_spool_oldest_age_seconds{state="running"}'
 const INFO = at('fourmi_build_info', `${ONE}, version="1"`, '1x400')
 
 // `{name, expr, for, severity, summary, description, fires: {input, at, labels, summary}, quiet: {input, at}}`. `expr` is a text, or
@@ -201,6 +204,23 @@ const alerts = [
     summary: 'A stored command at {{ $labels.instance }} has been waiting for {{ $value | humanizeDuration }}', description: 'Stored commands are not delivered: their instance is away or refuses them, or somebody paused them.',
     fires: { input: [at('fourmi_spool_oldest_age_seconds', `state="ready", env="prod", ${ONE}`, '0x40'), at('fourmi_spool_oldest_age_seconds', `state="retrying", env="prod", ${ONE}`, '0+60x40')], at: '25m', labels: { env: 'prod', ...one }, summary: 'A stored command at a:9901 has been waiting for 25m 0s' },
     quiet: { input: [at('fourmi_spool_oldest_age_seconds', `state="ready", env="prod", ${ONE}`, '0+20x40'), at('fourmi_spool_oldest_age_seconds', `state="scheduled", env="prod", ${ONE}`, '90000+60x40')], at: '25m' },
+  },
+  {
+    name: 'FourmiSpoolStill', for: '5m', severity: 'page',
+    // Ready is what is due. An attempt that has ended enters one of these states; where nobody was there, there was none.
+    expr: `min by (env, instance) (min_over_time(fourmi_spool_commands{state="ready"}[10m])) > 0 and sum by (env, instance) (increase(fourmi_spool_transitions_total{${ATTEMPTED}}[10m])) == 0`,
+    summary: '{{ $value }} stored command(s) at {{ $labels.instance }} are due, and none has been sent for ten minutes', description: 'Somebody paused them, their service is away, their route is gone, or what was sent last does not come back.',
+    fires: { input: [at('fourmi_spool_commands', `state="ready", env="prod", ${ONE}`, '0x5 3x40'), ...ended('0 7x45')], at: '25m', labels: { env: 'prod', ...one }, summary: '3 stored command(s) at a:9901 are due, and none has been sent for ten minutes' },
+    quiet: { input: [at('fourmi_spool_commands', `state="ready", env="prod", ${ONE}`, '90x40'), ...ended('0+1x40')], at: '25m' },
+  },
+  {
+    name: 'FourmiSpoolStuck', severity: 'ticket',
+    // The same one for so long: the age of the oldest that is running has grown as time has passed, and never fell.
+    expr: `max by (env, instance) (${RUNNING} and (${RUNNING} - ${RUNNING} offset 15m > 870) and resets(${RUNNING}[15m]) == 0 and min_over_time(${RUNNING}[15m]) > 0)`,
+    summary: 'An attempt of a stored command at {{ $labels.instance }} has been running for more than a quarter of an hour', description: 'Its worker has it and does not answer, or timeouts.answer is longer than that. Others of its key wait.',
+    fires: { input: [at('fourmi_spool_oldest_age_seconds', `state="running", env="prod", ${ONE}`, '0x3 5000+60x40')], at: '25m', labels: { env: 'prod', ...one }, summary: 'An attempt of a stored command at a:9901 has been running for more than a quarter of an hour' },
+    // One after another, as old as the backlog; and one that is tried again and again.
+    quiet: { input: [at('fourmi_spool_oldest_age_seconds', `state="running", env="prod", ${ONE}`, '5000+60x7 5010+60x7 5020+60x20'), at('fourmi_spool_oldest_age_seconds', 'state="running", env="prod", instance="b:9901"', '0x9 6800 0x13 7720')], at: '25m' },
   },
   {
     name: 'FourmiSpoolDead', severity: 'ticket',

@@ -65,7 +65,8 @@ function head(o) {
     cells.get(id).classList.toggle("bad", Boolean(bad));
   };
   say("rate", rate(lately?.rate));
-  say("success", percent(lately?.success ?? way.success), (lately?.success ?? 1) < 0.9);
+  // Of the same seconds as the rate: beside 0 there is nothing to have a share of.
+  say("success", percent(lately ? lately.success : way.success), (lately?.success ?? 1) < 0.9);
   say("p95", ms(lately?.p95_ms));
   say("flight", count(o.in_flight));
   say("lost", count(o.lost), o.lost > 0);

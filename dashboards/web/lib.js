@@ -95,7 +95,7 @@ export const change = (path, method = "POST") =>
   ask(path, { method, headers: { accept: "application/json", "fourmi-change": "page" } });
 
 /** A table that is updated in place, so that neither focus nor selection is lost.
- *  Columns: `{name, num, head, cell(row)}`; a cell is text or an element. */
+ *  Columns: `{name, num, head, cell(row)}`; a cell is text or an element. `empty` is said where there are no rows. */
 export function table({ caption, columns, key, empty, hidden }) {
   const body = h("tbody");
   const el = h(
@@ -117,7 +117,7 @@ export function table({ caption, columns, key, empty, hidden }) {
       if (!cell.firstChild?.isEqualNode?.(text) || cell.childNodes.length !== 1) cell.replaceChildren(text);
     } else if (cell.textContent !== String(text) || cell.firstElementChild) cell.textContent = text;
   };
-  const update = (rows) => {
+  const update = (rows, said = empty) => {
     const seen = new Set();
     let before = null;
     for (const row of rows) {
@@ -142,7 +142,7 @@ export function table({ caption, columns, key, empty, hidden }) {
     }
     wide.hidden = rows.length === 0;
     none.hidden = rows.length > 0;
-    if (!none.hidden) none.replaceChildren(...[empty].flat());
+    if (!none.hidden) none.replaceChildren(...[said].flat());
   };
   update([]);
   return { el: root, update };

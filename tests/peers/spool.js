@@ -21,6 +21,10 @@ walk(async () => {
   // How much there is, and that something was given up, from any panel.
   await page.goto(base);
   await until('the navigation says it', async () => /4 dead/.test(await text('#nav a[href="/?panel=spool"]')));
+  // When they have passed: that is said, and of nothing there is no share.
+  await until('nothing passes any more', async () => (await text('#top .rate dd')) === '0');
+  assert.strictEqual(await text('#top .success dd'), '–');
+  assert.strictEqual(await text('section:has(h2:text-is("Edges")) .empty:visible'), 'No command passes just now.');
   await page.click('#nav a[href="/?panel=spool"]');
   await until('four are dead', async () => (await fact('dead')) === '4');
   assert.strictEqual(await fact('scheduled'), '1');

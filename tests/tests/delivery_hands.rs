@@ -3,6 +3,7 @@
 use fourmi_tests::{Cases, Fourmi, Setup, Worker, run_fourmi, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -90,7 +91,16 @@ fn the_dead_are_sent_again_and_forgotten_by_hand() {
         assert_eq!(fourmi.stored("mail-1"), Value::Null);
         assert_eq!(fourmi.spools(&["discard", "mail-0"]), "1 discarded\n");
         fourmi.has_states(&[("succeeded", 500)]);
-        assert_eq!(fourmi.spool(&["discard", "mail-0"]).code, 1, "it is gone");
+        for arguments in [&["discard", "mail-0"], &["show", "mail-0"], &["retry", "mail-0"]] {
+            let gone = fourmi.spool(arguments);
+            let why = "error: Not Found: no command has the id mail-0; `fourmi spool list` shows";
+            assert!(gone.code == 1 && gone.stderr.starts_with(why), "{}", gone.stderr);
+            assert!(!gone.stderr.contains(['{', '?']), "people read it: {}", gone.stderr);
+        }
+        let wrong = fourmi.spool(&["list", "--state", "lost"]);
+        assert!(wrong.stderr.contains("`lost` is none of scheduled, ready"), "{}", wrong.stderr);
+        let json = fourmi.spool(&["show", "mail-0", "--json"]);
+        assert_eq!(serde_json::from_str::<Value>(&json.stdout).unwrap()["status"], 404, "programs read it");
     });
     cases.case("who", "who did it stands in the log", || {
         let answer = fourmi.admin("POST", "/api/v1/commands/retry?state=dead&by=night%20watch");
@@ -107,6 +117,11 @@ fn the_dead_are_sent_again_and_forgotten_by_hand() {
         }
         let line = log.lines().find(|l| l.contains("night watch")).unwrap();
         assert!(line.contains("127.0.0.1") && line.contains("\"count\":0"), "{line}");
+        // Whose process it was, whatever the environment says.
+        let me = Command::new("id").arg("-un").output().unwrap().stdout;
+        let me = String::from_utf8(me).unwrap();
+        let line = log.lines().find(|l| l.contains("spool: discarded mail-0")).unwrap();
+        assert!(line.contains(&format!("\"{}\"", me.trim())), "{line}");
     });
     cases.end();
 }

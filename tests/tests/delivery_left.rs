@@ -1,6 +1,6 @@
 //! Delivery where somebody leaves, stalls or pretends: nothing is stuck, done twice, or given to another.
 
-use fourmi_tests::{Cases, Fourmi, Latch, Setup, Worker, until};
+use fourmi_tests::{Cases, Fourmi, Latch, Setup, Worker, eventually, until};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -160,6 +160,7 @@ fn what_is_given_again_is_the_same_and_its_callers_own() {
                 format!("HTTP/1.1 {status} X\r\nX-Internal: secret\r\nContent-Length: 2\r\n\r\nok").into()
             });
             let setup = Setup::beside(failing.address()).more("spool: {path: ./spool}").more("gateway: kong.yaml");
+            let setup = setup.logs("[{stdout: {format: json}}]");
             let kong = json!({"_format_version": "3.0", "services": [{"name": "s", "url": "http://worker",
             "routes": [{"name": "r", "paths": ["/"], "strip_path": false}], "plugins": [
                 {"name": "response-transformer", "config": {"remove": {"headers": ["X-Internal"]}}},
@@ -173,6 +174,21 @@ fn what_is_given_again_is_the_same_and_its_callers_own() {
             }
             fourmi.later("/fail", "Fourmi-Id: plugin\r\n", "x");
             assert_eq!(fourmi.becomes("plugin", "dead")["attempt"], 1, "not the twelve of commands.retry");
+            // What no other gateway has words for is told in full, and found by what its caller was shown.
+            let wrong = fourmi.post("/good", "Fourmi-At: tomorrow\r\nFourmi-Id: wrong\r\n", "x");
+            let message = wrong.json()["message"].as_str().unwrap().to_owned();
+            assert!(
+                wrong.status() == 400 && message.starts_with("Fourmi-At: `tomorrow` is not a time; write"),
+                "{message}"
+            );
+            let shown = wrong.json()["request_id"].clone();
+            assert_eq!(wrong.header("x-kong-request-id"), shown.as_str());
+            let told = eventually("it is told", || {
+                fourmi.stdout().lines().find(|line| line.contains(shown.as_str().unwrap())).map(str::to_owned)
+            });
+            let record: Value = serde_json::from_str(&told).unwrap();
+            let found = (&record["trace_id"], &record["status"], &record["command_id"]);
+            assert_eq!(found, (&shown, &json!(400), &json!("wrong")));
         },
     );
     cases.case("batch", "each event of a batch is stored by itself", || {

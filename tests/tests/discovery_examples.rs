@@ -189,7 +189,14 @@ fn a_registry_on_the_command_line_survives_a_kill() {
     let (code, _, why) = example.fourmi(&["resolve", "bank"]);
     assert!(code == 1 && why.contains("critical"), "{why}");
     let list = example.fourmi(&["services"]).1;
-    assert!(list.lines().any(|l| l.split_whitespace().collect::<Vec<_>>() == ["bank", "-", "0", "1"]), "{list}");
+    assert!(
+        list.lines().any(|l| l.split_whitespace().collect::<Vec<_>>() == ["bank", "1", "0", "0", "1", "-"]),
+        "{list}"
+    );
+    assert!(
+        list.lines().any(|l| l.split_whitespace().collect::<Vec<_>>() == ["stock", "1", "1", "0", "0", "v1"]),
+        "{list}"
+    );
     let list = example.fourmi(&["services", "stock"]).1;
     assert!(list.contains("n1") && list.contains(&check) && list.contains("passing"), "{list}");
     let list = example.fourmi(&["members"]).1;

@@ -39,6 +39,8 @@ impl Demo {
         {
             assert!(told.iter().any(|line| line.contains(&wanted)), "{wanted} is not among {told:?}");
         }
+        let top = told.iter().find(|line| line.contains("fourmi top")).and_then(|line| line.split_whitespace().next());
+        assert!(top.is_some_and(|program| Path::new(program).is_file()), "it cannot be typed as it stands: {top:?}");
         std::thread::spawn(move || lines.for_each(drop));
         Demo { child, page }
     }

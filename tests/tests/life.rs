@@ -111,6 +111,23 @@ fn g6_the_grace_is_configurable_and_25_seconds_by_default() {
 }
 
 #[test]
+fn g7_an_attempt_of_a_stored_command_ends_inside_the_grace() {
+    let (worker, latch) = Worker::held("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    let mut fourmi = Setup::beside(worker.address()).more("spool: {path: ./spool}").start();
+    fourmi.later("/held", "Fourmi-Id: g7\r\n", "x");
+    until("the worker has it", || worker.had("g7") == 1);
+    fourmi.signal(Signal::SIGTERM);
+    until("inbound is closed", || std::net::TcpStream::connect(("127.0.0.1", fourmi.port())).is_err());
+    assert!(fourmi.is_running(), "it waits for what it has sent");
+    latch.open();
+    assert_eq!(fourmi.ends(), 0);
+    fourmi.spawn_again();
+    fourmi.wait_ready();
+    let one = fourmi.becomes("g7", "succeeded");
+    assert_eq!((worker.had("g7"), &one["attempt"]), (1, &serde_json::json!(1)), "it is not sent twice");
+}
+
+#[test]
 fn g8_ports_that_are_taken_or_the_workers_own() {
     use fourmi::names::port;
     for port in [port::INBOUND, port::OUTBOUND, port::ADMIN] {

@@ -1,6 +1,6 @@
 // What would happen to a command, by the plan that runs: nothing is sent.
 
-import { ask, h, note, query, section, state, table } from "../lib.js";
+import { ask, h, ms, note, query, section, span, state, table } from "../lib.js";
 
 export default {
   id: "explain",
@@ -34,6 +34,15 @@ export default {
   },
 };
 
+/** When its caller is answered, and what happens when it fails. */
+function delivered(d) {
+  if (!d) return [];
+  if (!d.stored) return ["at once; nothing can be stored, for there is no spool"];
+  const how = [d.mode === "auto" ? `auto: answered 202 after ${ms(d.wait_ms)}` : d.mode, d.save_on_fail && "save_on_fail", d.idempotency && "idempotency", d.at_most_once && "at_most_once"];
+  const retry = `when it is stored: again after ${d.retry.delays_ms.map((n) => span(n / 1e3)).join(", ")}, ${d.retry.max_attempts} attempts, ${span(d.retry.max_age_ms / 1e3)} at most`;
+  return [how.filter(Boolean).join(", "), retry, d.allow.length ? `callers may ask for ${d.allow.join(", ")}` : "callers may ask for nothing"];
+}
+
 /** Header lines, from one address of this panel to the next. */
 let kept = "";
 
@@ -54,6 +63,7 @@ async function explain(place, method, host, path, headers) {
   if (told.served) for (const instance of told.instances) add("instance", instance);
   add("asked for", told.served ? told.upstream?.path : "");
   add("command", told.command && `${told.command.name}, from ${told.command.from}`);
+  for (const said of delivered(told.delivery)) add("delivery", said);
   add("answer", told.answer && `${told.answer.status} ${told.answer.why}`);
   for (const note of told.notes ?? []) add("note", note);
   const list = table({

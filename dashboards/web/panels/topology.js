@@ -6,6 +6,7 @@ const OUTSIDE = "callers";
 // Beyond so many nodes a drawing is a ball of wool; the table is there.
 const DRAWN_MAX = 40;
 const FAILING = 0.95;
+const NOTHING = "No command has passed yet. Send one to an inbound listener, with a header Fourmi-Command that names it.";
 
 export default {
   id: "topology",
@@ -24,7 +25,7 @@ export default {
         { name: "p95", num: true, cell: (e) => ms(e.p95) },
       ],
       key: (e) => `${e.from} ${e.to}`,
-      empty: "No command has passed yet. Send one to an inbound listener, with a header Fourmi-Command that names it.",
+      empty: NOTHING,
     });
     const commands = table({
       caption: "Commands of this Fourmi, most first",
@@ -32,7 +33,7 @@ export default {
         { name: "command", head: true, cell: (r) => h("a", { href: `/?panel=live&command=${encodeURIComponent(r.command)}` }, r.command) },
         { name: "way", cell: (r) => (r.direction === "inbound" ? "in" : `out to ${r.service}`) },
         { name: "rate /s", num: true, cell: (r) => rate(r.lately?.rate) },
-        { name: "success", num: true, cell: (r) => share(r.lately?.success ?? r.success) },
+        { name: "success", num: true, cell: (r) => share(r.lately ? r.lately.success : r.success) },
         { name: "p50", num: true, cell: (r) => ms(r.lately?.p50_ms) },
         { name: "p95", num: true, cell: (r) => ms(r.lately?.p95_ms) },
         { name: "p99", num: true, cell: (r) => ms(r.lately?.p99_ms) },
@@ -54,7 +55,7 @@ export default {
         const graph = read(await ask("/api/v1/topology"));
         // Somebody may have gone on while it was asked for.
         if (!drawing.isConnected) return;
-        edges.update(graph.edges);
+        edges.update(graph.edges, still(graph.total, o?.spool));
         missing.replaceChildren(
           ...graph.unanswered.map((u) => note(`${u.address} does not answer: ${u.why}`, "bad")),
           ...(graph.nodes.length > DRAWN_MAX ? [note(`${graph.nodes.length} services: more than a drawing shows; see the table.`)] : []),
@@ -71,6 +72,13 @@ export default {
   },
 };
 
+/** Why nothing passes just now. */
+function still(total, spool) {
+  if (total > 0) return "No command passes just now.";
+  if (spool?.waiting > 0) return ["Nothing has ended yet since the start. ", h("a", { href: "/?panel=spool" }, `${count(spool.waiting)} stored`), " wait."];
+  return NOTHING;
+}
+
 function share(value) {
   return h("span", { class: value !== null && value < FAILING ? "word bad" : "" }, percent(value));
 }
@@ -84,6 +92,7 @@ function others(outcomes) {
 function read({ nodes, unanswered }) {
   const known = new Map();
   const edges = new Map();
+  let total = 0;
   const node = (name) => {
     if (!known.has(name)) known.set(name, { name, all: 0, rate: null, success: null, p95: null, ready: null, address: null, weight: 0 });
     return known.get(name);
@@ -94,6 +103,7 @@ function read({ nodes, unanswered }) {
     mine.all += 1;
     mine.ready = mine.ready !== false && n.ready;
     mine.address ??= n.address ?? "";
+    total += n.inbound.total + n.outbound.total;
     if (n.inbound.lately && n.inbound.total > 0) add(mine, n.inbound.lately, before);
     for (const row of n.rows.filter((r) => r.direction === "outbound")) {
       const id = `${n.service} ${row.service}`;
@@ -112,7 +122,7 @@ function read({ nodes, unanswered }) {
   }
   const all = [...edges.values()].sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0) || (a.from + a.to < b.from + b.to ? -1 : 1));
   if (all.some((e) => e.from === OUTSIDE)) node(OUTSIDE);
-  return { nodes: [...known.values()], edges: all, unanswered };
+  return { nodes: [...known.values()], edges: all, total, unanswered };
 }
 
 function add(to, lately, before) {
@@ -231,7 +241,7 @@ function picture(graph, at, width, height, box, road) {
       s("title", {}, words),
       s("rect", { x, y, width: box, height: BOX.h, rx: 7 }),
       s("text", { class: "name", x: x + 26, y: y + 23 }, clip(n.name, Math.floor((box - 34) / 8.2))),
-      s("text", { class: "facts", x: x + 26, y: y + 42 }, outside ? "from outside" : n.ready === false ? "not ready" : n.rate === null ? (n.ready === null ? "no peer" : "no commands") : `${rate(n.rate)}/s · ${percent(n.success)}`),
+      s("text", { class: "facts", x: x + 26, y: y + 42 }, outside ? "from outside" : n.ready === false ? "not ready" : n.rate === null ? (n.ready === null ? "no peer" : "no commands") : `${rate(n.rate)}/s${n.success === null ? "" : ` · ${percent(n.success)}`}`),
       s("text", { class: `shape ${is}`, x: x + 9, y: y + 23, "aria-hidden": "true" }, outside ? "→" : is === "bad" ? "■" : is === "warn" ? "▲" : is === "good" ? "●" : "○"),
     ];
     const target = outside ? "/?panel=live&direction=inbound" : n.address ? `http://${n.address}/` : `/?panel=live&service=${encodeURIComponent(n.name)}`;

@@ -248,7 +248,7 @@ async fn place(head: &Parts, spool: &Spool, id: &str) -> Result<i64, (u16, Strin
     let filter = Filter { id: Some(id.to_owned()), ..Filter::default() };
     let found = spool.list(filter, 0, 10).await.map_err(busy)?;
     match &found.rows[..] {
-        [] => Err((404, format!("no command has the id {id}"))),
+        [] => Err((404, missing(id))),
         [row] => Ok(row.seq),
         rows => {
             let all: Vec<String> = rows.iter().map(|r| format!("seq={} ({})", r.seq, r.route)).collect();
@@ -257,10 +257,15 @@ async fn place(head: &Parts, spool: &Spool, id: &str) -> Result<i64, (u16, Strin
     }
 }
 
+/// There may have been one: what has ended is forgotten after a while.
+fn missing(id: &str) -> String {
+    format!("no command has the id {id}; `fourmi spool list` shows those that there are")
+}
+
 async fn one(head: &Parts, spool: &Spool, id: &str) -> Done {
     let seq = place(head, spool, id).await?;
     let Some((row, kept)) = spool.one(seq).await.map_err(busy)? else {
-        return Err((404, format!("no command has the id {id}")));
+        return Err((404, missing(id)));
     };
     let mut value = shown(&row);
     value["history"] = history(&row.history);

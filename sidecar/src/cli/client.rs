@@ -436,11 +436,31 @@ pub(super) fn refused(target: &Target, place: &Place, path: &str, answer: &Answe
     if target.json {
         print(&answer.body);
     }
-    tell(format_args!("http://{}{path} answered {}", place.authority, answer.status));
-    if !target.json {
-        tell(answer.body.trim_end());
+    let path = path.split('?').next().unwrap_or(path);
+    let at = format!("http://{}{path} answered {}", place.authority, answer.status);
+    // Most refusals are problem documents (RFC 9457), whose detail says what to do instead.
+    match (target.json, explained(&answer.body)) {
+        (true, _) => tell(at),
+        (false, Some(why)) => {
+            tell(format_args!("error: {why}"));
+            tell(format_args!("({at})"));
+        }
+        (false, None) => {
+            tell(at);
+            tell(answer.body.trim_end());
+        }
     }
     FAILED
+}
+
+/// Title and detail of a problem document.
+fn explained(body: &str) -> Option<String> {
+    let problem: Value = serde_json::from_str(body).ok()?;
+    let (title, detail) = (problem["title"].as_str()?, problem["detail"].as_str()?);
+    let clean = |text: &str| -> String {
+        text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    };
+    Some(format!("{}: {}", clean(title), clean(detail)))
 }
 
 pub(super) fn unreachable(place: &Place, path: &str, why: &str) -> u8 {

@@ -1,14 +1,16 @@
 //! What would happen to a command, from the plan alone: nothing is asked and nothing is sent.
 
+use super::explain_delivery::Delivered;
 use crate::codec::normalize;
 use crate::config::{Bind, Listener, Plan, Ready, duration_text};
-use crate::exchange::{Direction, Head};
+use crate::exchange::{Delivery, Direction, Head};
 use crate::names::header;
 use crate::pipeline::{Dry, Spoken, dry_outbound};
 use crate::upstream::{Place, Scheme, Target};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What happens to one request.
 #[derive(Debug)]
@@ -231,6 +233,21 @@ impl Explained {
         &self.service
     }
 
+    /// Its method.
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Whose command it is.
+    pub(crate) fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// How a middleware has it delivered.
+    pub(crate) fn chosen(&self) -> Option<Arc<Delivery>> {
+        self.dry.as_ref()?.delivery.clone()
+    }
+
     /// Whether something would answer it.
     pub(crate) fn served(&self) -> bool {
         let refused = self.dry.as_ref().is_some_and(|dry| dry.answer.is_some());
@@ -285,6 +302,9 @@ impl Explained {
             "limits",
             format!("head {} bytes, {} lines; body {} bytes", plan.limits.head, plan.limits.headers, plan.limits.body),
         );
+        for (name, said) in Delivered::of(plan, self).lines() {
+            line(name, said);
+        }
         for note in &self.notes {
             line("note", note.clone());
         }
@@ -312,6 +332,7 @@ impl Explained {
                 .collect::<Vec<_>>(),
             "answer": self.dry.as_ref().and_then(|d| d.answer.as_ref())
                 .map(|(status, why)| json!({"status": status, "why": why})),
+            "delivery": Delivered::of(plan, self).json(),
             "served": self.served(),
             "notes": self.notes,
         })

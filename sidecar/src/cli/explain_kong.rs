@@ -1,9 +1,10 @@
 //! `fourmi explain` where a gateway rules: which route takes a request, what each middleware says to it, and where it
 //! goes.
 
+use super::explain_delivery::Delivered;
 use crate::codec::normalize;
-use crate::config::GatewayPlan;
-use crate::exchange::{Head, Headers, Identity};
+use crate::config::{GatewayPlan, Plan};
+use crate::exchange::{Delivery, Head, Headers, Identity};
 use crate::pipeline::gateway::Leads;
 use crate::pipeline::{Dry, Spoken, dry};
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Explained {
     request: String,
+    method: String,
     dry: Dry,
     /// The instances, as they are written.
     instances: Vec<String>,
@@ -52,7 +54,7 @@ pub(crate) fn explain(
         Ok(path) => path.into_owned(),
         Err(fault) => {
             let answer = Some((fault.kind.status(), format!("{}: {}", fault.kind.code(), fault.detail)));
-            return Ok(Explained { request, dry: Dry { answer, ..Dry::default() }, instances: Vec::new() });
+            return Ok(Explained { request, method, dry: Dry { answer, ..Dry::default() }, instances: Vec::new() });
         }
     };
     head.set_target(&path, uri.query());
@@ -70,17 +72,27 @@ pub(crate) fn explain(
         Some(Leads::Worker) => vec!["the local worker".to_owned()],
         Some(Leads::Nowhere) | None => Vec::new(),
     };
-    Ok(Explained { request, dry, instances })
+    Ok(Explained { request, method, dry, instances })
 }
 
 impl Explained {
+    /// Its method.
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// How a middleware has it delivered.
+    pub(crate) fn chosen(&self) -> Option<Arc<Delivery>> {
+        self.dry.delivery.clone()
+    }
+
     /// Whether a service would be asked.
     pub(crate) fn served(&self) -> bool {
         self.dry.answer.is_none() && !self.instances.is_empty()
     }
 
-    /// For people: a line for each thing.
-    pub(crate) fn text(&self) -> String {
+    /// For people: a line for each thing. A Kong file alone has nothing to store in.
+    pub(crate) fn text(&self, plan: Option<&Plan>) -> String {
         let mut out = String::new();
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(out, "{name:<10} {value}");
@@ -109,6 +121,11 @@ impl Explained {
             let host = self.dry.upstream.1.as_deref().map_or(String::new(), |host| format!(" of {host}"));
             line("asked for", &format!("{}{host}", self.dry.upstream.0));
         }
+        if let Some(plan) = plan.filter(|_| self.served()) {
+            for (name, said) in Delivered::behind(plan, self).lines() {
+                line(name, &said);
+            }
+        }
         if !self.dry.also.is_empty() {
             line("else", &format!("it would be taken by: {}", self.dry.also.join(", ")));
         }
@@ -119,7 +136,7 @@ impl Explained {
     }
 
     /// For programs.
-    pub(crate) fn json(&self) -> Value {
+    pub(crate) fn json(&self, plan: Option<&Plan>) -> Value {
         let dry = &self.dry;
         json!({
             "request": self.request,
@@ -130,6 +147,7 @@ impl Explained {
             "service": dry.service,
             "instances": self.instances,
             "upstream": { "path": dry.upstream.0, "host": dry.upstream.1 },
+            "delivery": plan.map(|plan| Delivered::behind(plan, self).json()),
             "else": dry.also,
             "answer": dry.answer.as_ref().map(|(status, why)| json!({"status": status, "why": why})),
             "served": self.served(),

@@ -1,7 +1,10 @@
 //! `fourmi generate`: the files of `dashboards/`, for those who have only the program.
 
 use super::args::{Generated, Global};
+use super::client::{self, Target};
 use super::out;
+use crate::config::LoadOptions;
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -38,14 +41,53 @@ const ALERTS: &[File] = files![
     "prometheus/prometheus.yaml",
 ];
 
-/// Writes the files below this folder, or none of them; each path that was written is a line of the result.
-pub(crate) fn generate(global: &Global, what: Generated, folder: &Path, force: bool) -> u8 {
-    let files = match what {
+/// What names a sidecar in the example of a scrape: where its admin listener is, and its environment.
+const SCRAPED: &str = "prometheus/prometheus.yaml";
+const PLACE: &str = "127.0.0.1:9901";
+const ENVIRONMENT: &str = "env: production";
+
+/// The files with what the configuration says in its place.
+fn files(global: &Global, what: Generated) -> Vec<(&'static str, Cow<'static, str>)> {
+    let all = match what {
         Generated::Dashboards => DASHBOARDS,
         Generated::Alerts => ALERTS,
     };
+    all.iter()
+        .map(|(path, text)| (*path, if *path == SCRAPED { scraped(global, text) } else { (*text).into() }))
+        .collect()
+}
+
+/// The example, for the Fourmi that this configuration is of; as it is where there is none.
+fn scraped(global: &Global, text: &'static str) -> Cow<'static, str> {
+    let load = LoadOptions { path: global.config.clone() };
+    let plan = crate::config::load(&load).ok().map(|loaded| loaded.plan);
+    let named = global.admin.is_some() || std::env::var_os("FOURMI_ADMIN_URL").is_some_and(|url| !url.is_empty());
+    if plan.is_none() && !named {
+        return text.into();
+    }
+    let mut out = text.to_owned();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
+    let scalar = |value: &str| match value.chars().all(plain) && !value.starts_with('-') && !value.ends_with(':') {
+        true => value.to_owned(),
+        // JSON's strings are YAML's.
+        false => serde_json::Value::from(value).to_string(),
+    };
+    if let Ok(place) = client::find(&Target { admin: global.admin.clone(), load, json: false }) {
+        out = out.replace(PLACE, &scalar(&place.authority));
+    }
+    if let Some(plan) = plan {
+        out = out.replace(ENVIRONMENT, &format!("env: {}", scalar(&plan.identity.env)));
+    }
+    out.into()
+}
+
+/// Writes the files below this folder, or none of them; each path that was written is a line of the result.
+pub(crate) fn generate(global: &Global, what: Generated, folder: &Path, force: bool) -> u8 {
+    let files = files(global, what);
     // Somebody may have changed one: that is seen before anything is written.
-    let changed = |(path, text): &&File| std::fs::read(folder.join(path)).is_ok_and(|found| found != text.as_bytes());
+    let changed = |(path, text): &&(&str, Cow<'_, str>)| {
+        std::fs::read(folder.join(path)).is_ok_and(|found| found != text.as_bytes())
+    };
     if !force && let Some((path, _)) = files.iter().find(changed) {
         let path = folder.join(path);
         out::note(&format!(
@@ -55,7 +97,7 @@ pub(crate) fn generate(global: &Global, what: Generated, folder: &Path, force: b
         return 1;
     }
     let mut written = String::new();
-    for (path, text) in files {
+    for (path, text) in &files {
         let path = folder.join(path);
         if let Err(error) = write(&path, text) {
             out::note(&format!("error: can't write {}: {error}", path.display()));
@@ -110,6 +152,24 @@ mod tests {
         found.retain(|path| !apart.iter().any(|of| path.starts_with(of)));
         let known = DASHBOARDS.iter().chain(ALERTS).map(|(path, _)| PathBuf::from(path)).collect::<BTreeSet<_>>();
         assert_eq!(known, found);
+    }
+
+    #[test]
+    fn the_scrape_asks_the_fourmi_of_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("fourmi.yaml");
+        let generated = |text: &str, more: &[&str]| {
+            std::fs::write(&config, text).unwrap();
+            let (config, into) = (config.to_str().unwrap(), folder.path().to_str().unwrap());
+            let words = ["fourmi", "generate", "alerts", into, "-q", "--force", "-c", config];
+            assert_eq!(run(words.iter().chain(more).map(Into::into).collect()), 0);
+            std::fs::read_to_string(folder.path().join(SCRAPED)).unwrap()
+        };
+        let text = generated("worker: http://127.0.0.1:8080\nenv: \"prod: eu\"\nadmin: {listen: 0.0.0.0:9100}\n", &[]);
+        assert!(text.contains("- 127.0.0.1:9100\n") && text.contains("env: \"prod: eu\"\n"), "{text}");
+        let text = generated("worker: http://127.0.0.1:8080\nenv: test\n", &["--admin", "http://[fd00::7]:9100"]);
+        assert!(text.contains("- \"[fd00::7]:9100\"\n") && text.contains("env: test\n"), "{text}");
+        assert!(generated("worker: nonsense\n", &[]).contains(PLACE), "what can't be read says nothing");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod cert;
 mod check;
 pub mod client;
 mod explain;
+mod explain_delivery;
 mod explain_kong;
 mod gateway;
 mod generate;

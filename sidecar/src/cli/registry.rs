@@ -186,25 +186,25 @@ pub(super) fn services(global: &Global, load: &LoadOptions, args: &RegistryArgs,
             return Ok(if global.json() { out::json(&all) } else { out::result(&instances(&all)) });
         }
         let all = registry.get("/v1/catalog/services")?;
-        let checks = registry.get("/v1/health/state/any")?;
-        Ok(if global.json() { out::json(&all) } else { out::result(&overview(&all, &checks)) })
+        if global.json() {
+            return Ok(out::json(&all));
+        }
+        let mut rows = vec![["SERVICE", "INSTANCES", "PASSING", "WARNING", "CRITICAL", "TAGS"].map(str::to_owned)];
+        for (name, tags) in all.as_object().into_iter().flatten() {
+            // The catalog counts none: a Consul has no one question for all of them.
+            let of = registry.get(&format!("/v1/health/service/{}", segment(name)))?;
+            let [n, passing, warning, critical] = counts(list(&of)).map(|n| n.to_string());
+            rows.push([name.clone(), n, passing, warning, critical, joined(tags)]);
+        }
+        Ok(out::result(&out::aligned(&rows)))
     };
     shown().unwrap_or_else(|code| code)
 }
 
-fn overview(all: &Value, checks: &Value) -> String {
-    let mut rows = vec![["SERVICE", "TAGS", "WARNING", "CRITICAL"].map(str::to_owned)];
-    for (name, tags) in all.as_object().into_iter().flatten() {
-        let of = |state: &str| {
-            let bad = list(checks).iter().filter(|c| c["ServiceName"] == name.as_str() && c["Status"] == state);
-            let mut ids: Vec<(&str, &str)> = bad.map(|c| (words(&c["Node"]), words(&c["ServiceID"]))).collect();
-            ids.sort_unstable();
-            ids.dedup();
-            ids.len().to_string()
-        };
-        rows.push([name.clone(), joined(tags), of("warning"), of("critical")]);
-    }
-    out::aligned(&rows)
+/// How many instances there are, and how many of them pass, warn and are critical.
+fn counts(entries: &[Value]) -> [usize; 4] {
+    let of = |word: &str| entries.iter().filter(|entry| state(entry) == word).count();
+    [entries.len(), of("passing"), of("warning"), of("critical")]
 }
 
 fn instances(all: &Value) -> String {
@@ -418,5 +418,7 @@ mod tests {
             ["passing", "warning", "critical"]
         );
         assert_eq!(state(&entry(&[])), "passing");
+        let all = [entry(&["passing", "warning"]), entry(&["critical"]), entry(&[]), entry(&["passing"])];
+        assert_eq!((counts(&all), counts(&[])), ([4, 2, 1, 1], [0; 4]));
     }
 }

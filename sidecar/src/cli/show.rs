@@ -115,13 +115,15 @@ pub(crate) fn env(global: &Global) -> u8 {
 pub(crate) fn explain(global: &Global, target: &Target, request: &[String], headers: &[String]) -> u8 {
     let loaded = match config::check(&LoadOptions { path: global.config.clone() }) {
         Ok(Checked::Fourmi(loaded)) => loaded,
-        Ok(Checked::Kong(_, file)) => return explain_with_kong(global, &file.plan, &unnamed(), request, headers),
+        Ok(Checked::Kong(_, file)) => {
+            return explain_with_kong(global, (&file.plan, None), &unnamed(), request, headers);
+        }
         Err(problems) => return report(&problems, global),
     };
     if let Some(gateway) = &loaded.plan.gateway
         && !explain::is_outbound(&loaded.plan, request, headers)
     {
-        return explain_with_kong(global, gateway, &loaded.plan.identity, request, headers);
+        return explain_with_kong(global, (gateway, Some(&loaded.plan)), &loaded.plan.identity, request, headers);
     }
     match explain::explain(&loaded.plan, request, headers) {
         Err(message) => {
@@ -161,7 +163,7 @@ pub(crate) fn explain(global: &Global, target: &Target, request: &[String], head
 pub(crate) fn explained(plan: &Plan, request: &[String], headers: &[String]) -> Result<serde_json::Value, String> {
     match &plan.gateway {
         Some(gateway) if !explain::is_outbound(plan, request, headers) => {
-            Ok(explain_kong::explain(gateway, &plan.identity, request, headers)?.json())
+            Ok(explain_kong::explain(gateway, &plan.identity, request, headers)?.json(Some(plan)))
         }
         _ => Ok(explain::explain(plan, request, headers)?.json(plan)),
     }
@@ -175,20 +177,20 @@ fn unnamed() -> Arc<Identity> {
 
 fn explain_with_kong(
     global: &Global,
-    plan: &GatewayPlan,
+    (gateway, plan): (&GatewayPlan, Option<&Plan>),
     identity: &Arc<Identity>,
     request: &[String],
     headers: &[String],
 ) -> u8 {
-    match explain_kong::explain(plan, identity, request, headers) {
+    match explain_kong::explain(gateway, identity, request, headers) {
         Err(message) => {
             out::note(&format!("error: {message}"));
             2
         }
         Ok(explained) => {
             let code = match global.json() {
-                true => out::json(&explained.json()),
-                false => out::result(&explained.text()),
+                true => out::json(&explained.json(plan)),
+                false => out::result(&explained.text(plan)),
             };
             if code == 0 && !explained.served() { 1 } else { code }
         }

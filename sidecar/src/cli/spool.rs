@@ -60,10 +60,13 @@ fn query(filter: &FilterArgs) -> Vec<String> {
     out
 }
 
-/// Who does it, for the log.
+/// Who does it, for the log: who became root, or whose process this is, by name if it has one. A shell's `$USER` may be
+/// missing, and need not be true.
 fn by() -> String {
-    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "?".to_owned());
-    format!("by={}", encoded(&name))
+    let uid = nix::unistd::getuid();
+    let named = || nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name);
+    let became = std::env::var("SUDO_USER").ok().filter(|name| uid.is_root() && !name.is_empty());
+    format!("by={}", encoded(&became.or_else(named).unwrap_or_else(|| format!("uid {uid}"))))
 }
 
 fn seconds(value: &Value) -> String {

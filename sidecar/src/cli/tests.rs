@@ -29,6 +29,57 @@ fn flags_stand_before_and_after_the_subcommand() {
 }
 
 #[test]
+fn explain_says_how_a_command_is_delivered() {
+    let text = "
+worker: http://127.0.0.1:8080
+spool: {path: /tmp}
+outbound:
+  - listen: http://127.0.0.1:15001
+    services:
+      mail: {address: http://10.0.0.7:9000, delivery: {mode: auto, wait: 2s, at_most_once: true, allow: []}}
+      bank: {address: http://10.0.0.8:9000}
+commands:
+  identify: {key: /order/id}
+  mode: async
+  idempotency: true
+  retry: {delays: [1s, 5m], max_attempts: 7, max_age: 2h, statuses: [503]}
+  horizon: 48h
+";
+    let plan = config::parse("fourmi.yaml", text, &[]).expect("it is valid").plan;
+    let ask = |method: &str, url: &str| {
+        let explained = explain::explain(&plan, &[method.to_owned(), url.to_owned()], &[]).expect("a URL");
+        (explained.text(&plan), explained.json(&plan)["delivery"].clone())
+    };
+    let (said, json) = ask("POST", "/orders");
+    for part in [
+        "delivery   async: stored, and answered 202\n",
+        "once       at least once when it is stored; idempotency: once by its caller's id\n",
+        "retry      when it is stored: after 1s, 5m ± 10 %, 7 attempts, 2h at most; for 503\n",
+        "allow      callers may ask for async, schedule (48h ahead at most)\n",
+        "key        Fourmi-Key of a trusted caller, else /order/id of its body\n",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(
+        (&json["mode"], &json["retry"]["max_attempts"], &json["key"]),
+        (&"async".into(), &7.into(), &"/order/id".into())
+    );
+    // What only reads is asked for at once, and its caller's wish counts all the same.
+    let (said, json) = ask("GET", "/orders");
+    assert!(said.contains("delivery   sync") && json["mode"] == "sync", "{said}");
+    let (said, json) = ask("POST", "http://mail/");
+    assert!(
+        said.contains("auto: answered 202 when it takes more than 2s") && said.contains("may ask for nothing"),
+        "{said}"
+    );
+    assert_eq!((&json["at_most_once"], &json["wait_ms"]), (&true.into(), &2000.into()));
+    // A service that says nothing has the retries of `commands`, and nothing that its callers did not ask for.
+    let (said, json) = ask("POST", "http://bank/");
+    assert!(said.contains("sync: answered by whom it is sent to; what fails is not stored"), "{said}");
+    assert_eq!((&json["idempotency"], &json["retry"]["max_attempts"]), (&false.into(), &7.into()));
+}
+
+#[test]
 fn arguments_are_read() {
     let demo = cli("fourmi demo --for 20s").expect("it parses").command;
     assert!(matches!(demo, Some(Command::Demo { duration: Some(d), rate: 200 }) if d == Duration::from_secs(20)));
@@ -36,12 +87,22 @@ fn arguments_are_read() {
     assert!(matches!(health, Some(Command::Health { wait: Some(d), .. }) if d == Duration::from_secs(30)));
     let part = cli("fourmi demo-part worker --port 0").expect("it parses").command;
     assert!(matches!(part, Some(Command::DemoPart { arguments }) if arguments == ["worker", "--port", "0"]));
-    for line in
-        ["fourmi demo --for 20", "fourmi health --live --ready", "fourmi vaildate", "fourmi explain", "fourmi run php"]
-    {
+    for line in [
+        "fourmi demo --for 20",
+        "fourmi health --live --ready",
+        "fourmi vaildate",
+        "fourmi explain",
+        "fourmi run php",
+        "fourmi register stock",
+    ] {
         assert_eq!(cli(line).expect_err(line).exit_code(), 2, "{line}");
     }
     assert!(cli("fourmi vaildate").expect_err("no such").to_string().contains("validate"));
+    // Port 0 is announced only where somebody says that there is none.
+    assert!(cli("fourmi register stock").expect_err("no port").to_string().contains("--port <PORT>"));
+    for line in ["fourmi register stock --port 0", "fourmi register stock --port 80", "fourmi register -f stock.json"] {
+        assert!(cli(line).is_ok(), "{line}");
+    }
 }
 
 #[test]
@@ -118,5 +179,6 @@ commands: {identify: {name: /command}}
     );
     let nobody = ask(&["/x"], &["host: bank.service.fourmi"]).expect("a path");
     assert!(!nobody.served() && nobody.text(&plan).contains("known: stock"));
+    assert!(stock["delivery"]["stored"] == false && direct.text(&plan).contains("nothing can be stored"));
     assert!(ask(&["http://["], &[]).is_err() && ask(&["/x"], &["nonsense"]).is_err());
 }

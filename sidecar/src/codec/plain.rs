@@ -4,6 +4,7 @@
 use super::problem::grpc_message;
 use crate::exchange::{Answer, Body, Exchange, Fault, FaultKind, Headers, Protocol, Reply, Says};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The form of a sentence.
@@ -68,10 +69,11 @@ impl Form {
     }
 }
 
-/// 32 hexadecimal digits that no other command has: half of its trace, and its own span.
+/// The 32 hexadecimal digits of its trace: what a caller is shown is what records and spans have as `trace_id`, and what
+/// the page finds its journey by.
 fn request_id(ex: &Exchange) -> String {
     let mut id = String::with_capacity(32);
-    let _ = write!(id, "{:016x}{:016x}", ex.trace.trace_id as u64, ex.trace.span_id);
+    let _ = write!(id, "{:032x}", ex.trace.trace_id);
     id
 }
 
@@ -147,6 +149,9 @@ pub fn grpc_status(status: u16) -> u16 {
 /// One of our own errors in the words that callers of a gateway know.
 pub fn reply(fault: &Fault) -> Box<Reply> {
     let message = match fault.kind {
+        // For what is asked for by Fourmi's own headers no other gateway has words.
+        FaultKind::BadRequest if fault.detail.starts_with("Fourmi-") => return worded(fault, fault.detail.clone()),
+        FaultKind::Refused if !fault.detail.is_empty() => return worded(fault, fault.detail.clone()),
         FaultKind::NoRoute => "no Route matched with those values",
         FaultKind::BadRequest | FaultKind::BadPath => "Bad request",
         FaultKind::BodyTooLarge => "Payload too large",
@@ -167,6 +172,10 @@ pub fn reply(fault: &Fault) -> Box<Reply> {
             "An unexpected error occurred"
         }
     };
+    worded(fault, message)
+}
+
+fn worded(fault: &Fault, message: impl Into<Cow<'static, str>>) -> Box<Reply> {
     let mut reply = Reply::message(fault.kind.code(), fault.kind.status(), message);
     if let Some(seconds) = fault.retry_after {
         reply.headers.set("retry-after", itoa::Buffer::new().format(seconds));
@@ -189,9 +198,9 @@ mod tests {
 
     #[test]
     fn a_sentence_takes_the_form_that_is_accepted() {
-        let json = "{\n  \"message\":\"no \\\"<b>\",\n  \"request_id\":\"00000000000000010000000000000002\"\n}";
-        let xml = "<message>no \"&lt;b&gt;</message>\n  <requestid>00000000000000010000000000000002</requestid>";
-        let plain = "no \"<b>\nrequest_id: 00000000000000010000000000000002\n";
+        let json = "{\n  \"message\":\"no \\\"<b>\",\n  \"request_id\":\"00000000000000070000000000000001\"\n}";
+        let xml = "<message>no \"&lt;b&gt;</message>\n  <requestid>00000000000000070000000000000001</requestid>";
+        let plain = "no \"<b>\nrequest_id: 00000000000000070000000000000001\n";
         for (accept, media_type, body) in [
             ("", "application/json; charset=utf-8", json),
             ("*/*", "application/json; charset=utf-8", json),
@@ -201,13 +210,13 @@ mod tests {
             ("TEXT/HTML, application/json", "text/html; charset=utf-8", "<p>no \"&lt;b&gt;.</p>"),
         ] {
             let mut ex = exchange("GET", "/", &[("accept", accept)]);
-            ex.trace = Trace { trace_id: 1, span_id: 2, ..Trace::default() };
+            ex.trace = Trace { trace_id: (7 << 64) | 1, span_id: 2, ..Trace::default() };
             let a = answer(&Reply::message("x", 401, "no \"<b>").with("www-authenticate", "Key"), &ex);
             assert_eq!((a.status, a.headers.get("content-type")), (401, Some(media_type)), "{accept}");
             assert!(text(&a).contains(body), "{accept}: {}", text(&a));
             assert_eq!(a.headers.get("content-length"), Some(text(&a).len().to_string().as_str()));
             assert_eq!(a.headers.get("www-authenticate"), Some("Key"));
-            assert_eq!(a.headers.get("x-kong-request-id"), Some("00000000000000010000000000000002"));
+            assert_eq!(a.headers.get("x-kong-request-id"), Some("00000000000000070000000000000001"));
         }
     }
 

@@ -69,6 +69,19 @@ impl Socket {
         looked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Says now that all has come that was read, and not when it has something to say itself: an instance that writes its
+    /// answer in pieces and lets the system gather them (Nagle) sends the next piece only then, 40 ms later.
+    pub(super) fn acknowledge(&self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Socket::Tcp(s) => drop(SockRef::from(s).set_tcp_quickack(true)),
+            #[cfg(not(target_os = "linux"))]
+            Socket::Tcp(_) => {}
+            Socket::Tls(s) => s.socket().acknowledge(),
+            Socket::Unix(_) | Socket::Taken => {}
+        }
+    }
+
     /// Its end will be a reset, which nobody takes for the end of a message.
     pub(super) fn reset_on_close(&self) {
         match self {

@@ -5,10 +5,13 @@ use crate::exchange::{Exchange, Mode};
 use crate::names::header as word;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 /// The longest `Prefer: wait`.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Characters of a value that its caller is shown again.
+const SHOWN: usize = 60;
 
 /// What a caller asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,30 +47,31 @@ pub fn asked(ex: &Exchange) -> Result<Asked, String> {
     for line in headers.get_all(word::PREFER).filter_map(|line| std::str::from_utf8(line).ok()) {
         prefer(line, &mut asked);
     }
-    match headers.get(word::MODE).map(str::trim) {
+    // What is no text is refused as any other value that says nothing: done at once, it would be done at a wrong time.
+    let line = |name: &str| headers.get_bytes(name).map(String::from_utf8_lossy);
+    match line(word::MODE).as_deref().map(str::trim) {
         None => {}
         Some("sync") => asked.mode = Some(Mode::Sync),
         Some("sync-or-fail") => (asked.mode, asked.or_fail) = (Some(Mode::Sync), true),
         Some("async") => asked.mode = Some(Mode::Async),
         Some("auto") => asked.mode = Some(Mode::Auto),
         Some(other) => {
-            let shown: String = other.chars().take(40).collect();
-            return Err(format!("Fourmi-Mode: `{shown}` is none of sync, sync-or-fail, async, auto"));
+            return Err(format!("Fourmi-Mode: `{}` is none of sync, sync-or-fail, async, auto", shown(other)));
         }
     }
     let now = ex.timings.wall;
-    if let Some(line) = headers.get(word::AT) {
-        asked.at = Some(moment(line).ok_or_else(|| wrong("Fourmi-At", line, "a time"))?);
+    if let Some(line) = line(word::AT) {
+        asked.at = Some(moment(&line).ok_or_else(|| wrong("Fourmi-At", &line, "a time"))?);
     }
-    if let Some(line) = headers.get(word::DELAY) {
-        let delay = duration(line).ok_or_else(|| wrong("Fourmi-Delay", line, "a duration"))?;
-        let at = now.checked_add(delay).ok_or_else(|| wrong("Fourmi-Delay", line, "a duration"))?;
+    if let Some(line) = line(word::DELAY) {
+        let at = duration(&line).and_then(|delay| now.checked_add(delay));
+        let at = at.ok_or_else(|| wrong("Fourmi-Delay", &line, "a duration"))?;
         asked.at = Some(asked.at.map_or(at, |known| known.max(at)));
     }
-    if let Some(line) = headers.get(word::EXPIRES) {
-        let after = || duration(line).and_then(|d| asked.at.unwrap_or(now).checked_add(d));
-        let at = moment(line).or_else(after);
-        asked.expires = Some(at.ok_or_else(|| wrong("Fourmi-Expires", line, "a time or duration"))?);
+    if let Some(line) = line(word::EXPIRES) {
+        let after = || duration(&line).and_then(|d| asked.at.unwrap_or(now).checked_add(d));
+        let at = moment(&line).or_else(after);
+        asked.expires = Some(at.ok_or_else(|| wrong("Fourmi-Expires", &line, "a time or duration"))?);
     }
     Ok(asked)
 }
@@ -118,13 +122,25 @@ fn prefer(line: &str, asked: &mut Asked) {
 }
 
 fn wrong(name: &str, line: &str, what: &str) -> String {
-    let shown: String = line.chars().take(60).collect();
     let how = match what {
         "a time" => "write 2030-01-31T08:00:00Z, or Thu, 31 Jan 2030 08:00:00 GMT",
         "a duration" => "write 90s, 15m, 2h or 7d",
         _ => "write 2030-01-31T08:00:00Z, Thu, 31 Jan 2030 08:00:00 GMT, or a duration such as 15m",
     };
-    format!("{name}: `{shown}` is not {what}; {how}")
+    format!("{name}: `{}` is not {what}; {how}", shown(line))
+}
+
+/// The beginning of a value, without what a terminal or a log would obey.
+fn shown(value: &str) -> Cow<'_, str> {
+    if value.len() <= SHOWN && !value.contains(char::is_control) {
+        return value.into();
+    }
+    let clean = value.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    let mut out: String = clean.take(SHOWN).collect();
+    if value.chars().nth(SHOWN).is_some() {
+        out.push('…');
+    }
+    out.into()
 }
 
 /// RFC 3339, or a date of HTTP (RFC 9110, 5.6.7).
@@ -213,6 +229,28 @@ mod tests {
         ] {
             assert!(of(&[(name, line)]).is_err(), "{name}: {line}");
         }
+        // Who reads the error knows which line is meant, what it says, and what it may say.
+        let long = "9".repeat(1000);
+        for (name, line, parts) in [
+            (
+                "fourmi-at",
+                "tomorrow",
+                &["Fourmi-At: `tomorrow` is not a time; write 2030-01-31T08:00:00Z, or Thu, "][..],
+            ),
+            ("fourmi-at", "m\u{f6}rn", &["Fourmi-At: `m\u{f6}rn` is not a time"]),
+            ("fourmi-at", "a\tb", &["Fourmi-At: `a\u{fffd}b` is not a time"]),
+            ("fourmi-delay", &long, &["Fourmi-Delay: `999", "9…` is not a duration; write 90s, 15m, 2h or 7d"]),
+            ("fourmi-expires", "later", &["Fourmi-Expires: `later` is not a time or duration; write 2030-"]),
+            ("fourmi-mode", "lazy\t", &["Fourmi-Mode: `lazy` is none of sync, sync-or-fail, async, auto"]),
+            ("fourmi-mode", "\u{e9}", &["Fourmi-Mode: `\u{e9}` is none of sync"]),
+        ] {
+            let said = of(&[(name, line)]).unwrap_err();
+            assert!(parts.iter().all(|part| said.contains(part)) && said.len() < 300, "{said}");
+        }
+        let mut ex = exchange("POST", "/", &[]);
+        ex.request.headers.add("fourmi-at", b"2030\xff");
+        assert!(asked(&ex).unwrap_err().contains("`2030\u{fffd}` is not a time"));
+
         let ex = exchange("POST", "/", &[("fourmi-delay", "90s"), ("fourmi-expires", "10m")]);
         let found = asked(&ex).unwrap();
         let since = |at: Option<SystemTime>| at.unwrap().duration_since(ex.timings.wall).unwrap().as_secs();

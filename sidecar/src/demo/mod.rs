@@ -15,9 +15,14 @@ mod system;
 mod traffic;
 mod worker;
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
+
+/// The program, where a shell finds it.
+const NAME: &str = "fourmi";
 
 /// What may be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +73,26 @@ fn local(job: impl Future<Output = u8>) -> u8 {
     }
 }
 
+/// What to type for this very program in a shell in the same folder: its name where that finds it, else its path.
+fn called() -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match (std::env::current_exe(), std::env::current_dir()) {
+        (Ok(program), here) => typed(&program, here.as_deref().ok(), &path),
+        (Err(_), _) => NAME.to_owned(),
+    }
+}
+
+fn typed(program: &Path, here: Option<&Path>, path: &OsStr) -> String {
+    let is_it = |folder: &Path| folder.join(NAME).canonicalize().is_ok_and(|found| found == program);
+    if std::env::split_paths(path).find(|folder| folder.join(NAME).is_file()).is_some_and(|folder| is_it(&folder)) {
+        return NAME.to_owned();
+    }
+    let inside = here.and_then(|here| program.strip_prefix(here).ok()).map(|rest| Path::new(".").join(rest));
+    let text = inside.as_deref().unwrap_or(program).display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// The result. A reader that went away is not our failure.
 fn print(text: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
@@ -76,4 +101,30 @@ fn print(text: impl Display) {
 /// Everything else.
 fn tell(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_can_be_typed_as_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().canonicalize().unwrap();
+        let program = here.join("target/release/fourmi");
+        std::fs::create_dir_all(here.join("target/release")).unwrap();
+        std::fs::write(&program, "").unwrap();
+        let typed = |from: &str, path: &Path| typed(&program, Some(&here.join(from)), path.as_os_str());
+        let elsewhere = Path::new("/nowhere");
+        assert_eq!(typed("", elsewhere), "./target/release/fourmi");
+        assert_eq!(typed("target/release", elsewhere), "./fourmi");
+        assert_eq!(typed("src", elsewhere), program.to_str().unwrap(), "from beside it");
+        assert_eq!(typed("src", program.parent().unwrap()), "fourmi", "a shell finds it");
+        // Another of that name is found first.
+        std::fs::create_dir(here.join("bin")).unwrap();
+        std::fs::write(here.join("bin/fourmi"), "").unwrap();
+        let both = std::env::join_paths([here.join("bin"), here.join("target/release")]).unwrap();
+        assert_eq!(typed("", Path::new(&both)), "./target/release/fourmi");
+        assert_eq!(super::typed(Path::new("/my own/it's"), None, OsStr::new("")), r"'/my own/it'\''s'");
+    }
 }

@@ -7,7 +7,7 @@ use super::screen::{Row, Screen};
 use super::summary::{Account, Way, table};
 use super::system::{CUSTOMERS, Ports, QUOTA, REGISTRY, Registry, SERVICES, name_of};
 use super::traffic::Traffic;
-use super::{Options, print, tell};
+use super::{Options, called, print, tell};
 use crate::names::metric;
 use crate::sink::scrape::samples;
 use serde_json::Value;
@@ -86,9 +86,10 @@ async fn play(options: Options, mut end: watch::Receiver<u32>) -> Result<u8, Str
     print(format_args!("  {:<9}http://127.0.0.1:{}", REGISTRY, play.registry.admin));
     let (inbound, admin) = (play.ports[0].inbound, play.ports[0].admin);
     print(format_args!("open http://127.0.0.1:{admin} in a browser: it shows all of them, and every order on its way"));
+    let me = called();
     print("or try in another terminal:");
-    print(format_args!("  fourmi top --admin http://127.0.0.1:{admin}"));
-    print(format_args!("  fourmi tap --admin http://127.0.0.1:{admin} --result failed"));
+    print(format_args!("  {me} top --admin http://127.0.0.1:{admin}"));
+    print(format_args!("  {me} tap --admin http://127.0.0.1:{admin} --result failed"));
     print(format_args!(
         "  curl -i -H 'apikey: {}' -H 'Fourmi-Command: Ping' http://127.0.0.1:{inbound}/healthz  # not in the sums",
         CUSTOMERS[0].key.unwrap_or_default()
@@ -96,7 +97,7 @@ async fn play(options: Options, mut end: watch::Receiver<u32>) -> Result<u8, Str
     print(format_args!("  curl -i http://127.0.0.1:{inbound}/  # refused at the front door: no key"));
     let (dns, stock) = (play.registry.dns, name_of(SERVICES[VICTIM.0]));
     print(format_args!("  dig @127.0.0.1 -p {dns} {stock} SRV  # where stock is; the order service has only names"));
-    print(format_args!("  fourmi health --admin http://127.0.0.1:{admin}"));
+    print(format_args!("  {me} health --admin http://127.0.0.1:{admin}"));
     print("Ctrl-C ends it with the sums");
 
     let traffic = Traffic::new(inbound);

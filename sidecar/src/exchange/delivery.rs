@@ -59,6 +59,11 @@ impl Delivery {
     pub fn acts(&self) -> bool {
         self.mode != Mode::Sync || self.save_on_fail || self.idempotency
     }
+
+    /// The same for commands that it was not written for: it does only what their callers ask for.
+    pub fn only_asked(&self) -> Delivery {
+        Delivery { mode: Mode::Sync, save_on_fail: false, idempotency: false, ..self.clone() }
+    }
 }
 
 /// When a stored command that failed is sent again.

@@ -3,7 +3,7 @@
 
 use super::gateway::{Gate, Gateway, Leads};
 use crate::codec::plain;
-use crate::exchange::{Direction, Exchange, Head, Identity, Protocol, Silent};
+use crate::exchange::{Delivery, Direction, Exchange, Head, Identity, Protocol, Silent};
 use crate::gateway::Id;
 use crate::middleware::Verdict;
 use crate::middleware::line::Stop;
@@ -42,6 +42,8 @@ pub struct Dry {
     pub unreached: Vec<&'static str>,
     /// What is answered without a service.
     pub answer: Option<(u16, String)>,
+    /// How it is delivered, if a middleware says so.
+    pub delivery: Option<Arc<Delivery>>,
 }
 
 /// Asks a gateway.
@@ -118,6 +120,7 @@ pub fn dry(gateway: &Gateway, identity: &Arc<Identity>, spoken: Spoken) -> Dry {
         out.answer = Some((503, "no Service found with those values".to_owned()));
     }
     out.consumer = ex.consumer.as_deref().map(str::to_owned);
+    out.delivery = ex.delivery.take();
     out
 }
 
@@ -128,6 +131,7 @@ pub fn dry_outbound(gate: &Gate, identity: &Arc<Identity>, spoken: Spoken) -> Dr
     ex.via = Some(gate.via.clone());
     let mut out = Dry::default();
     steps(gate, &mut ex, &mut out);
+    out.delivery = ex.delivery.take();
     out
 }
 

@@ -7,7 +7,7 @@ use super::lane::{Door, Lane};
 use crate::command::Rules;
 use crate::command::trace::{Sampler, Sampling};
 use crate::exchange::{
-    Delivery, Direction, Exchange, Fault, FaultKind, Head, Identity, Limits, Mode, Protocol, Timeouts, Wants,
+    Delivery, Direction, Exchange, Fault, FaultKind, Head, Identity, Limits, Protocol, Timeouts, Wants,
 };
 use crate::middleware::{Chain, Settings};
 use crate::names::SUFFIX;
@@ -188,12 +188,7 @@ impl Road {
             whole: blueprint.whole,
             none: "".into(),
             spool: blueprint.spool.clone(),
-            usual: Arc::new(Delivery {
-                mode: Mode::Sync,
-                save_on_fail: false,
-                idempotency: false,
-                ..Delivery::clone(&blueprint.delivery)
-            }),
+            usual: Arc::new(blueprint.delivery.only_asked()),
             delivery: blueprint.delivery.clone(),
             worker,
             services,

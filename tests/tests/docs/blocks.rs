@@ -23,7 +23,10 @@ fn every_example_is_what_it_says() {
     for (name, text) in pages() {
         for block in apart(&text).0 {
             let fault = match block.language.as_str() {
-                "" | "text" => None,
+                // What nobody checks says so.
+                "" => Some("a block without its language; `text` is for what has none".to_owned()),
+                "text" => None,
+                "http" => http(&block.text),
                 "yaml" => yaml(&block, &keys, folder.path()),
                 "json" => json(&block.text),
                 "sh" => shell(&block.text),
@@ -113,6 +116,16 @@ fn json(text: &str) -> Option<String> {
     (!lines).then(|| error.to_string())
 }
 
+/// A message's first line, if it has one, and header lines up to the first empty one.
+fn http(text: &str) -> Option<String> {
+    let first = regex::Regex::new(r"^([A-Z]+ \S+ HTTP/[0-9.]+|HTTP/[0-9.]+ [0-9]{3}( .*)?)$").unwrap();
+    let header = regex::Regex::new(r"^[A-Za-z0-9-]+: \S.*$").unwrap();
+    let head = text.lines().take_while(|line| !line.is_empty()).enumerate();
+    let is_right = |at: usize, line: &str| header.is_match(line) || (at == 0 && first.is_match(line));
+    let mut wrong = head.filter(|(at, line)| !is_right(*at, line));
+    wrong.next().map(|(_, line)| format!("`{line}` is no line of a head"))
+}
+
 /// What was typed at a prompt, without what was answered.
 fn typed(console: &str) -> String {
     let mut out = String::new();
@@ -169,6 +182,8 @@ fn the_checks_see_what_is_wrong() {
     assert!(shell("fourmi validate --deny-everything").is_some());
     assert!(shell("for x in").is_some());
     assert_eq!(shell("fourmi run -c a.yaml -- php --anything"), None);
+    assert_eq!(http("POST /a HTTP/1.1\nFourmi-At: 2030-01-31T08:00:00Z\n\nbody of any kind"), None);
+    assert!(http("Fourmi-At 2030").is_some() && http("A: b\nPOST / HTTP/1.1").is_some());
     assert_eq!(typed("$ a \\\n  b\nanswer\n$ c\n"), "a \\\n  b\nc\n");
     let folder = tempfile::TempDir::new().unwrap();
     let block = |text: &str| Block { language: "yaml".to_owned(), line: 1, text: text.to_owned() };

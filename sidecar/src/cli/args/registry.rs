@@ -40,9 +40,9 @@ pub(crate) struct RegisterArgs {
     /// Where it is [default: the registry's node]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) address: Option<String>,
-    /// Its port
-    #[arg(long, default_value_t = 0)]
-    pub(crate) port: u16,
+    /// Its port; 0 when it has none: then only its address can be asked for, and no command goes to it
+    #[arg(long, required_unless_present = "file")]
+    pub(crate) port: Option<u16>,
     /// A word to choose by; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,

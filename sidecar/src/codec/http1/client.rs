@@ -50,6 +50,8 @@ pub struct Http1 {
     large: bool,
     parsed: usize,
     informational: u32,
+    /// The instance knows that we have the first piece of this answer.
+    acknowledged: bool,
     /// How long the instance says that it lets the connection rest.
     rest: Option<Duration>,
     /// When no further request is sent over it; never, unless set.
@@ -77,6 +79,7 @@ impl Http1 {
             large: false,
             parsed: 0,
             informational: 0,
+            acknowledged: false,
             rest: None,
             expires: None,
             counted,
@@ -124,6 +127,7 @@ impl Http1 {
             _ => Some(Sending { body: std::mem::replace(body, Body::Empty), length, left: 0 }),
         };
         (self.deaf, self.keep, self.informational, self.parsed, self.whole) = (false, false, 0, 0, true);
+        self.acknowledged = false;
         let sent = std::future::poll_fn(|cx| self.poll_send(cx, &head.method, early)).await;
         let first = std::mem::take(&mut self.first);
         sent.map_err(|(unsent, cause)| {
@@ -255,7 +259,11 @@ impl Http1 {
             if self.io.read.len() > HEAD_MAX {
                 return Poll::Ready(Err(Cause::Nonsense(format!("its head is larger than {HEAD_MAX} bytes"))));
             }
-            match ready!(self.io.poll_fill(cx, self.large)) {
+            let filled = self.io.poll_fill(cx, self.large);
+            if filled.is_pending() && !self.io.read.is_empty() {
+                self.waits_for_more();
+            }
+            match ready!(filled) {
                 Ok(0) => return Poll::Ready(Err(Cause::Ended)),
                 Err(e) => return Poll::Ready(Err(tls::failure(&e).map_or(Cause::Ended, Cause::Tls))),
                 Ok(_) => {}
@@ -311,7 +319,18 @@ impl Http1 {
     /// The next piece of the answer's body; goes on with what is left of the request meanwhile.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.poll_upload(cx);
-        self.decoder.poll_frame(&mut self.io, cx)
+        let polled = self.decoder.poll_frame(&mut self.io, cx);
+        if polled.is_pending() {
+            self.waits_for_more();
+        }
+        polled
+    }
+
+    /// A piece of the answer has come and the next has not. It costs a system call, once, for such answers only.
+    fn waits_for_more(&mut self) {
+        if !std::mem::replace(&mut self.acknowledged, true) {
+            self.io.socket.acknowledge();
+        }
     }
 
     /// Goes on with what is left of the request.

@@ -1,11 +1,22 @@
 //! What is taken, what is refused, and that the way in which bytes arrive changes neither.
 
 use super::chunked::{Chunked, Found};
+use super::client::{Http1, OwnBody};
 use super::parse::{self, First, Kind};
 use super::{Framing, Refusal};
-use crate::exchange::Headers;
+use crate::codec::client::Home;
+use crate::codec::stream::Socket;
+use crate::exchange::{Body, ConnectionSide, Counted, Early, Head, Headers, Silent};
 use bytes::BytesMut;
+use http_body_util::BodyExt as _;
 use proptest::prelude::*;
+use socket2::SockRef;
+use std::future::poll_fn;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
 
 /// Body, trailers, what is left.
 type Unchunked = (Vec<u8>, Vec<String>, Vec<u8>);
@@ -183,6 +194,64 @@ fn heads_are_read_strictly() {
         "ICY 200 OK\r\n\r\n",
     ] {
         assert!(matches!(head(Kind::Answer, bad.as_bytes()), Err(Refusal::Malformed(_))), "{bad:?}");
+    }
+}
+
+struct Nowhere;
+
+impl Home for Nowhere {
+    fn give_back(&self, _: Box<Http1>) {}
+}
+
+/// An instance that lets the system gather its pieces (Nagle) sends the second when the first is acknowledged: that is
+/// not left to the system, which waits 40 ms for something to send with it. An answer in one piece costs nothing.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_first_piece_of_an_answer_is_acknowledged_when_the_next_is_waited_for() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n";
+    for (first, rest) in
+        [(&*format!("{head}body"), ""), (head, "body"), (&head[..20], &*format!("{}body", &head[20..]))]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut theirs, _) = listener.accept().unwrap();
+        let kept = ours.try_clone().unwrap();
+        let hurries = || SockRef::from(&kept).tcp_quickack().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let socket = Socket::Tcp(tokio::net::TcpStream::from_std(ours).unwrap());
+        let mut conn = Http1::new(socket, Counted::new(Rc::new(Silent), ConnectionSide::Upstream));
+        // What is there before the request is acknowledged by it, so that no timer of the system's changes anything.
+        theirs.write_all(first.as_bytes()).unwrap();
+        SockRef::from(&kept).set_tcp_quickack(false).unwrap();
+        let (early, mut none) = (Early::default(), Body::Empty);
+        let asked = Head::default();
+        let received = {
+            let mut sending = pin!(conn.send(&asked, &mut none, &early));
+            let mut looks = 0;
+            poll_fn(|cx| match sending.as_mut().poll(cx) {
+                Poll::Pending if hurries() || looks > 10_000 => Poll::Ready(None),
+                Poll::Pending => {
+                    looks += 1;
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Ready(received) => Poll::Ready(Some(received)),
+            })
+            .await
+        };
+        if received.is_none() {
+            assert!(hurries(), "half a head has come");
+            continue;
+        }
+        let mut body = OwnBody::new(conn, Rc::new(Nowhere));
+        if !rest.is_empty() {
+            assert!(!hurries(), "nobody has waited for the body yet");
+            poll_fn(|cx| Poll::Ready(pin!(body.frame()).poll(cx).is_pending())).await;
+            assert!(hurries(), "the head has come");
+            theirs.write_all(rest.as_bytes()).unwrap();
+        }
+        assert_eq!(body.collect().await.map_err(drop).unwrap().to_bytes(), "body");
+        assert_eq!(hurries(), !rest.is_empty());
     }
 }
 

@@ -1,5 +1,6 @@
 //! `docs/middlewares.md`: every plugin of a gateway's file with every field, as the code reads them.
 
+use crate::exchange::Delivery;
 use crate::gateway::entity::{Plugin, Protocol};
 use crate::gateway::fields::seen::{self, Field};
 use crate::gateway::{Id, sinks};
@@ -25,6 +26,7 @@ fn page(name: &str) -> &'static str {
         "basic-auth" | "hmac-auth" | "jwt" | "key-auth" | "mtls-auth" | "acl" => "kong-auth.md",
         "rate-limiting" | "response-ratelimiting" | "rate-shaping" => "limits.md",
         "request-transformer" | "response-transformer" | "request-validator" => "kong-transform.md",
+        "delivery" => "delivery.md",
         name if sinks::is_sink(name) => "kong-logs.md",
         _ => "kong-access.md",
     }
@@ -36,6 +38,24 @@ fn variants(name: &str) -> Vec<Json> {
         "rate-limiting" | "response-ratelimiting" | "rate-shaping" => vec![json!({}), json!({"policy": "redis"})],
         _ => vec![json!({})],
     }
+}
+
+/// What no field says of itself: its unit, and what holds without it.
+fn more(name: &str, field: &str) -> Option<(&'static str, String)> {
+    let usual = Delivery::default();
+    let all = |all: Vec<String>| format!("[{}]", all.join(", "));
+    Some(match (name, field) {
+        ("delivery", "wait") => (" (seconds)", usual.wait.as_secs().to_string()),
+        ("delivery", "horizon") => (" (seconds)", usual.horizon.as_secs().to_string()),
+        ("delivery", "retry_delays") => {
+            (" (seconds)", all(usual.retry.delays.iter().map(|d| d.as_secs().to_string()).collect()))
+        }
+        ("delivery", "retry_jitter") => (" (a share)", usual.retry.jitter.to_string()),
+        ("delivery", "retry_max_attempts") => ("", usual.retry.max_attempts.to_string()),
+        ("delivery", "retry_max_age") => (" (seconds)", usual.retry.max_age.as_secs().to_string()),
+        ("delivery", "retry_statuses") => ("", all(usual.retry.statuses.iter().map(u16::to_string).collect())),
+        _ => return None,
+    })
 }
 
 fn table(out: &mut String, name: &str, about: &str, fields: &[Field]) {
@@ -54,7 +74,9 @@ fn table(out: &mut String, name: &str, about: &str, fields: &[Field]) {
             "an array" => "a list",
             other => other,
         };
-        let _ = writeln!(out, "| `{path}` | {takes} | {usual} |");
+        let (unit, known) = more(name, path).unwrap_or_default();
+        let usual = if usual.is_empty() { &known } else { usual };
+        let _ = writeln!(out, "| `{path}` | {takes}{unit} | {usual} |");
     }
 }
 
@@ -112,4 +134,7 @@ fn the_reference_page_of_middlewares_is_current() {
         let section = made.split("\n## ").find(|s| s.starts_with(&format!("`{}`", plugin.name)));
         assert!(section.is_some_and(|s| s.contains("| `")), "{}: no fields", plugin.name);
     }
+    // Of times and of what is done without a word nobody has to guess.
+    let delivery = made.split("\n## ").find(|s| s.starts_with("`delivery`")).expect("its section");
+    assert!(delivery.contains("(delivery.md)") && !delivery.contains("|  |"), "{delivery}");
 }

@@ -216,11 +216,10 @@ impl Object {
     fn request(&self, to: &mut Writing<'_>, entry: &Entry<'_>, whole: &Whole<'_>, lines: bool) {
         let target = self.target(whole.target);
         to.open("request");
-        // As the gateway's own answers tell it: half of the trace, and our span.
+        // As the gateway's own answers tell it: the trace's.
         to.name("id");
         to.out.push(b'"');
-        hex(to.out, &(entry.trace_id as u64).to_be_bytes());
-        hex(to.out, &entry.span_id.to_be_bytes());
+        hex(to.out, &entry.trace_id.to_be_bytes());
         to.out.push(b'"');
         to.text("method", entry.method);
         to.text("uri", &target);

@@ -17,7 +17,7 @@ fn the_object_has_every_member_that_kongs_has() {
     let (object, text) = object_of(&exchange(), 1 << 20);
     let expected = json!({
         "request": {
-            "id": "0000000000000abc0000000000000def",
+            "id": "00000000000000000000000000000abc",
             "method": "POST",
             "uri": "/orders?a=1&k=[redacted]&a=2&flag&b=x%20y+z&token=[redacted]",
             "url": "http://shop.test:8000/orders?a=1&k=[redacted]&a=2&flag&b=x%20y+z&token=[redacted]",
