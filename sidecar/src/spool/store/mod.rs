@@ -6,7 +6,7 @@ pub(super) mod rows;
 use super::seal::{KNOWN, Seal};
 use super::{Settings, State};
 use nix::fcntl::{Flock, FlockArg};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -179,7 +179,7 @@ fn prepare(db: &mut Connection, file: &Path, seal: Option<&Seal>) -> Result<(), 
         ))));
     }
     for (to, step) in STEPS.iter().filter(|(to, _)| *to > form) {
-        let step_up = db.transaction()?;
+        let step_up = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         step_up.execute_batch(step)?;
         step_up.pragma_update(None, "user_version", to)?;
         step_up.commit()?;

@@ -288,6 +288,27 @@ async fn what_is_given_out_by_the_transaction_that_ends_it_has_an_end_too() {
 }
 
 #[tokio::test]
+async fn whoever_else_writes_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let spool = Spool::open(&settings).unwrap();
+    let other = db(&settings);
+    for nth in 0..3 {
+        other.execute_batch("BEGIN IMMEDIATE; INSERT OR REPLACE INTO meta VALUES ('operator', 'was here')").unwrap();
+        let accepted = tokio::spawn({
+            let spool = spool.clone();
+            // Its id is looked for before it is written.
+            async move { spool.accept(New { state: State::Ready, ..running(&nth.to_string()) }).await }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        other.execute_batch("COMMIT").unwrap();
+        assert!(matches!(accepted.await.unwrap(), Ok(Accepted::New { .. })));
+    }
+    assert_eq!(spool.summary().trouble, None);
+    spool.close();
+}
+
+#[tokio::test]
 async fn what_is_retried_while_its_end_is_written_has_an_end_too() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());

@@ -38,6 +38,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 const SWEPT: u32 = 1000;
 /// How long to wait when the disk does not take what must be written.
 const AGAIN: Duration = Duration::from_millis(250);
+/// It waits for whoever else writes, such as an operator with `sqlite3`. One that began by reading could not: what it
+/// has read would be old by then, and SQLite refuses it at once.
+const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Ends that nobody has asked for yet; more are told by the metrics alone.
 const OVER_MAX: usize = 10_000;
 
@@ -270,7 +273,7 @@ impl Writer {
         sweep: bool,
     ) -> rusqlite::Result<()> {
         let at = now();
-        self.db.execute_batch("BEGIN")?;
+        self.db.execute_batch(BEGIN)?;
         for seq in self.returned.clone() {
             self.finish(seq, &Ending::Held { error: "its thread ended".into(), after: Duration::ZERO }, at)?;
         }

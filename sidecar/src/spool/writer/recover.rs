@@ -12,7 +12,7 @@ impl Writer {
     /// What was being sent when the last process ended is sent again, unless it must not be.
     pub(super) fn recover(&mut self) -> rusqlite::Result<()> {
         let now = now();
-        self.db.execute_batch("BEGIN")?;
+        self.db.execute_batch(super::BEGIN)?;
         let running = rows::seqs(&self.db, "SELECT seq FROM commands WHERE state = 'running'", &[])?;
         for seq in running {
             let (once, most): (bool, bool) =
