@@ -1,6 +1,6 @@
 //! Delivery where somebody leaves, stalls or pretends: nothing is stuck, done twice, or given to another.
 
-use fourmi_tests::{Cases, Fourmi, Latch, Setup, Worker, until};
+use fourmi_tests::{Cases, Fourmi, Latch, Setup, Worker, eventually, free_port, until};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,6 +106,62 @@ fn what_must_not_run_twice_does_not() {
         assert_eq!(fourmi.post("/orders", &key("once"), "x").status(), 409);
         assert_eq!(worker.requests().len(), 1);
         fourmi.has_states(&[("unknown", 1)]);
+    });
+    cases.case("half an answer", "broken off, never whole, or an error: unknown, seen, and left to somebody", || {
+        let worker = Worker::scripted(|mut conn| {
+            while let Some(request) = conn.request() {
+                match request.target() {
+                    "/broken" => return _ = conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo"),
+                    "/error" => _ = conn.send("HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno"),
+                    "/busy" => _ = conn.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno"),
+                    _ => {
+                        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo");
+                        _ = conn.request();
+                        return;
+                    }
+                }
+            }
+        });
+        let keys = "commands: {idempotency: true, at_most_once: true}";
+        let fourmi = with(&worker, &[keys, "timeouts: {whole: 300ms}"]);
+        for id in ["broken", "error", "stalls"] {
+            let answers = [(); 2].map(|()| fourmi.post(&format!("/{id}"), &key(id), "x").status());
+            assert!(answers[0] >= 500 && answers[1] == 409, "{id}: {answers:?}");
+            assert_eq!(worker.had(id), 1, "{id}");
+        }
+        // A worker that says that it has not done it may be asked again.
+        assert_eq!([(); 2].map(|()| fourmi.post("/busy", &key("busy"), "x").status()), [503, 503]);
+        fourmi.has_states(&[("unknown", 3)]);
+        let listed = fourmi.admin("GET", "/api/v1/commands?state=unknown").json();
+        let commands = listed["commands"].as_array().unwrap();
+        assert_eq!(commands.len(), 3, "{listed}");
+        let seq = commands[0]["seq"].to_string();
+        let refused = fourmi.spool(&["retry", "broken", "--seq", &seq]);
+        assert!(refused.code == 1 && refused.stderr.contains("discard it"), "{refused:?}");
+        assert_eq!(fourmi.spools(&["discard", "--state", "unknown", "--yes"]), "3 discarded\n");
+        assert_eq!((fourmi.post("/error", &key("error"), "x").status(), worker.had("error")), (500, 2));
+    });
+    cases.case("nobody there", "nobody was sent it: it waits, whoever dies meanwhile", || {
+        let port = free_port();
+        let setup = Setup::beside(&format!("http://127.0.0.1:{port}")).more("spool: {path: ./spool}");
+        let mut fourmi = setup.more("commands: {at_most_once: true}\ntimeouts: {hold: 60s}").spawn();
+        fourmi.wait_live();
+        fourmi.later_as("waits", "");
+        let waits = eventually("it has been looked for", || {
+            let waits = fourmi.stored("waits");
+            (waits["state"] == "ready" && waits["error"].is_string()).then_some(waits)
+        });
+        assert_eq!(waits["attempt"], 0, "{waits}");
+        let error = waits["error"].as_str().unwrap().to_ascii_lowercase();
+        assert_eq!(error.matches("no instance").count(), 1, "{error}");
+        fourmi.spawn_again();
+        let worker = Worker::replying_on(port, |_| OK.into());
+        let done = fourmi.becomes("waits", "succeeded");
+        assert_eq!(worker.had("waits"), 1);
+        // What nobody had is no part of its history.
+        let states: Vec<&str> =
+            done["history"].as_array().unwrap().iter().filter_map(|step| step["state"].as_str()).collect();
+        assert_eq!(states.iter().filter(|state| **state == "running").count(), 1, "{done}");
     });
     cases.case("from the store", "no retry of any kind, although it has a key that a worker could know", || {
         let worker = thief();

@@ -228,6 +228,8 @@ fn shown(row: &Row) -> Value {
         "consumer": row.consumer, "tags": tags, "created": moment(row.created), "due": row.due.map(moment),
         "expires": row.expires.map(moment), "finished": row.finished.map(moment),
         "status": (row.status > 0).then_some(row.status), "error": row.error, "bytes": row.bytes,
+        // Without its request it cannot be sent again.
+        "sendable": !row.once && row.state != State::Succeeded,
         // A command that waits for another of its key is due, and not sent.
         "held": row.state.waits() && row.due.is_none(),
     })
@@ -305,6 +307,8 @@ async fn many(head: &Parts, spool: &Spool, verb: Verb, by: &Who) -> Done {
         Verb::Retry => vec![State::Dead, State::Unknown],
         _ => State::ALL.into_iter().filter(can).collect(),
     };
+    // Of those without a request nothing can be sent.
+    filter.sendable = verb == Verb::Retry;
     filter.states = match filter.states.is_empty() {
         true => usual(),
         false => filter.states.iter().copied().filter(can).collect(),
@@ -406,6 +410,7 @@ async fn export(head: &Parts, spool: &Spool) -> Done {
     if filter.states.is_empty() {
         filter.states = State::ALL.into_iter().filter(|s| *s != State::Succeeded).collect();
     }
+    filter.sendable = true;
     let listing = spool.list(filter, cursor(head)?, LIMIT_MAX).await.map_err(busy)?;
     let (mut lines, mut bytes, mut unreadable, mut next) = (Vec::new(), 0, 0, listing.next);
     for row in &listing.rows {

@@ -205,7 +205,7 @@ pub(super) fn refuse_it(told: Told, refused: Refused) -> Answer {
         }
         Refused::Unknown => Fault::new(
             FaultKind::InProgress,
-            "it may have been done, and must not be done twice (at_most_once): ask its worker, then retry it by hand",
+            "it may have been done, and must not be done twice (at_most_once): ask its worker, then retry or discard it by hand",
         ),
         Refused::InProgress => return in_progress(told),
         Refused::Full(why) => Fault::new(FaultKind::SpoolFull, why).retry_after(FULL),

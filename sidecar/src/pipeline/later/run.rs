@@ -14,7 +14,7 @@ use crate::pipeline::lane::Lane;
 use crate::pipeline::refuse;
 use crate::pipeline::told::Told;
 use crate::route::Way;
-use crate::spool::retry::{Met, is_failure};
+use crate::spool::retry::{Met, Says, is_failure};
 use crate::spool::{Accepted, Ending, Kept, New, Refused, Spool, State};
 use crate::upstream::Sent;
 use bytes::Bytes;
@@ -218,13 +218,7 @@ impl Work {
             (Ok(sent), Some(place)) => self.remember(told, sent, place).await,
             (Err(fault), place) => {
                 if let Some(place) = place {
-                    let ending = match silent && delivery.at_most_once {
-                        true => {
-                            let (state, error) = (State::Unknown, Some(error));
-                            Ending::Final { state, status: 0, error, answer: Kept::default() }
-                        }
-                        false => Ending::Forget,
-                    };
+                    let ending = if silent { self.had(0, error) } else { Ending::Forget };
                     self.spool.finish(place.seq, ending, Duration::ZERO).await;
                 }
                 refuse::refuse(told, fault, Body::Empty)
@@ -259,11 +253,24 @@ impl Work {
         })
     }
 
+    /// The worker had it and did not do it well: its id may be used again, unless it must not run twice.
+    fn had(&self, status: u16, error: String) -> Ending {
+        match self.plan.delivery.at_most_once {
+            true => Ending::Final { state: State::Unknown, status, error: Some(error), answer: Kept::default() },
+            false => Ending::Forget,
+        }
+    }
+
     /// The worker's answer, which is given again to whoever sends the same once more. It is on disk before it is given.
     async fn remember(&self, mut told: Told, sent: Sent, place: Place) -> Answer {
         let status = sent.status;
         if is_failure(&self.plan.delivery.retry, status, None) || status >= 500 {
-            self.spool.finish(place.seq, Ending::Forget, Duration::ZERO).await;
+            let says = sent.headers.get(crate::names::header::RETRY).and_then(Says::parse);
+            let ending = match is_refusal(status, says) {
+                true => Ending::Forget,
+                false => self.had(status, format!("the worker answered {status}")),
+            };
+            self.spool.finish(place.seq, ending, Duration::ZERO).await;
             return pass(told, sent).await;
         }
         let took = attempt::took(&told.ex);
@@ -277,11 +284,12 @@ impl Work {
             }
             Ok(Ok(answer::Gathered::More(rest))) => (Kept { lines, body: Bytes::new(), cut: true }, rest),
             broken => {
-                self.spool.finish(place.seq, Ending::Forget, Duration::ZERO).await;
                 let fault = match broken {
                     Ok(Err(e)) => Fault::new(FaultKind::Broken, format!("the answer broke off: {e}")),
                     _ => Fault::new(FaultKind::Timeout, "the answer did not end in time"),
                 };
+                let ending = self.had(0, fault.detail.clone().into_owned());
+                self.spool.finish(place.seq, ending, Duration::ZERO).await;
                 return refuse::refuse(told, fault, Body::Empty);
             }
         };
@@ -300,6 +308,11 @@ impl Work {
             None => answer::end(told, head, out, Some(in_flight)),
         }
     }
+}
+
+/// Whether a worker says by its answer that it has not done it.
+fn is_refusal(status: u16, says: Option<Says>) -> bool {
+    matches!(says, Some(Says::After(_))) || matches!(status, 400..500 | 503)
 }
 
 /// Stores a command that is being sent; one that is there already is promised from now on.

@@ -363,6 +363,12 @@ pub(crate) fn place(db: &Connection, seq: i64) -> Result<Option<Place>> {
         .optional()
 }
 
+/// Whether there is something to send.
+pub(crate) fn has_request(db: &Connection, seq: i64) -> Result<bool> {
+    let sql = "SELECT 1 FROM requests WHERE seq = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([seq], |_| Ok(())).optional()?.is_some())
+}
+
 pub(crate) fn delete(db: &Connection, seq: i64) -> Result<()> {
     db.prepare_cached("DELETE FROM commands WHERE seq = ?1")?.execute([seq])?;
     db.prepare_cached("DELETE FROM requests WHERE seq = ?1")?.execute([seq])?;

@@ -74,7 +74,9 @@ impl Writer {
     pub(super) fn change(&mut self, change: &Change, now: i64) -> rusqlite::Result<Result<Changed, String>> {
         match change {
             Change::Many { what, filter } => {
-                let filter = Filter { states: allowed(*what, filter), ..Filter::clone(filter) };
+                // What cannot be sent is passed over: it must not take the place of what can.
+                let sendable = filter.sendable || matches!(what, What::Retry { .. });
+                let filter = Filter { states: allowed(*what, filter), sendable, ..Filter::clone(filter) };
                 if filter.states.is_empty() {
                     return Ok(Ok(Changed::default()));
                 }
@@ -110,6 +112,11 @@ impl Writer {
                 What::Discard => "what is running cannot be discarded",
             };
             return Ok(Err(format!("it is {}; {can}", state.as_str())));
+        }
+        if matches!(what, What::Retry { .. }) && !rows::has_request(&self.db, seq)? {
+            let why = "its request was not kept, as it was sent while its caller waited: find out whether it was done; if \
+                       not, discard it and let its caller send it again";
+            return Ok(Err(why.into()));
         }
         match what {
             What::Cancel => self.end(seq, State::Cancelled, "cancelled by hand", now)?,

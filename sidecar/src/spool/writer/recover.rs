@@ -22,7 +22,8 @@ impl Writer {
             let Some((target, key, _, attempt)) = rows::place(&self.db, seq)? else { continue };
             let target = self.target(&target);
             const WHY: &str = "fourmi ended while it was being sent";
-            if once {
+            // What only its caller waited for may be asked for again by it, unless it may have been done.
+            if once && !most {
                 rows::delete(&self.db, seq)?;
                 self.count(&target, State::Running, -1);
                 self.pass_on(&target, key.as_deref(), now)?;
