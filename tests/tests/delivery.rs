@@ -329,6 +329,17 @@ fn once_by_id() {
         assert_eq!((again.status(), again.header("idempotency-replayed")), (200, None));
         assert_eq!((fourmi.post("/fails", key, "").status(), worker.had("fails")), (200, 2));
     });
+    cases.case("36a", "what was answered 202 and waits is answered 202 again, also to one who would wait", || {
+        fourmi.spools(&["pause"]);
+        let key = "Idempotency-Key: accepted\r\n";
+        let first = fourmi.later("/x", key, "");
+        let again = fourmi.post("/x", key, "");
+        assert_eq!((again.status(), again.header("idempotency-replayed")), (202, Some("true")), "{}", again.text());
+        assert_eq!(again.header("location"), first.header("location"));
+        fourmi.spools(&["resume"]);
+        fourmi.becomes("accepted", "succeeded");
+        assert_eq!((fourmi.post("/x", key, "").status(), worker.had("accepted")), (200, 1));
+    });
     cases.case(
         "39",
         "events: who comes back with Last-Event-ID misses nothing; what is finished says so at once",

@@ -110,15 +110,14 @@ fn what_must_not_run_twice_does_not() {
     cases.case("half an answer", "broken off, never whole, or an error: unknown, seen, and left to somebody", || {
         let worker = Worker::scripted(|mut conn| {
             while let Some(request) = conn.request() {
-                match request.target() {
-                    "/broken" => return _ = conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo"),
-                    "/error" => _ = conn.send("HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno"),
-                    "/busy" => _ = conn.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno"),
-                    _ => {
-                        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo");
-                        _ = conn.request();
-                        return;
-                    }
+                let path = request.target().to_owned();
+                conn.send(match &*path {
+                    "/error" => "HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno",
+                    "/busy" => "HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno",
+                    _ => "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo",
+                });
+                if path == "/broken" {
+                    return;
                 }
             }
         });
@@ -155,6 +154,7 @@ fn what_must_not_run_twice_does_not() {
         let error = waits["error"].as_str().unwrap().to_ascii_lowercase();
         assert_eq!(error.matches("no instance").count(), 1, "{error}");
         fourmi.spawn_again();
+        fourmi.wait_live();
         let worker = Worker::replying_on(port, |_| OK.into());
         let done = fourmi.becomes("waits", "succeeded");
         assert_eq!(worker.had("waits"), 1);

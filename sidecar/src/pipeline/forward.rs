@@ -164,7 +164,9 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
             if told.upload.as_ref().is_some_and(|upload| upload.is_awaited()) {
                 return Err(limit.passed(FaultKind::SlowCaller, "no end of the request's body"));
             }
-            Err(limit.passed(FaultKind::Timeout, "no answer"))
+            let late = limit.passed(FaultKind::Timeout, "no answer");
+            // It never left: there was no instance for it in time.
+            Err(if told.ex.timings.sent.is_none() { late.retry(Retry::Safe) } else { late })
         }
     }
 }

@@ -214,7 +214,7 @@ pub(super) fn refuse_it(told: Told, refused: Refused) -> Answer {
 }
 
 /// 409: the same is being done.
-pub(super) fn in_progress(told: Told) -> Answer {
+fn in_progress(told: Told) -> Answer {
     let detail = format!("the command {} is being done", told.ex.command.id);
     refuse::refuse(told, Fault::new(FaultKind::InProgress, detail).retry_after(1), Body::Empty)
 }

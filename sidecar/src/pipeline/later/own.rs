@@ -219,6 +219,7 @@ fn events((spool, changes, asked): (Spool, Changes, Asked), head: &Head, row: Ro
         seq: row.seq,
         token: row.token.clone(),
         seen,
+        last: None,
         ready: VecDeque::new(),
         next: None,
         ping: Box::pin(tokio::time::sleep(PING)),
@@ -251,6 +252,8 @@ struct Events {
     token: String,
     /// Lines of the history that were told.
     seen: usize,
+    /// The last of them: one of a try that nobody had is taken back, and another one stands in its place.
+    last: Option<String>,
     ready: VecDeque<Bytes>,
     /// What comes next: a change, and how it is then.
     next: Option<Next>,
@@ -266,6 +269,15 @@ impl Events {
     /// Makes events of what is new in a history.
     fn take(&mut self, row: &Row, kept: &Kept) {
         let lines: Vec<&str> = row.history.lines().collect();
+        let what = |line: &str| line.splitn(4, ' ').skip(1).take(2).collect::<Vec<_>>().join(" ");
+        if let (Some(last), Some(line)) = (&self.last, self.seen.checked_sub(1).and_then(|at| lines.get(at)))
+            && *last != what(line)
+        {
+            self.seen -= 1;
+        }
+        if lines.len() >= self.seen {
+            self.last = lines.last().map(|line| what(line));
+        }
         for (at, line) in lines.iter().enumerate().skip(self.seen) {
             let mut parts = line.splitn(4, ' ');
             let when = parts.next().and_then(|n| n.parse().ok()).map_or(Value::Null, moment);

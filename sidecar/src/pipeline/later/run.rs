@@ -25,6 +25,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// When one that nobody had is looked at again.
+const AWAY: Duration = Duration::from_millis(50);
+
 /// Ends the task when its caller leaves, unless the command is in the store or on its way there.
 struct Going {
     task: JoinHandle<()>,
@@ -193,11 +196,10 @@ impl Work {
         if self.plan.save && fails && matches!(ending, Ending::Again { .. } | Ending::Nobody { .. }) {
             self.stays.set(true);
             match self.save(&told, &new, place.as_ref(), ending, (error.clone(), status)).await {
-                Ok(token) => {
+                Ok((token, state)) => {
                     let label = told.ex.upstream.clone().unwrap_or_else(|| told.road.none.clone());
                     told.ex.attempt_failed(&label, Instant::now(), FaultKind::GivenUp, error);
                     drop(sent);
-                    let state = State::Retrying;
                     let preferred = self.plan.preferred;
                     let answer = accept::taken(told, &Stored { token, state, due: None, replayed: false, preferred });
                     return self.answer(answer);
@@ -227,7 +229,8 @@ impl Work {
         self.answer(answer);
     }
 
-    /// Puts a command that failed into the store, or lets it stay there; returns what its caller may ask with.
+    /// Puts a command that failed into the store, or lets it stay there; returns what its caller may ask with, and how
+    /// it is there.
     async fn save(
         &self,
         told: &Told,
@@ -235,10 +238,12 @@ impl Work {
         place: Option<&Place>,
         ending: Ending,
         (error, status): (String, u16),
-    ) -> Result<String, Refused> {
+    ) -> Result<(String, State), Refused> {
         if let Some(place) = place {
+            // What nobody had was no attempt.
+            let state = if matches!(ending, Ending::Nobody { .. }) { State::Ready } else { State::Retrying };
             self.spool.finish(place.seq, ending, attempt::took(&told.ex)).await;
-            return Ok(place.token.clone());
+            return Ok((place.token.clone(), state));
         }
         let now = SystemTime::now();
         let new = match ending {
@@ -246,10 +251,11 @@ impl Work {
                 let due = super::millis(now + after);
                 New { state: State::Retrying, attempt: 1, due, error: Some(error), status, ..new.clone() }
             }
-            _ => New { state: State::Ready, error: Some(error), due: super::millis(now), ..new.clone() },
+            // Nobody was there a moment ago.
+            _ => New { state: State::Ready, error: Some(error), due: super::millis(now + AWAY), ..new.clone() },
         };
         self.spool.accept(new).await.map(|accepted| match accepted {
-            Accepted::New { token, .. } | Accepted::Same { token, .. } => token,
+            Accepted::New { token, state, .. } | Accepted::Same { token, state, .. } => (token, state),
         })
     }
 
@@ -332,12 +338,10 @@ fn same(told: Told, plan: &Plan, (state, status): (State, u16), kept: Kept, toke
     if state.is_final() && status > 0 && !kept.cut {
         return accept::replay(told, status, kept);
     }
-    if let Wish::Wait(_) = plan.wish {
+    // One that may still be forgotten is not found at all: this one was answered 202, and so it is again.
+    if !state.is_final() || matches!(plan.wish, Wish::Wait(_)) {
         let (due, preferred) = (None, plan.preferred);
         return accept::taken(told, &Stored { token, state, due, replayed: true, preferred });
-    }
-    if !state.is_final() {
-        return accept::in_progress(told);
     }
     let detail = "it has been done, and its answer was too large to be kept";
     refuse::refuse(told, Fault::new(FaultKind::InProgress, detail), Body::Empty)

@@ -296,6 +296,19 @@ pub(crate) fn change(db: &Connection, seq: i64, change: &Change<'_>) -> Result<(
     Ok(())
 }
 
+/// Takes the last line of a history back, if it is this one.
+pub(crate) fn unsay(db: &Connection, seq: i64, state: State, attempt: u32) -> Result<()> {
+    let sql = "SELECT history FROM commands WHERE seq = ?1";
+    let history: String = db.prepare_cached(sql)?.query_row([seq], |r| r.get(0))?;
+    let start = history.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
+    let (before, last) = history.split_at(start);
+    let said = format!("{} {attempt}", state.as_str());
+    if last.split_once(' ').is_some_and(|(_, rest)| rest.trim_end() == said) {
+        db.prepare_cached("UPDATE commands SET history = ?2 WHERE seq = ?1")?.execute(params![seq, before])?;
+    }
+    Ok(())
+}
+
 /// It has ended.
 pub(crate) fn finish(
     db: &Connection,
