@@ -16,6 +16,8 @@ const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 /// Bytes of bodies that one answer of an export has; its last command may go beyond.
 const EXPORTED: usize = 8 << 20;
+/// The same for what an import puts in in one go.
+const IMPORTED: usize = 4 << 20;
 /// After so long a change of very many is answered, and has to be asked for again.
 const TURN: Duration = Duration::from_secs(4);
 /// Bytes of an import.
@@ -321,19 +323,21 @@ async fn many(head: &Parts, spool: &Spool, verb: Verb, by: &Who) -> Done {
         return Ok(json!({"count": count, "dry_run": true, "result": verb.done()}));
     }
     let what = what(head, verb);
-    let (mut all, began) = (Changed::default(), Instant::now());
+    let (mut all, mut after, began) = (Changed::default(), 0, Instant::now());
     loop {
-        let change = Change::Many { what, filter: Box::new(filter.clone()) };
+        let change = Change::Many { what, filter: Box::new(filter.clone()), after };
         let done = spool.change(change).await.map_err(busy)?;
         all.count += done.count;
         all.left += done.left;
-        all.more = done.more && done.count > 0;
-        if !all.more || began.elapsed() > TURN {
-            break;
+        all.next = done.next;
+        match done.next {
+            Some(next) if began.elapsed() < TURN => after = next,
+            _ => break,
         }
     }
     by.log(verb.done(), head.uri.query().unwrap_or_default(), &all);
-    Ok(json!({"count": all.count, "left": all.left, "more": all.more, "result": verb.done()}))
+    let more = all.next.is_some() && all.count > 0;
+    Ok(json!({"count": all.count, "left": all.left, "more": more, "result": verb.done()}))
 }
 
 fn what(head: &Parts, verb: Verb) -> What {
@@ -461,7 +465,19 @@ async fn import(body: &[u8], spool: &Spool, by: &Who) -> Done {
     if all.is_empty() {
         return Err(bad("send one JSON object a line, as export gives them"));
     }
-    let done = spool.change(Change::Import(all)).await.map_err(busy)?;
+    // In portions: whoever accepts and sends meanwhile does not wait for all of it.
+    let (mut done, mut all) = (Changed::default(), all.into_iter().peekable());
+    while all.peek().is_some() {
+        let mut bytes = 0;
+        let portion = std::iter::from_fn(|| {
+            let next = all.next_if(|_| bytes < IMPORTED)?;
+            bytes += next.new.request.body.len();
+            Some(next)
+        });
+        let changed = spool.change(Change::Import(portion.take(LIMIT).collect())).await.map_err(busy)?;
+        done.count += changed.count;
+        done.left += changed.left;
+    }
     by.log("imported", "", &done);
     Ok(json!({"count": done.count, "left": done.left, "result": "imported"}))
 }

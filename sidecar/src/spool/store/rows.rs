@@ -132,8 +132,7 @@ fn lines_of(text: &str) -> Vec<(String, String)> {
 
 /// Whether a key has one that is not finished.
 pub(crate) fn is_held(db: &Connection, target: &str, key: &str) -> Result<bool> {
-    let sql = "SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open AND NOT once LIMIT 1";
-    Ok(db.prepare_cached(sql)?.query_row(params![target, key], |_| Ok(())).optional()?.is_some())
+    Ok(db.prepare_cached(IS_HELD)?.query_row(params![target, key], |_| Ok(())).optional()?.is_some())
 }
 
 /// Writes a new one. `due` is none for one that runs, has ended, or waits for another of its key.
@@ -335,23 +334,32 @@ pub(crate) fn finish(
     Ok(())
 }
 
+/// The index is named, so that a long backlog of one key is never walked through.
+pub(crate) const RELEASE: &str = "
+    UPDATE commands SET due_at = wants_at WHERE due_at IS NULL AND state <> 'running' AND seq =
+        (SELECT seq FROM commands INDEXED BY commands_key
+         WHERE target = ?1 AND key = ?2 AND open AND NOT once ORDER BY seq LIMIT 1)
+    AND NOT EXISTS (SELECT 1 FROM commands INDEXED BY commands_turn
+                    WHERE target = ?1 AND key = ?2 AND open AND NOT once AND (state = 'running' OR due_at IS NOT NULL))";
+
+/// The same for whether another one has the turn.
+pub(crate) const HAS_TURN: &str = "
+    SELECT 1 FROM commands INDEXED BY commands_turn WHERE target = ?1 AND key = ?2 AND open AND NOT once
+    AND (state = 'running' OR due_at IS NOT NULL) AND seq <> ?3 LIMIT 1";
+
+/// The same for whether there is one at all.
+pub(crate) const IS_HELD: &str = "
+    SELECT 1 FROM commands INDEXED BY commands_key WHERE target = ?1 AND key = ?2 AND open AND NOT once LIMIT 1";
+
 /// The first one of a key that waits for its turn, if any, gets it, when no other has it.
 pub(crate) fn release(db: &Connection, target: &str, key: &str) -> Result<()> {
-    db.prepare_cached(
-        "UPDATE commands SET due_at = wants_at WHERE due_at IS NULL AND state <> 'running' AND seq =
-            (SELECT min(seq) FROM commands WHERE target = ?1 AND key = ?2 AND open)
-         AND NOT EXISTS (SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open
-                         AND (state = 'running' OR due_at IS NOT NULL) AND NOT once)",
-    )?
-    .execute(params![target, key])?;
+    db.prepare_cached(RELEASE)?.execute(params![target, key])?;
     Ok(())
 }
 
 /// Whether another one of a key is being sent or is to be sent next.
 pub(crate) fn has_turn(db: &Connection, target: &str, key: &str, but: i64) -> Result<bool> {
-    let sql = "SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open AND NOT once AND seq <> ?3
-               AND (state = 'running' OR due_at IS NOT NULL) LIMIT 1";
-    Ok(db.prepare_cached(sql)?.query_row(params![target, key, but], |_| Ok(())).optional()?.is_some())
+    Ok(db.prepare_cached(HAS_TURN)?.query_row(params![target, key, but], |_| Ok(())).optional()?.is_some())
 }
 
 /// It waits for its turn.

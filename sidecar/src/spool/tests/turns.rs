@@ -377,11 +377,11 @@ async fn what_may_have_been_done_is_seen_and_left_to_somebody() {
     let refused = spool.change(Change::One { what: retry, seq: cut }).await.unwrap_err();
     assert!(refused.contains("was not kept") && refused.contains("discard it"), "{refused}");
     let filter = Box::new(Filter { states: vec![State::Unknown], ..Filter::default() });
-    let changed = spool.change(Change::Many { what: retry, filter: filter.clone() }).await.unwrap();
+    let changed = spool.change(Change::Many { what: retry, filter: filter.clone(), after: 0 }).await.unwrap();
     assert_eq!((changed.count, changed.left), (1, 0), "what can be sent");
     assert_eq!(spool.change(Change::One { what: What::Discard, seq: cut }).await.unwrap().count, 1);
     assert!(matches!(spool.accept(once("cut", true)).await, Ok(Accepted::New { .. })));
-    let changed = spool.change(Change::Many { what: What::Discard, filter }).await.unwrap();
+    let changed = spool.change(Change::Many { what: What::Discard, filter, after: 0 }).await.unwrap();
     assert_eq!(changed.count, 1);
     spool.close();
     adds_up(&settings);
