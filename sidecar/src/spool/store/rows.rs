@@ -31,6 +31,11 @@ pub(crate) fn paused(db: &Connection) -> Result<Vec<String>> {
     db.prepare("SELECT target FROM paused")?.query_map([], |r| r.get(0))?.collect()
 }
 
+/// The clock as it was written down last, in milliseconds since 1970.
+pub(crate) fn clock(db: &Connection) -> Result<Option<i64>> {
+    db.query_row("SELECT value FROM meta WHERE name = 'clock'", [], |r| r.get(0)).optional()
+}
+
 pub(crate) fn put_count(db: &Connection, target: &str, state: State, n: i64) -> Result<()> {
     db.prepare_cached("INSERT OR REPLACE INTO counts (target, state, n) VALUES (?1, ?2, ?3)")?.execute(params![
         target,

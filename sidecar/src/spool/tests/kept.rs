@@ -49,3 +49,44 @@ async fn a_file_of_an_earlier_form_is_brought_up() {
         assert!(!steps.iter().any(|step| step.contains("SCAN commands") || step.contains("B-TREE")), "{steps:#?}");
     }
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_holds_nobody_back() {
+    const HOUR: i64 = 3_600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let spool = Spool::open(&settings).unwrap();
+    let (retried, _) = put(&spool, new("retried")).await;
+    assert_eq!(job(&spool).await.seq, retried);
+    let again = |after| Ending::Again { after, status: 503, error: "503".into() };
+    spool.finish(retried, again(Duration::from_secs(7200)), SOON).await;
+    spool.change(Change::Pause(None)).await.unwrap();
+    let (turn, _) = put(&spool, keyed("turn", "k")).await;
+    let (held, _) = put(&spool, keyed("held", "k")).await;
+    let (later, _) = put(&spool, New { state: State::Scheduled, due: now() + HOUR, ..new("later") }).await;
+    let at = row(&spool, later).await.0.due;
+    spool.close();
+    drop(spool);
+    // All of that was a day later by the clock of then.
+    let file = db(&settings);
+    let noted: i64 = file.query_row("SELECT value FROM meta WHERE name = 'clock'", [], |r| r.get(0)).unwrap();
+    assert!((now() - 60_000..=now()).contains(&noted), "{noted}");
+    file.execute("UPDATE commands SET due_at = due_at + ?1, wants_at = wants_at + ?1", [24 * HOUR]).unwrap();
+    file.execute("UPDATE meta SET value = ?1 WHERE name = 'clock'", [now() + 24 * HOUR]).unwrap();
+    drop(file);
+    let spool = Spool::open(&settings).unwrap();
+    for seq in [turn, held] {
+        let (row, _) = row(&spool, seq).await;
+        assert!(row.wants <= now(), "{row:?}");
+    }
+    let (waits, _) = row(&spool, retried).await;
+    let left = waits.due.unwrap() - now();
+    assert!((HOUR..=2 * HOUR).contains(&left), "what was left of its wait: {left}");
+    assert_eq!(row(&spool, later).await.0.due, at.map(|at| at + 24 * HOUR), "that is what its caller said");
+    spool.change(Change::Resume(None)).await.unwrap();
+    for seq in [turn, held] {
+        assert_eq!(job(&spool).await.seq, seq);
+        spool.finish(seq, done(), SOON).await;
+    }
+    spool.close();
+}

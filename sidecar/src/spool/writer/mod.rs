@@ -114,8 +114,12 @@ pub(super) struct Writer {
     stale: bool,
     /// Given out, and nobody took it: it is put back with the next transaction.
     returned: Vec<i64>,
-    /// The clock when it was looked at last.
+    /// The clock when it was looked at last, by this process or the one before.
     clock: i64,
+    /// The same, of the transaction that is not on disk yet.
+    clock_next: Option<i64>,
+    /// The clock that was written down last.
+    noted: i64,
     /// What was being sent when the last process ended is not written down yet: the disk was full.
     unrecovered: bool,
     changed: Vec<i64>,
@@ -141,6 +145,7 @@ impl Writer {
     ) -> rusqlite::Result<Writer> {
         let Opened { db, seal, lock, last, counts, paused } = opened;
         let disk = Disk::new(&settings);
+        let noted = rows::clock(&db)?;
         let mut writer = Writer {
             db,
             seal,
@@ -159,7 +164,9 @@ impl Writer {
             paused: false,
             stale: false,
             returned: Vec::new(),
-            clock: now(),
+            clock: noted.unwrap_or_else(now),
+            clock_next: None,
+            noted: noted.unwrap_or(0),
             unrecovered: false,
             changed: Vec::new(),
             notices,
@@ -251,6 +258,7 @@ impl Writer {
                     self.swept = Instant::now();
                 }
                 self.over.extend(self.over_next.drain(..));
+                self.clock = self.clock_next.take().unwrap_or(self.clock);
                 let full = |said: &&Said| matches!(said, Said::Accepted(_, Err(Refused::Full(_))));
                 self.refused += said.iter().filter(full).count() as u64;
                 self.tell(sweep);
@@ -260,6 +268,7 @@ impl Writer {
             Err(error) => {
                 let _ = self.db.execute_batch("ROLLBACK");
                 self.entered = entered;
+                self.clock_next = None;
                 self.failed(&error, said, done, left)
             }
         }
@@ -320,6 +329,7 @@ impl Writer {
             }
         }
         self.serve(at)?;
+        self.note_clock()?;
         self.write_counts()?;
         self.db.execute_batch("COMMIT")
     }

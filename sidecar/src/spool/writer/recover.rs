@@ -13,6 +13,7 @@ impl Writer {
     pub(super) fn recover(&mut self) -> rusqlite::Result<()> {
         let now = now();
         self.db.execute_batch(super::BEGIN)?;
+        self.look_at_clock(now)?;
         let running = rows::seqs(&self.db, "SELECT seq FROM commands WHERE state = 'running'", &[])?;
         for seq in running {
             let (once, most): (bool, bool) =
@@ -52,8 +53,11 @@ impl Writer {
             let target = self.target(&target);
             self.pass_on(&target, Some(&key), now)?;
         }
+        self.note_clock()?;
         self.write_counts()?;
-        self.db.execute_batch("COMMIT")
+        self.db.execute_batch("COMMIT")?;
+        self.clock = self.clock_next.take().unwrap_or(self.clock);
+        Ok(())
     }
 
     /// The same, if it could not be done at the start.
