@@ -86,6 +86,12 @@ fn whoever_leaves_leaves_nothing_behind() {
         assert!(error.contains("did not end in time"), "{error}");
         fourmi.later_as("next", "");
         fourmi.becomes("next", "succeeded");
+        // Nor do they wait for its end: they go on as soon as it has begun.
+        let fourmi = with(&worker, &["timeouts: {whole: 10m, answer: 10m}"]);
+        fourmi.later("/endless", "Fourmi-Id: endless\r\n", "");
+        fourmi.later_as("next", "");
+        fourmi.becomes("next", "succeeded");
+        assert_eq!(fourmi.stored("endless")["state"], "running");
     });
     cases.end();
 }

@@ -317,7 +317,7 @@ impl Events {
                 let found = loop {
                     match spool.one(seq).await {
                         Ok(found) => break found,
-                        // Too much is asked at once: a moment later it is not.
+                        // The disk is in trouble: a moment later it may not be.
                         Err(_) => tokio::time::sleep(AGAIN).await,
                     }
                 };

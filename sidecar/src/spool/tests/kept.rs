@@ -90,3 +90,28 @@ async fn a_clock_that_is_set_back_holds_nobody_back() {
     }
     spool.close();
 }
+
+#[tokio::test]
+async fn however_many_ask_at_once_each_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(&settings(folder.path())).unwrap();
+    let (seq, _) = put(&spool, New { state: State::Scheduled, due: now() + 60_000, ..new("a") }).await;
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let slow = tokio::spawn({
+        let spool = spool.clone();
+        async move { spool.read(move |_, _| Ok(wait.recv().is_ok())).await }
+    });
+    let all: Vec<_> = (0..500)
+        .map(|_| {
+            let spool = spool.clone();
+            tokio::spawn(async move { spool.one(seq).await.unwrap().unwrap().0.seq })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    go.send(()).unwrap();
+    for one in all {
+        assert_eq!(one.await.unwrap(), seq);
+    }
+    assert!(slow.await.unwrap().unwrap());
+    spool.close();
+}

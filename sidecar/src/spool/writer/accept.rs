@@ -3,7 +3,7 @@
 use super::super::handle::{Accepted, Refused};
 use super::super::store::rows::{self, line};
 use super::super::{Kept, New, State};
-use super::{Running, Writer};
+use super::{Counted, Running, Writer};
 
 /// Rows that go together when there is no room.
 const ROOM: u32 = 64;
@@ -84,7 +84,8 @@ impl Writer {
         if state == State::Running {
             let key = told.key.clone();
             let promised = at_once || new.promised;
-            self.running.insert(seq, Running { target: target.clone(), key, attempt, gated: at_once, promised });
+            let counted = if at_once { Counted::Sent } else { Counted::Not };
+            self.running.insert(seq, Running { target: target.clone(), key, attempt, counted, promised });
             if at_once && let Some(target) = self.targets.get_mut(&target) {
                 target.gate.begun();
             }

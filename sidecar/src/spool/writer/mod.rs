@@ -58,6 +58,12 @@ pub(super) enum Order {
         took: Duration,
         reply: Reply<()>,
     },
+    /// The answer of one that is being sent has begun, and takes its time: what says its head, after so long.
+    Answering {
+        seq: i64,
+        well: bool,
+        took: Duration,
+    },
     Change(Box<Change>, Reply<Result<Changed, String>>),
     /// No more claims.
     Rest,
@@ -73,15 +79,33 @@ impl Order {
     }
 }
 
+/// How a gate counts one that is being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// It is none of its: whoever sends it has stored it.
+    Not,
+    /// As one that nobody has answered.
+    Sent,
+    /// As one whose answer has begun.
+    Answering,
+}
+
 /// One that is being sent.
 struct Running {
     target: Arc<str>,
     key: Option<String>,
     attempt: u32,
-    /// Whether the gate counts it.
-    gated: bool,
+    /// How the gate counts it.
+    counted: Counted,
     /// Whether somebody was told that it is in the store: until then it may be forgotten.
     promised: bool,
+}
+
+impl Running {
+    /// No gate counts it any more: whose does, and as what.
+    fn uncounted(&mut self) -> (Arc<str>, Counted) {
+        (self.target.clone(), std::mem::replace(&mut self.counted, Counted::Not))
+    }
 }
 
 /// What is said when a transaction is on disk.
@@ -317,6 +341,7 @@ impl Writer {
                         }
                     }
                 }
+                Order::Answering { seq, well, took } => self.answering(seq, well, took),
                 Order::Change(change, reply) => match self.change(&change, at) {
                     Ok(result) => said.push(Said::Changed(reply, result)),
                     Err(e) => {
@@ -348,7 +373,12 @@ impl Writer {
                 let _ = reply.send(());
                 continue;
             };
-            if running.gated
+            if let Some(target) = self.targets.get_mut(&running.target)
+                && running.counted == Counted::Answering
+            {
+                // How the service is has been found out when it began.
+                target.gate.answered();
+            } else if running.counted == Counted::Sent
                 && let Some(target) = self.targets.get_mut(&running.target)
             {
                 let how = match &*ending {
@@ -381,6 +411,28 @@ impl Writer {
         self.send_claims();
         for seq in self.changed.drain(..) {
             let _ = self.notices.send(seq);
+        }
+    }
+
+    /// One whose answer does not end holds up nobody else.
+    fn answering(&mut self, seq: i64, well: bool, took: Duration) {
+        if let Some(running) = self.running.get_mut(&seq)
+            && running.counted == Counted::Sent
+            && let Some(target) = self.targets.get_mut(&running.target)
+        {
+            running.counted = Counted::Answering;
+            target.gate.answering(Instant::now(), if well { How::Well } else { How::Badly }, took);
+        }
+    }
+
+    /// One that was to be sent is not, or not by us.
+    fn uncount(&mut self, target: &Arc<str>, counted: Counted) {
+        if let Some(target) = self.targets.get_mut(target) {
+            match counted {
+                Counted::Not => {}
+                Counted::Sent => target.gate.not_begun(),
+                Counted::Answering => target.gate.answered(),
+            }
         }
     }
 

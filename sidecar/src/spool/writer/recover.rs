@@ -4,7 +4,7 @@ use super::super::handle::Refused;
 use super::super::store::rows::{self, line};
 use super::super::{Kept, State};
 use super::serve::Target;
-use super::{Order, Said, Writer, change, now};
+use super::{Order, Running, Said, Writer, change, now};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -127,12 +127,9 @@ impl Writer {
 
     /// What ended in this transaction has not: it runs as before, and what was given out anew was not.
     fn take_ends_back(&mut self) {
-        for (seq, running) in self.ended.drain(..) {
-            if let Some(anew) = self.running.insert(seq, running)
-                && anew.gated
-                && let Some(target) = self.targets.get_mut(&anew.target)
-            {
-                target.gate.not_begun();
+        for (seq, running) in std::mem::take(&mut self.ended) {
+            if let Some(anew) = self.running.insert(seq, running) {
+                self.uncount(&anew.target, anew.counted);
             }
         }
     }
@@ -165,17 +162,10 @@ impl Writer {
         let db = &self.db;
         let running: HashSet<i64> =
             rows::seqs(db, "SELECT seq FROM commands WHERE state = 'running'", &[])?.into_iter().collect();
-        let targets = &mut self.targets;
-        self.running.retain(|seq, one| {
-            let stays = running.contains(seq);
-            if !stays
-                && one.gated
-                && let Some(target) = targets.get_mut(&one.target)
-            {
-                target.gate.not_begun();
-            }
-            stays
-        });
+        let (stay, gone) = std::mem::take(&mut self.running).into_iter().partition(|(seq, _)| running.contains(seq));
+        self.running = stay;
+        let gone: HashMap<i64, Running> = gone;
+        gone.values().for_each(|one| self.uncount(&one.target, one.counted));
         Ok(())
     }
 }

@@ -106,7 +106,7 @@ impl Writer {
         let is_used = |name: &std::sync::Arc<str>| {
             State::ALL.into_iter().any(|state| counts.get(&(name.clone(), state)).is_some_and(|n| *n != 0))
         };
-        self.targets.retain(|name, target| target.gate.paused || target.gate.running > 0 || is_used(name));
+        self.targets.retain(|name, target| target.gate.paused || !target.gate.is_idle() || is_used(name));
         self.counts.retain(|_, n| *n != 0);
         self.db.execute_batch("DELETE FROM counts WHERE n = 0")
     }
