@@ -64,6 +64,19 @@ fn whoever_leaves_leaves_nothing_behind() {
             until("it was done", || worker.had(&format!("many-{n}")) == 1);
         }
     });
+    cases.case("announced", "whoever says that much will come and sends nothing takes no room from others", || {
+        let worker = Worker::answering(OK);
+        let fourmi = with(&worker, &[]);
+        let mut stalled: Vec<_> = (0..24).map(|_| fourmi.client()).collect();
+        for caller in &mut stalled {
+            // 16 MiB each, of the 256 that there are in all.
+            caller
+                .send("POST /orders HTTP/1.1\r\nHost: t\r\nPrefer: respond-async\r\nContent-Length: 16777216\r\n\r\nx");
+        }
+        until("they are at it", || fourmi.metrics().sum("fourmi_commands_in_flight", &[]) >= 24.0);
+        fourmi.later_as("small", "");
+        fourmi.becomes("small", "succeeded");
+    });
     cases.case("for ever", "an answer that never ends is an attempt that failed; others of its service go on", || {
         let worker = Worker::scripted(|mut conn| {
             while let Some(request) = conn.request() {
@@ -203,6 +216,37 @@ fn what_is_given_again_is_the_same_and_its_callers_own() {
         for name in ["content-type", "content-encoding", "etag"] {
             assert_eq!(first.header(name), second.header(name), "{name}");
         }
+    });
+    cases.case("everybody's", "what is kept can be read by whoever asks, as much of it as the book says", || {
+        let large = "x".repeat(100_000);
+        let worker = Worker::replying(move |request| match (request.target(), request.header("accept-encoding")) {
+            ("/large", _) => {
+                format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100000\r\n\r\n{large}").into()
+            }
+            ("/own", _) | (_, Some(_)) => {
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b".to_vec()
+            }
+            _ => OK.into(),
+        });
+        let fourmi = with(&worker, &["commands: {idempotency: true}"]);
+        let gzip = "Accept-Encoding: gzip\r\n";
+        for headers in [gzip, ""] {
+            let answer = fourmi.post("/a", &format!("{headers}{}", key("plain")), "x");
+            assert_eq!((answer.text().as_str(), answer.header("content-encoding")), ("done", None));
+        }
+        let wait = |id: &str| format!("Prefer: respond-async, wait=30\r\n{gzip}{}", key(id));
+        for (id, path) in [("large", "/large"), ("own", "/own")] {
+            assert_eq!(fourmi.post(path, &wait(id), "x").status(), 200);
+        }
+        // Too large to be given again as a whole, its beginning is where stored ones are.
+        let again = fourmi.post("/large", &wait("large"), "x");
+        assert_eq!((again.status(), again.header("idempotency-replayed")), (202, Some("true")));
+        let result = fourmi.status_of(&again)["result"].clone();
+        assert_eq!((&result["cut"], result["body"].as_str().map(str::len)), (&json!(65536), Some(65536)));
+        let stored = fourmi.later("/own", &key("stored"), "x");
+        fourmi.becomes("stored", "succeeded");
+        let result = fourmi.status_of(&stored)["result"].clone();
+        assert_eq!(result, json!({"status": 200, "content_encoding": "gzip", "body_base64": "H4s="}));
     });
     cases.case("callers", "an id belongs to whoever proved the same to the worker", || {
         let fourmi = with(&worker, &["commands: {idempotency: true}"]);

@@ -291,6 +291,10 @@ fn history(lines: &str) -> Value {
 }
 
 fn text(kept: &Kept) -> Value {
+    if let Some(coding) = kept.coding() {
+        let body = base64(&kept.body);
+        return json!({"content_type": kept.media(), "content_encoding": coding, "body_base64": body, "cut": kept.cut});
+    }
     json!({"content_type": kept.media(), "body": String::from_utf8_lossy(&kept.body), "cut": kept.cut})
 }
 
@@ -518,6 +522,7 @@ fn taken(moved: Moved) -> Result<Import, String> {
         status: moved.status,
         finished: moved.finished.or(Some(now())).filter(|_| state.is_final()),
         promised: false,
+        in_turn: false,
     };
     Ok(Import { new, history: moved.history })
 }

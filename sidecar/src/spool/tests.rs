@@ -41,6 +41,7 @@ fn new(id: &str) -> New {
         status: 0,
         finished: None,
         promised: false,
+        in_turn: false,
     }
 }
 

@@ -82,6 +82,7 @@ pub(super) fn new(told: &Told, spool: &Spool, plan: &Plan, body: &Bytes) -> New 
         status: 0,
         finished: None,
         promised: false,
+        in_turn: false,
     }
 }
 

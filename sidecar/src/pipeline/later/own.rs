@@ -157,8 +157,10 @@ fn result(status: u16, kept: &Kept) -> Value {
     if !kept.media().is_empty() {
         out["content_type"] = kept.media().into();
     }
-    if let Some((_, location)) = kept.lines.iter().find(|(name, _)| name == "location") {
-        out["location"] = location.as_str().into();
+    for (name, line) in [("content_encoding", kept.coding()), ("location", kept.line("location"))] {
+        if let Some(line) = line {
+            out[name] = line.into();
+        }
     }
     if kept.cut {
         out["cut"] = KEPT_MAX.into();
@@ -167,6 +169,8 @@ fn result(status: u16, kept: &Kept) -> Value {
     let json = json.eq_ignore_ascii_case("application/json") || json.to_ascii_lowercase().ends_with("+json");
     match (serde_json::from_slice::<Value>(&kept.body), std::str::from_utf8(&kept.body)) {
         _ if kept.body.is_empty() => {}
+        // As it came: whoever asks knows how to read it, or not.
+        _ if kept.coding().is_some() => out["body_base64"] = crate::spool::base64(&kept.body).into(),
         (Ok(value), _) if json && !kept.cut => out["body"] = value,
         (_, Ok(text)) => out["body"] = text.into(),
         _ => out["body_base64"] = crate::spool::base64(&kept.body).into(),

@@ -7,7 +7,7 @@ use super::accept::{self, Stored};
 use super::attempt::{self, failed, met};
 use super::{Plan, Wish};
 use crate::exchange::deadline::until;
-use crate::exchange::{Answer, Body, Fault, FaultKind, Outcome, Part};
+use crate::exchange::{Answer, Body, BodyError, Fault, FaultKind, Outcome, Part};
 use crate::pipeline::answer;
 use crate::pipeline::gated::{self, Held};
 use crate::pipeline::lane::Lane;
@@ -103,14 +103,21 @@ impl Work {
 
     async fn all(mut self, mut told: Told, body: Bytes) {
         let new = accept::new(&told, &self.spool, &self.plan, &body);
-        // Known by its id before it is sent, it is sent once.
+        // Known by its id before it is sent, it is sent once; known by its key, after those that came before it.
         let mut place = None;
+        let waits = matches!(self.plan.wish, Wish::Wait(_));
         if self.plan.first {
-            let mut first = New { state: State::Running, attempt: 1, promised: false, ..new.clone() };
+            let mut first = New { state: State::Running, attempt: 1, in_turn: waits, ..new.clone() };
             // Only what may be sent again needs its request.
             first.told.came.once = self.plan.wish == Wish::Now && !self.plan.save;
             self.stays.set(true);
             match self.spool.accept(first).await {
+                Ok(Accepted::New { token, state, .. }) if state.waits() => {
+                    told.ex.bytes_in = body.len() as u64;
+                    let (due, preferred) = (None, self.plan.preferred);
+                    let stored = Stored { token, state, due, replayed: false, preferred };
+                    return self.answer(accept::taken(told, &stored));
+                }
                 Ok(Accepted::New { seq, token, .. }) => place = Some(Place { seq, token }),
                 Ok(Accepted::Same { state, status, answer, token, .. }) => {
                     let answer = same(told, &self.plan, (state, status), answer, token);
@@ -123,6 +130,10 @@ impl Work {
             }
         }
         told.ex.delivery = Some(self.plan.delivery.clone());
+        if self.plan.first || waits {
+            // Whoever is given what is kept of its answer may not understand it otherwise.
+            told.ex.request.headers.remove("accept-encoding");
+        }
         let Wish::Wait(wait) = self.plan.wish else {
             let sent = attempt::once(&self.lane, &mut told, &self.way, body).await;
             return self.answered(told, sent, new, place).await;
@@ -283,12 +294,18 @@ impl Work {
         let answer::Begun { mut head, body, in_flight } = answer::begin(&mut told, sent);
         let lines = attempt::kept_lines(&head.headers);
         let by = attempt::patience(&told);
-        let gathered = until(by, answer::collect(answer::Out::Received(body), attempt::KEPT_MAX)).await;
-        let (kept, out) = match gathered {
-            Ok(Ok(answer::Gathered::All(body))) => {
-                (Kept { lines, body: body.clone(), cut: false }, answer::Out::Own(Body::from(body)))
+        let gathered = until(by, async {
+            let kept = |body, cut| Kept { lines, body, cut };
+            match answer::collect(answer::Out::Received(body), attempt::KEPT_MAX).await? {
+                answer::Gathered::All(body) => Ok((kept(body.clone(), false), answer::Out::Own(Body::from(body)))),
+                answer::Gathered::More(rest) => {
+                    let (first, whole) = answer::first(rest, attempt::KEPT_MAX).await?;
+                    Ok::<_, BodyError>((kept(first, true), whole))
+                }
             }
-            Ok(Ok(answer::Gathered::More(rest))) => (Kept { lines, body: Bytes::new(), cut: true }, rest),
+        });
+        let (kept, out) = match gathered.await {
+            Ok(Ok(both)) => both,
             broken => {
                 let fault = match broken {
                     Ok(Err(e)) => Fault::new(FaultKind::Broken, format!("the answer broke off: {e}")),
@@ -301,7 +318,12 @@ impl Work {
         };
         let state = if status < 400 { State::Succeeded } else { State::Dead };
         let error = (status >= 400).then(|| format!("the worker answered {status}"));
-        self.spool.finish(place.seq, Ending::Final { state, status, error, answer: kept }, took).await;
+        // Without an id nobody can ask for it again: it was there for its key.
+        let ending = match told.ex.command.id_given {
+            true => Ending::Final { state, status, error, answer: kept },
+            false => Ending::Forget,
+        };
+        self.spool.finish(place.seq, ending, took).await;
         if let answer::Out::Own(body) = &out {
             use http_body::Body as _;
             let length = body.size_hint().exact().unwrap_or(0);
@@ -343,7 +365,7 @@ fn same(told: Told, plan: &Plan, (state, status): (State, u16), kept: Kept, toke
         let (due, preferred) = (None, plan.preferred);
         return accept::taken(told, &Stored { token, state, due, replayed: true, preferred });
     }
-    let detail = "it has been done, and its answer was too large to be kept";
+    let detail = "it has been done, and its answer was too large to be kept whole and given again";
     refuse::refuse(told, Fault::new(FaultKind::InProgress, detail), Body::Empty)
 }
 

@@ -58,6 +58,7 @@ impl Writer {
         let at_once = new.state == State::Ready && new.due <= now && !held && self.takes_more(&target);
         let (state, attempt) = match at_once {
             true => (State::Running, new.attempt + 1),
+            false if held && new.in_turn => (State::Ready, 0),
             false => (new.state, new.attempt),
         };
         let due = (state.waits() && !held).then_some(new.due);
