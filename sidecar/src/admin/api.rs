@@ -70,17 +70,22 @@ impl Admitted {
 }
 
 /// Whether a request is answered at all; its head is enough to know. Nothing of its body is read before.
-pub(super) fn admit(head: &Parts, peer: IpAddr, desk: &Desk) -> Result<Admitted, Answer> {
+pub(super) fn admit(head: &Parts, peer: IpAddr, desk: &Desk) -> Result<Admitted, Box<Answer>> {
     let identity = desk.control.identity();
     let names = [desk.machine.as_deref().unwrap_or(&identity.hostname), &identity.hostname];
     let settings = desk.control.settings();
     let asked = guard::may_ask(head.version >= Version::HTTP_11, &head.headers, &names)
         .and_then(|()| guard::may_look(head, peer, &settings));
-    let known = asked.map_err(|refusal| match refusal {
-        guard::Refusal::NoToken if head.uri.path() == "/" => page::login(&desk.control.identity()),
-        refusal => refused(refusal),
+    let known = asked.map_err(|refusal| {
+        Box::new(match refusal {
+            guard::Refusal::NoToken if head.uri.path() == "/" => page::login(&desk.control.identity()),
+            refusal => refused(refusal),
+        })
     })?;
-    let may_change = |login: bool| guard::may_change(&head.headers, peer, known, login, &settings).map_err(refused);
+    let may_change = |login: bool| {
+        let may = guard::may_change(&head.headers, peer, known, login, &settings);
+        may.map_err(|refusal| Box::new(refused(refusal)))
+    };
     match spool::asked(head) {
         Some(Ok(asked)) => {
             if asked.changes() {
@@ -94,7 +99,7 @@ pub(super) fn admit(head: &Parts, peer: IpAddr, desk: &Desk) -> Result<Admitted,
             let change = CHANGES.contains(&path);
             let asset = web::asset(path);
             if !change && asset.is_none() && !READS.contains(&path) {
-                return Err(problem(404, "there is no such path; docs/admin.md lists all of them"));
+                return Err(Box::new(problem(404, "there is no such path; docs/admin.md lists all of them")));
             }
             match change {
                 true if head.method != Method::POST => return Err(not_so("changes are made by POST", "POST")),
@@ -110,10 +115,10 @@ pub(super) fn admit(head: &Parts, peer: IpAddr, desk: &Desk) -> Result<Admitted,
 }
 
 /// Another method is meant.
-fn not_so(detail: &str, allow: &'static str) -> Answer {
+fn not_so(detail: &str, allow: &'static str) -> Box<Answer> {
     let mut answer = problem(405, detail);
     answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-    answer
+    Box::new(answer)
 }
 
 /// Answers one request that was let in.

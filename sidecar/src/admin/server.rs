@@ -97,7 +97,7 @@ async fn take(call: Call, desk: &Desk) -> Answer {
     let Call { head, body, peer } = call;
     let admitted = match api::admit(&head, peer, desk) {
         Ok(admitted) => admitted,
-        Err(refused) => return api::whole(&head, left(refused, &body)),
+        Err(refused) => return api::whole(&head, left(*refused, &body)),
     };
     let most = if admitted.wants_body() { spool::IMPORT_MAX } else { BODY };
     let too_large = || problem(413, &format!("{most} bytes of a body are read here"));

@@ -125,10 +125,11 @@ async fn what_was_being_sent_is_sent_again_by_the_next_process() {
     let spool = Spool::open(&settings(folder.path())).unwrap();
     let (first, _) = put(&spool, new("a")).await;
     assert_eq!(job(&spool).await.seq, first);
-    let mut most = new("b");
-    most.told.came.at_most_once = true;
     // The gate has found out with one; until that has ended no other is sent.
     spool.finish(first, Ending::Again { after: Duration::ZERO, status: 503, error: "503".into() }, SOON).await;
+    // Due after the first one, so that the first one is what is being sent.
+    let mut most = new("b");
+    most.told.came.at_most_once = true;
     let (second, _) = put(&spool, most).await;
     let _ = (jobs(&spool, 2).await, spool.clone());
     spool.close();

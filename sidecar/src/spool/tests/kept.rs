@@ -96,7 +96,7 @@ async fn however_many_ask_at_once_each_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(&settings(folder.path())).unwrap();
     let (seq, _) = put(&spool, New { state: State::Scheduled, due: now() + 60_000, ..new("a") }).await;
-    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (go, wait) = std::sync::mpsc::sync_channel::<()>(1);
     let slow = tokio::spawn({
         let spool = spool.clone();
         async move { spool.read(move |_, _| Ok(wait.recv().is_ok())).await }
