@@ -67,6 +67,29 @@ fn now_or_later() {
             assert_eq!(fourmi.post(location, "", "").status(), 405, "it is read by GET");
         },
     );
+    cases.case("24a", "a key's order holds for whoever would wait for its answer, too", || {
+        latch.shut();
+        let (key, prefer) = ("Fourmi-Key: k\r\n", "Prefer: respond-async, wait=30\r\n");
+        fourmi.later("/held", &format!("{key}Fourmi-Id: first\r\n"), "");
+        until("the first is in the worker's hands", || worker.had("first") == 1);
+        let second = fourmi.post("/held", &format!("{prefer}{key}Fourmi-Id: second\r\n"), "");
+        assert_eq!((second.status(), second.header("fourmi-state")), (202, Some("ready")));
+        assert_eq!(worker.had("second"), 0);
+        latch.open();
+        fourmi.becomes("second", "succeeded");
+        // Where it is its turn it is sent at once, and others wait for it.
+        latch.shut();
+        let before = worker.requests().len();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| fourmi.post("/held", &format!("{prefer}{key}"), ""));
+            until("it is in the worker's hands", || worker.requests().len() > before);
+            fourmi.later_as("third", key);
+            assert_eq!(fourmi.stored("third")["held"], true);
+            latch.open();
+            assert_eq!(waits.join().unwrap().status(), 200);
+        });
+        fourmi.becomes("third", "succeeded");
+    });
     cases.case("24", "respond-async, wait: the answer if it comes in time, else 202, and one execution in all", || {
         latch.open();
         let answer = fourmi.post("/held", "Prefer: respond-async, wait=30\r\nFourmi-Id: quick\r\n", "");
@@ -328,6 +351,17 @@ fn once_by_id() {
         let again = fourmi.post("/fails", key, "");
         assert_eq!((again.status(), again.header("idempotency-replayed")), (200, None));
         assert_eq!((fourmi.post("/fails", key, "").status(), worker.had("fails")), (200, 2));
+    });
+    cases.case("36a", "what was answered 202 and waits is answered 202 again, also to one who would wait", || {
+        fourmi.spools(&["pause"]);
+        let key = "Idempotency-Key: accepted\r\n";
+        let first = fourmi.later("/x", key, "");
+        let again = fourmi.post("/x", key, "");
+        assert_eq!((again.status(), again.header("idempotency-replayed")), (202, Some("true")), "{}", again.text());
+        assert_eq!(again.header("location"), first.header("location"));
+        fourmi.spools(&["resume"]);
+        fourmi.becomes("accepted", "succeeded");
+        assert_eq!((fourmi.post("/x", key, "").status(), worker.had("accepted")), (200, 1));
     });
     cases.case(
         "39",

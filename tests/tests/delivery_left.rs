@@ -1,6 +1,6 @@
 //! Delivery where somebody leaves, stalls or pretends: nothing is stuck, done twice, or given to another.
 
-use fourmi_tests::{Cases, Fourmi, Latch, Setup, Worker, eventually, until};
+use fourmi_tests::{Cases, Fourmi, Latch, Setup, Worker, eventually, free_port, until};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,6 +64,19 @@ fn whoever_leaves_leaves_nothing_behind() {
             until("it was done", || worker.had(&format!("many-{n}")) == 1);
         }
     });
+    cases.case("announced", "whoever says that much will come and sends nothing takes no room from others", || {
+        let worker = Worker::answering(OK);
+        let fourmi = with(&worker, &[]);
+        let mut stalled: Vec<_> = (0..24).map(|_| fourmi.client()).collect();
+        for caller in &mut stalled {
+            // 16 MiB each, of the 256 that there are in all.
+            caller
+                .send("POST /orders HTTP/1.1\r\nHost: t\r\nPrefer: respond-async\r\nContent-Length: 16777216\r\n\r\nx");
+        }
+        until("they are at it", || fourmi.metrics().sum("fourmi_commands_in_flight", &[]) >= 24.0);
+        fourmi.later_as("small", "");
+        fourmi.becomes("small", "succeeded");
+    });
     cases.case("for ever", "an answer that never ends is an attempt that failed; others of its service go on", || {
         let worker = Worker::scripted(|mut conn| {
             while let Some(request) = conn.request() {
@@ -86,6 +99,12 @@ fn whoever_leaves_leaves_nothing_behind() {
         assert!(error.contains("did not end in time"), "{error}");
         fourmi.later_as("next", "");
         fourmi.becomes("next", "succeeded");
+        // Nor do they wait for its end: they go on as soon as it has begun.
+        let fourmi = with(&worker, &["timeouts: {whole: 10m, answer: 10m}"]);
+        fourmi.later("/endless", "Fourmi-Id: endless\r\n", "");
+        fourmi.later_as("next", "");
+        fourmi.becomes("next", "succeeded");
+        assert_eq!(fourmi.stored("endless")["state"], "running");
     });
     cases.end();
 }
@@ -106,6 +125,62 @@ fn what_must_not_run_twice_does_not() {
         assert_eq!(fourmi.post("/orders", &key("once"), "x").status(), 409);
         assert_eq!(worker.requests().len(), 1);
         fourmi.has_states(&[("unknown", 1)]);
+    });
+    cases.case("half an answer", "broken off, never whole, or an error: unknown, seen, and left to somebody", || {
+        let worker = Worker::scripted(|mut conn| {
+            while let Some(request) = conn.request() {
+                let path = request.target().to_owned();
+                conn.send(match &*path {
+                    "/error" => "HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno",
+                    "/busy" => "HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno",
+                    _ => "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo",
+                });
+                if path == "/broken" {
+                    return;
+                }
+            }
+        });
+        let keys = "commands: {idempotency: true, at_most_once: true}";
+        let fourmi = with(&worker, &[keys, "timeouts: {whole: 300ms}"]);
+        for id in ["broken", "error", "stalls"] {
+            let answers = [(); 2].map(|()| fourmi.post(&format!("/{id}"), &key(id), "x").status());
+            assert!(answers[0] >= 500 && answers[1] == 409, "{id}: {answers:?}");
+            assert_eq!(worker.had(id), 1, "{id}");
+        }
+        // A worker that says that it has not done it may be asked again.
+        assert_eq!([(); 2].map(|()| fourmi.post("/busy", &key("busy"), "x").status()), [503, 503]);
+        fourmi.has_states(&[("unknown", 3)]);
+        let listed = fourmi.admin("GET", "/api/v1/commands?state=unknown").json();
+        let commands = listed["commands"].as_array().unwrap();
+        assert_eq!(commands.len(), 3, "{listed}");
+        let seq = commands[0]["seq"].to_string();
+        let refused = fourmi.spool(&["retry", "broken", "--seq", &seq]);
+        assert!(refused.code == 1 && refused.stderr.contains("discard it"), "{refused:?}");
+        assert_eq!(fourmi.spools(&["discard", "--state", "unknown", "--yes"]), "3 discarded\n");
+        assert_eq!((fourmi.post("/error", &key("error"), "x").status(), worker.had("error")), (500, 2));
+    });
+    cases.case("nobody there", "nobody was sent it: it waits, whoever dies meanwhile", || {
+        let port = free_port();
+        let setup = Setup::beside(&format!("http://127.0.0.1:{port}")).more("spool: {path: ./spool}");
+        let mut fourmi = setup.more("commands: {at_most_once: true}\ntimeouts: {hold: 60s}").spawn();
+        fourmi.wait_live();
+        fourmi.later_as("waits", "");
+        let waits = eventually("it has been looked for", || {
+            let waits = fourmi.stored("waits");
+            (waits["state"] == "ready" && waits["error"].is_string()).then_some(waits)
+        });
+        assert_eq!(waits["attempt"], 0, "{waits}");
+        let error = waits["error"].as_str().unwrap().to_ascii_lowercase();
+        assert_eq!(error.matches("no instance").count(), 1, "{error}");
+        fourmi.spawn_again();
+        fourmi.wait_live();
+        let worker = Worker::replying_on(port, |_| OK.into());
+        let done = fourmi.becomes("waits", "succeeded");
+        assert_eq!(worker.had("waits"), 1);
+        // What nobody had is no part of its history.
+        let states: Vec<&str> =
+            done["history"].as_array().unwrap().iter().filter_map(|step| step["state"].as_str()).collect();
+        assert_eq!(states.iter().filter(|state| **state == "running").count(), 1, "{done}");
     });
     cases.case("from the store", "no retry of any kind, although it has a key that a worker could know", || {
         let worker = thief();
@@ -141,6 +216,37 @@ fn what_is_given_again_is_the_same_and_its_callers_own() {
         for name in ["content-type", "content-encoding", "etag"] {
             assert_eq!(first.header(name), second.header(name), "{name}");
         }
+    });
+    cases.case("everybody's", "what is kept can be read by whoever asks, as much of it as the book says", || {
+        let large = "x".repeat(100_000);
+        let worker = Worker::replying(move |request| match (request.target(), request.header("accept-encoding")) {
+            ("/large", _) => {
+                format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100000\r\n\r\n{large}").into()
+            }
+            ("/own", _) | (_, Some(_)) => {
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b".to_vec()
+            }
+            _ => OK.into(),
+        });
+        let fourmi = with(&worker, &["commands: {idempotency: true}"]);
+        let gzip = "Accept-Encoding: gzip\r\n";
+        for headers in [gzip, ""] {
+            let answer = fourmi.post("/a", &format!("{headers}{}", key("plain")), "x");
+            assert_eq!((answer.text().as_str(), answer.header("content-encoding")), ("done", None));
+        }
+        let wait = |id: &str| format!("Prefer: respond-async, wait=30\r\n{gzip}{}", key(id));
+        for (id, path) in [("large", "/large"), ("own", "/own")] {
+            assert_eq!(fourmi.post(path, &wait(id), "x").status(), 200);
+        }
+        // Too large to be given again as a whole, its beginning is where stored ones are.
+        let again = fourmi.post("/large", &wait("large"), "x");
+        assert_eq!((again.status(), again.header("idempotency-replayed")), (202, Some("true")));
+        let result = fourmi.status_of(&again)["result"].clone();
+        assert_eq!((&result["cut"], result["body"].as_str().map(str::len)), (&json!(65536), Some(65536)));
+        let stored = fourmi.later("/own", &key("stored"), "x");
+        fourmi.becomes("stored", "succeeded");
+        let result = fourmi.status_of(&stored)["result"].clone();
+        assert_eq!(result, json!({"status": 200, "content_encoding": "gzip", "body_base64": "H4s="}));
     });
     cases.case("callers", "an id belongs to whoever proved the same to the worker", || {
         let fourmi = with(&worker, &["commands: {idempotency: true}"]);

@@ -206,7 +206,7 @@ function one(desk, id, seq) {
     last = now;
     about.replaceChildren(...summary(c));
     story.replaceChildren(...history(c));
-    const can = Object.entries(VERBS).filter(([, verb]) => !o?.read_only && verb.fits.includes(c.state));
+    const can = Object.entries(VERBS).filter(([, verb]) => !o?.read_only && verb.fits.includes(c.state) && (verb !== VERBS.retry || c.sendable !== false));
     verbs.replaceChildren(
       ...can.map(([name, verb]) => button(verb.typed || name === "cancel" ? `${verb.title}…` : verb.title, (self) => desk.attempt(() => act(name, verb, self, o)))),
       button("Show what is sent", () => desk.attempt(show)));

@@ -52,21 +52,87 @@ const READS: [&str; 23] = [
     "/robots.txt",
 ];
 
-/// Answers one request.
-pub(super) async fn answer(head: &Parts, body: &[u8], peer: IpAddr, desk: &Desk) -> Answer {
+/// What a request that was let in asks for.
+pub(super) enum Admitted {
+    /// Of stored commands.
+    Stored(spool::Asked),
+    /// A file of the page.
+    Asset(&'static web::Asset),
+    /// Anything else.
+    Path,
+}
+
+impl Admitted {
+    /// Whether its body says what is wanted.
+    pub(super) fn wants_body(&self) -> bool {
+        matches!(self, Admitted::Stored(spool::Asked::Import))
+    }
+}
+
+/// Whether a request is answered at all; its head is enough to know. Nothing of its body is read before.
+pub(super) fn admit(head: &Parts, peer: IpAddr, desk: &Desk) -> Result<Admitted, Box<Answer>> {
     let identity = desk.control.identity();
     let names = [desk.machine.as_deref().unwrap_or(&identity.hostname), &identity.hostname];
     let settings = desk.control.settings();
     let asked = guard::may_ask(head.version >= Version::HTTP_11, &head.headers, &names)
         .and_then(|()| guard::may_look(head, peer, &settings));
-    let mut answer = match asked {
-        Ok(known) => match spool::asked(head) {
-            Some(asked) => stored(asked, head, body, (peer, known), desk).await,
-            None => route(head, (peer, known), desk).await,
-        },
-        Err(guard::Refusal::NoToken) if head.uri.path() == "/" => page::login(&desk.control.identity()),
-        Err(refusal) => refused(refusal),
+    let known = asked.map_err(|refusal| {
+        Box::new(match refusal {
+            guard::Refusal::NoToken if head.uri.path() == "/" => page::login(&desk.control.identity()),
+            refusal => refused(refusal),
+        })
+    })?;
+    let may_change = |login: bool| {
+        let may = guard::may_change(&head.headers, peer, known, login, &settings);
+        may.map_err(|refusal| Box::new(refused(refusal)))
     };
+    match spool::asked(head) {
+        Some(Ok(asked)) => {
+            if asked.changes() {
+                may_change(false)?;
+            }
+            Ok(Admitted::Stored(asked))
+        }
+        Some(Err(allow)) => Err(not_so(&format!("this path has {allow}"), allow)),
+        None => {
+            let path = head.uri.path();
+            let change = CHANGES.contains(&path);
+            let asset = web::asset(path);
+            if !change && asset.is_none() && !READS.contains(&path) {
+                return Err(Box::new(problem(404, "there is no such path; docs/admin.md lists all of them")));
+            }
+            match change {
+                true if head.method != Method::POST => return Err(not_so("changes are made by POST", "POST")),
+                false if !matches!(head.method, Method::GET | Method::HEAD) => {
+                    return Err(not_so("this is read by GET", "GET, HEAD"));
+                }
+                true => may_change(path == "/login")?,
+                false => {}
+            }
+            Ok(asset.map_or(Admitted::Path, Admitted::Asset))
+        }
+    }
+}
+
+/// Another method is meant.
+fn not_so(detail: &str, allow: &'static str) -> Box<Answer> {
+    let mut answer = problem(405, detail);
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    Box::new(answer)
+}
+
+/// Answers one request that was let in.
+pub(super) async fn answer(head: &Parts, body: &[u8], (peer, admitted): (IpAddr, Admitted), desk: &Desk) -> Answer {
+    let answer = match admitted {
+        Admitted::Stored(asked) => spool::answer(asked, head, body, peer, desk.control.spool()).await,
+        Admitted::Asset(asset) => web::answer(head, asset),
+        Admitted::Path => route(head, desk).await,
+    };
+    whole(head, answer)
+}
+
+/// An answer as its method has it.
+pub(super) fn whole(head: &Parts, mut answer: Answer) -> Answer {
     if head.method == Method::HEAD {
         // The length stays that of the answer to GET (RFC 9110 9.3.2).
         if let Some(length) = http_body::Body::size_hint(answer.body()).exact() {
@@ -85,52 +151,8 @@ fn refused(refusal: guard::Refusal) -> Answer {
     answer
 }
 
-/// What is asked of stored commands.
-async fn stored(
-    asked: Result<spool::Asked, &'static str>,
-    head: &Parts,
-    body: &[u8],
-    (peer, known): (IpAddr, guard::Known),
-    desk: &Desk,
-) -> Answer {
-    let asked = match asked {
-        Ok(asked) => asked,
-        Err(allow) => {
-            let mut answer = problem(405, &format!("this path has {allow}"));
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-            return answer;
-        }
-    };
-    let control = &*desk.control;
-    if asked.changes()
-        && let Err(refusal) = guard::may_change(&head.headers, peer, known, false, &control.settings())
-    {
-        return refused(refusal);
-    }
-    spool::answer(asked, head, body, peer, control.spool()).await
-}
-
-async fn route(head: &Parts, (peer, known): (IpAddr, guard::Known), desk: &Desk) -> Answer {
+async fn route(head: &Parts, desk: &Desk) -> Answer {
     let (path, control) = (head.uri.path(), &*desk.control);
-    let change = CHANGES.contains(&path);
-    let asset = web::asset(path);
-    if !change && asset.is_none() && !READS.contains(&path) {
-        return problem(404, "there is no such path; docs/admin.md lists all of them");
-    }
-    let allowed = if change { head.method == Method::POST } else { matches!(head.method, Method::GET | Method::HEAD) };
-    if !allowed {
-        let mut answer = problem(405, if change { "changes are made by POST" } else { "this is read by GET" });
-        let allow = if change { "POST" } else { "GET, HEAD" };
-        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-        return answer;
-    }
-    if change && let Err(refusal) = guard::may_change(&head.headers, peer, known, path == "/login", &control.settings())
-    {
-        return refused(refusal);
-    }
-    if let Some(asset) = asset {
-        return web::answer(head, asset);
-    }
     match path {
         "/" => {
             control.eyes().look();

@@ -5,8 +5,8 @@ use super::api::{self, Desk};
 use super::pulse::Pulse;
 
 use super::{Control, guard, spool};
-use bytes::Bytes;
 use http::request::Parts;
+use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -92,23 +92,38 @@ where
     }
 }
 
-/// Reads the body, so that the connection can be kept, and answers.
+/// Lets it in by its head alone; then reads its body, so that the connection can be kept, and answers.
 async fn take(call: Call, desk: &Desk) -> Answer {
     let Call { head, body, peer } = call;
-    let most = if head.uri.path() == spool::IMPORT { spool::IMPORT_MAX } else { BODY };
-    let Ok(body) = read(body, most).await else {
-        let mut answer = problem(413, &format!("{most} bytes of a body are read here"));
-        answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-        return answer;
+    let admitted = match api::admit(&head, peer, desk) {
+        Ok(admitted) => admitted,
+        Err(refused) => return api::whole(&head, left(*refused, &body)),
     };
-    api::answer(&head, &body, peer, desk).await
+    let most = if admitted.wants_body() { spool::IMPORT_MAX } else { BODY };
+    let too_large = || problem(413, &format!("{most} bytes of a body are read here"));
+    if body.size_hint().lower() > most as u64 {
+        return left(too_large(), &body);
+    }
+    // Everybody may ask how it is, so nobody's body is waited for.
+    if head.method.is_safe() {
+        let closes = !body.is_end_stream();
+        let answer = api::answer(&head, &[], (peer, admitted), desk).await;
+        return if closes { closing(answer) } else { answer };
+    }
+    match Limited::new(body, most).collect().await {
+        Ok(body) => api::answer(&head, &body.to_bytes(), (peer, admitted), desk).await,
+        Err(_) => closing(too_large()),
+    }
 }
 
-async fn read(body: Incoming, most: usize) -> Result<Bytes, BoxError> {
-    if http_body::Body::size_hint(&body).lower() > most as u64 {
-        return Err("too large".into());
-    }
-    Ok(Limited::new(body, most).collect().await?.to_bytes())
+/// An answer to a request whose body, if it has one, is not read.
+fn left(answer: Answer, body: &Incoming) -> Answer {
+    if body.is_end_stream() { answer } else { closing(answer) }
+}
+
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    answer
 }
 
 /// What the stack around the answers says when it gives up.

@@ -16,6 +16,8 @@ const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 /// Bytes of bodies that one answer of an export has; its last command may go beyond.
 const EXPORTED: usize = 8 << 20;
+/// The same for what an import puts in in one go.
+const IMPORTED: usize = 4 << 20;
 /// After so long a change of very many is answered, and has to be asked for again.
 const TURN: Duration = Duration::from_secs(4);
 /// Bytes of an import.
@@ -228,6 +230,8 @@ fn shown(row: &Row) -> Value {
         "consumer": row.consumer, "tags": tags, "created": moment(row.created), "due": row.due.map(moment),
         "expires": row.expires.map(moment), "finished": row.finished.map(moment),
         "status": (row.status > 0).then_some(row.status), "error": row.error, "bytes": row.bytes,
+        // Without its request it cannot be sent again.
+        "sendable": !row.once && row.state != State::Succeeded,
         // A command that waits for another of its key is due, and not sent.
         "held": row.state.waits() && row.due.is_none(),
     })
@@ -292,6 +296,10 @@ fn history(lines: &str) -> Value {
 }
 
 fn text(kept: &Kept) -> Value {
+    if let Some(coding) = kept.coding() {
+        let body = base64(&kept.body);
+        return json!({"content_type": kept.media(), "content_encoding": coding, "body_base64": body, "cut": kept.cut});
+    }
     json!({"content_type": kept.media(), "body": String::from_utf8_lossy(&kept.body), "cut": kept.cut})
 }
 
@@ -310,6 +318,8 @@ async fn many(head: &Parts, spool: &Spool, verb: Verb, by: &Who) -> Done {
         Verb::Retry => vec![State::Dead, State::Unknown],
         _ => State::ALL.into_iter().filter(can).collect(),
     };
+    // Of those without a request nothing can be sent.
+    filter.sendable = verb == Verb::Retry;
     filter.states = match filter.states.is_empty() {
         true => usual(),
         false => filter.states.iter().copied().filter(can).collect(),
@@ -322,19 +332,21 @@ async fn many(head: &Parts, spool: &Spool, verb: Verb, by: &Who) -> Done {
         return Ok(json!({"count": count, "dry_run": true, "result": verb.done()}));
     }
     let what = what(head, verb);
-    let (mut all, began) = (Changed::default(), Instant::now());
+    let (mut all, mut after, began) = (Changed::default(), 0, Instant::now());
     loop {
-        let change = Change::Many { what, filter: Box::new(filter.clone()) };
+        let change = Change::Many { what, filter: Box::new(filter.clone()), after };
         let done = spool.change(change).await.map_err(busy)?;
         all.count += done.count;
         all.left += done.left;
-        all.more = done.more && done.count > 0;
-        if !all.more || began.elapsed() > TURN {
-            break;
+        all.next = done.next;
+        match done.next {
+            Some(next) if began.elapsed() < TURN => after = next,
+            _ => break,
         }
     }
     by.log(verb.done(), head.uri.query().unwrap_or_default(), &all);
-    Ok(json!({"count": all.count, "left": all.left, "more": all.more, "result": verb.done()}))
+    let more = all.next.is_some() && all.count > 0;
+    Ok(json!({"count": all.count, "left": all.left, "more": more, "result": verb.done()}))
 }
 
 fn what(head: &Parts, verb: Verb) -> What {
@@ -411,6 +423,7 @@ async fn export(head: &Parts, spool: &Spool) -> Done {
     if filter.states.is_empty() {
         filter.states = State::ALL.into_iter().filter(|s| *s != State::Succeeded).collect();
     }
+    filter.sendable = true;
     let listing = spool.list(filter, cursor(head)?, LIMIT_MAX).await.map_err(busy)?;
     let (mut lines, mut bytes, mut unreadable, mut next) = (Vec::new(), 0, 0, listing.next);
     for row in &listing.rows {
@@ -461,7 +474,19 @@ async fn import(body: &[u8], spool: &Spool, by: &Who) -> Done {
     if all.is_empty() {
         return Err(bad("send one JSON object a line, as export gives them"));
     }
-    let done = spool.change(Change::Import(all)).await.map_err(busy)?;
+    // In portions: whoever accepts and sends meanwhile does not wait for all of it.
+    let (mut done, mut all) = (Changed::default(), all.into_iter().peekable());
+    while all.peek().is_some() {
+        let mut bytes = 0;
+        let portion = std::iter::from_fn(|| {
+            let next = all.next_if(|_| bytes < IMPORTED)?;
+            bytes += next.new.request.body.len();
+            Some(next)
+        });
+        let changed = spool.change(Change::Import(portion.take(LIMIT).collect())).await.map_err(busy)?;
+        done.count += changed.count;
+        done.left += changed.left;
+    }
     by.log("imported", "", &done);
     Ok(json!({"count": done.count, "left": done.left, "result": "imported"}))
 }
@@ -502,6 +527,7 @@ fn taken(moved: Moved) -> Result<Import, String> {
         status: moved.status,
         finished: moved.finished.or(Some(now())).filter(|_| state.is_final()),
         promised: false,
+        in_turn: false,
     };
     Ok(Import { new, history: moved.history })
 }

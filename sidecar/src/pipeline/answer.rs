@@ -97,6 +97,24 @@ pub(super) async fn collect(mut body: Out, most: usize) -> Result<Gathered, Body
     }
 }
 
+/// Reads the first bytes of a body, as many as are wanted; returns them and all of the body.
+pub(super) async fn first(mut body: Out, most: usize) -> Result<(Bytes, Out), BodyError> {
+    let mut all = BytesMut::new();
+    while all.len() < most {
+        match std::future::poll_fn(|cx| body.poll_frame(cx)).await {
+            None => break,
+            Some(Err(e)) => return Err(e),
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(data) => all.extend_from_slice(data),
+                None => break,
+            },
+        }
+    }
+    let all = all.freeze();
+    let first = all.slice(..most.min(all.len()));
+    Ok((first, Out::Resumed(Some(all), Box::new(body))))
+}
+
 /// Reads the rest of a body; returns its first bytes, as many as are wanted, and how many there were.
 pub(super) async fn drain(mut body: Out, most: usize) -> Result<(Bytes, u64), BodyError> {
     let (mut first, mut all) = (BytesMut::new(), 0);

@@ -1,6 +1,6 @@
 //! From an exchange to what leaves for an instance.
 
-use super::gated;
+use super::gated::{self, Held};
 use super::lane::Lane;
 use super::told::{Course, Told};
 use crate::codec::{forwarded, hop};
@@ -164,7 +164,9 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
             if told.upload.as_ref().is_some_and(|upload| upload.is_awaited()) {
                 return Err(limit.passed(FaultKind::SlowCaller, "no end of the request's body"));
             }
-            Err(limit.passed(FaultKind::Timeout, "no answer"))
+            let late = limit.passed(FaultKind::Timeout, "no answer");
+            // It never left: there was no instance for it in time.
+            Err(if told.ex.timings.sent.is_none() { late.retry(Retry::Safe) } else { late })
         }
     }
 }
@@ -180,21 +182,30 @@ pub(super) enum Collected {
 /// Reads what identification wants to see of a body, in the time that an answer may take.
 pub(super) async fn read(body: Body, told: &Told) -> Result<Collected, Fault> {
     let most = command::BODY_MAX.min(usize::try_from(told.road.limits.body).unwrap_or(usize::MAX));
-    read_within(body, told, most).await
+    read_in_time(body, told, most, None).await
 }
 
-/// Reads a body up to a limit, in the time that an answer may take.
-pub(super) async fn read_within(body: Body, told: &Told, most: usize) -> Result<Collected, Fault> {
+/// Reads a body up to a limit, in the time that an answer may take. Its room is taken as it comes: whoever says that much
+/// will follow and sends nothing takes none from others.
+pub(super) async fn read_within(body: Body, told: &Told, most: usize, held: &mut Held) -> Result<Collected, Fault> {
+    read_in_time(body, told, most, Some(held)).await
+}
+
+async fn read_in_time(body: Body, told: &Told, most: usize, held: Option<&mut Held>) -> Result<Collected, Fault> {
     let road = &told.road;
     in_time(&told.ex)?;
     let limit = Limit::of(&told.ex, &road.timeouts);
     let by = told.ex.timings.start + limit.time;
-    let read = until(by, collect(body, most)).await;
+    let read = until(by, collect_held(body, most, held)).await;
     read.unwrap_or_else(|Elapsed| Err(limit.passed(FaultKind::SlowCaller, "no end of the body")))
 }
 
 /// Reads a body, up to a limit; a longer one is handed back whole.
-pub(super) async fn collect(mut body: Body, most: usize) -> Result<Collected, Fault> {
+pub(super) async fn collect(body: Body, most: usize) -> Result<Collected, Fault> {
+    collect_held(body, most, None).await
+}
+
+async fn collect_held(mut body: Body, most: usize, mut held: Option<&mut Held>) -> Result<Collected, Fault> {
     let mut all = BytesMut::new();
     loop {
         match body.frame().await {
@@ -202,6 +213,10 @@ pub(super) async fn collect(mut body: Body, most: usize) -> Result<Collected, Fa
             Some(Err(_)) => return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off")),
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
+                    if held.as_mut().is_some_and(|held| !held.take(all.len() + data.len())) {
+                        let why = "too many bodies are being read at once";
+                        return Err(Fault::new(FaultKind::Overloaded, why).retry_after(1));
+                    }
                     all.extend_from_slice(data);
                 }
                 if all.len() > most {

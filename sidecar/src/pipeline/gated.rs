@@ -189,9 +189,6 @@ pub(super) fn mismatched(mismatch: Mismatch, gate: &Gate, head: &Head) -> Box<Re
 /// Bytes of bodies that middlewares read, of the whole process at once.
 const HELD_MAX: usize = 256 << 20;
 
-/// As much of it is taken for a body that does not say how long it is.
-const UNANNOUNCED: usize = 1 << 20;
-
 /// What is held of [`HELD_MAX`] now.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
@@ -200,12 +197,16 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 pub(super) struct Held(usize);
 
 impl Held {
-    /// Takes more, up to `all` in sum; false when there is no room.
+    /// Takes more, up to `all` in sum; false when there is no room, and then none is taken.
     pub(super) fn take(&mut self, all: usize) -> bool {
         let more = all.saturating_sub(self.0);
         let before = HELD.fetch_add(more, Ordering::Relaxed);
+        if before.saturating_add(more) > HELD_MAX {
+            HELD.fetch_sub(more, Ordering::Relaxed);
+            return false;
+        }
         self.0 += more;
-        before.saturating_add(more) <= HELD_MAX
+        true
     }
 }
 
@@ -240,12 +241,8 @@ pub(super) async fn access(
                 // Asked twice for as much, it gets the same.
                 if matches!(told.ex.seen, Seen::Not) || (matches!(told.ex.seen, Seen::TooLong) && most > read) {
                     read = most;
-                    if !held.take(length.unwrap_or(UNANNOUNCED).min(most)) {
-                        command::settle(&mut told.ex, routed.way.name());
-                        let why = "too many bodies are being read at once";
-                        return Err(refuse::refuse(told, Fault::new(FaultKind::Overloaded, why).retry_after(1), body));
-                    }
-                    match forward::read_within(std::mem::replace(&mut body, Body::Empty), &told, most).await {
+                    let whole = std::mem::replace(&mut body, Body::Empty);
+                    match forward::read_within(whole, &told, most, &mut held).await {
                         Ok(Collected::All(bytes)) => told.ex.seen = Seen::Whole(bytes),
                         Ok(Collected::More(whole)) => {
                             told.ex.seen = Seen::TooLong;

@@ -19,7 +19,17 @@ pub struct Request {
 impl Kept {
     /// What its body is.
     pub fn media(&self) -> &str {
-        self.lines.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value)
+        self.line("content-type").unwrap_or_default()
+    }
+
+    /// How its body is encoded, if it is.
+    pub fn coding(&self) -> Option<&str> {
+        self.line("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+    }
+
+    /// One of its lines.
+    pub fn line(&self, name: &str) -> Option<&str> {
+        self.lines.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -187,6 +197,8 @@ pub struct New {
     pub finished: Option<i64>,
     /// For one that runs already: whether its caller is told that it is stored.
     pub promised: bool,
+    /// For one that whoever stores it is about to send: not before others of its key. Then it waits here as they do.
+    pub in_turn: bool,
 }
 
 /// A command to be sent now.

@@ -156,6 +156,7 @@ impl Entry {
             status: 0,
             finished: None,
             promised: false,
+            in_turn: false,
         }
     }
 }

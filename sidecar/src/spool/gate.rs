@@ -30,6 +30,8 @@ pub(super) enum How {
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) running: u32,
+    /// Those whose answer has begun and does not end: they hold nobody up, and are as many as may be sent at once.
+    answering: u32,
     pub(super) paused: bool,
     window: f64,
     most: u32,
@@ -45,6 +47,7 @@ impl Gate {
     pub(super) fn new(most: u32, paused: bool) -> Gate {
         Gate {
             running: 0,
+            answering: 0,
             paused,
             window: 1.0,
             most,
@@ -61,7 +64,13 @@ impl Gate {
         if self.paused || self.closed.is_some_and(|until| until > now) {
             return 0;
         }
-        (self.window as u32).max(1).saturating_sub(self.running)
+        let all = self.most.saturating_sub(self.running.saturating_add(self.answering));
+        (self.window as u32).max(1).saturating_sub(self.running).min(all)
+    }
+
+    /// Whether anything of it is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running == 0 && self.answering == 0
     }
 
     /// When it opens again, if it is closed.
@@ -76,6 +85,17 @@ impl Gate {
     /// It was not sent after all.
     pub(super) fn not_begun(&mut self) {
         self.running = self.running.saturating_sub(1);
+    }
+
+    /// Its answer has begun, which says how the service is; the rest of it may take long.
+    pub(super) fn answering(&mut self, now: Instant, how: How, took: Duration) {
+        self.ended(now, how, took);
+        self.answering += 1;
+    }
+
+    /// Such an answer has ended.
+    pub(super) fn answered(&mut self) {
+        self.answering = self.answering.saturating_sub(1);
     }
 
     pub(super) fn ended(&mut self, now: Instant, how: How, took: Duration) {
@@ -164,6 +184,23 @@ mod tests {
         gate.begun();
         gate.ended(now, How::Badly, Duration::ZERO);
         assert!(gate.room(now) <= room / 2 + 1);
+    }
+
+    #[test]
+    fn endless_answers_hold_nobody_up_and_have_a_limit() {
+        let mut gate = Gate::new(4, false);
+        let now = Instant::now();
+        let mut sent = 0;
+        while gate.room(now) > 0 {
+            gate.begun();
+            gate.answering(now, How::Well, Duration::from_millis(1));
+            sent += 1;
+        }
+        assert_eq!(sent, 4);
+        gate.answered();
+        assert_eq!(gate.room(now), 1);
+        (0..3).for_each(|_| gate.answered());
+        assert!(gate.is_idle());
     }
 
     #[test]

@@ -6,15 +6,15 @@ use super::writer::{Change, Changed, Order, Writer};
 use super::{Ending, Kept, New, Settings, State, Work, seal::Seal};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Orders that may wait for the writer.
 const ORDERS: usize = 8192;
-/// Questions that may wait for the reader.
+/// Questions that wait for the reader in its queue; more wait before it, in the order in which they came.
 const READS: usize = 64;
 /// Bytes of commands that may wait for their commit, so that a slow disk does not fill the memory.
 const HELD_MAX: usize = 64 << 20;
@@ -105,7 +105,7 @@ impl std::fmt::Debug for Spool {
 struct Inner {
     settings: Settings,
     orders: SyncSender<Order>,
-    reads: SyncSender<Read>,
+    reads: mpsc::Sender<Read>,
     held: Arc<AtomicUsize>,
     notices: broadcast::Sender<i64>,
     summary: Arc<Mutex<Summary>>,
@@ -134,7 +134,7 @@ impl Spool {
         let db = store::reader(settings).map_err(wrong)?;
         let seal = settings.key_file.as_deref().map(Seal::read).transpose().map_err(failed)?;
         let (orders, inbox) = sync_channel(ORDERS);
-        let (reads, questions) = sync_channel(READS);
+        let (reads, questions) = mpsc::channel(READS);
         let (notices, _) = broadcast::channel(NOTICES);
         let summary = Arc::new(Mutex::new(Summary::default()));
         let writer = Writer::begin(opened, settings.clone(), notices.clone(), summary.clone()).map_err(wrong)?;
@@ -143,7 +143,7 @@ impl Spool {
         let cannot = |e: std::io::Error| failed(format!("the spool's thread cannot begin: {e}"));
         let threads = vec![
             spawn("spool-writer", Box::new(move || writer.run(&inbox))).map_err(cannot)?,
-            spawn("spool-reader", Box::new(move || answer(&db, seal.as_ref(), &questions))).map_err(cannot)?,
+            spawn("spool-reader", Box::new(move || answer(&db, seal.as_ref(), questions))).map_err(cannot)?,
         ];
         Ok(Spool(Arc::new(Inner {
             settings: settings.clone(),
@@ -203,6 +203,12 @@ impl Spool {
                 Err(TrySendError::Disconnected(_)) => return None,
             }
         }
+    }
+
+    /// Says that the answer of one that is being sent has begun and takes its time; `took` is the time until then.
+    pub fn answering(&self, seq: i64, well: bool, took: Duration) {
+        // Where the writer is that busy, others wait no longer for this one than for the disk.
+        let _ = self.0.orders.try_send(Order::Answering { seq, well, took });
     }
 
     /// Says how an attempt ended; returns when that is on disk. `took` is the time that the service had it.
@@ -273,7 +279,7 @@ impl Spool {
         self.read(move |db, seal| store::rows::job(db, seal, seq)).await
     }
 
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&rusqlite::Connection, Option<&Seal>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, String> {
@@ -281,8 +287,8 @@ impl Spool {
         let read: Read = Box::new(move |db, seal| {
             let _ = reply.send(ask(db, seal));
         });
-        if self.0.reads.try_send(read).is_err() {
-            return Err("too much is being read from the spool; try again".into());
+        if self.0.reads.send(read).await.is_err() {
+            return Err("the spool has closed".into());
         }
         match answer.await {
             Ok(result) => result.map_err(|e| format!("the spool cannot be read: {e}")),
@@ -325,8 +331,8 @@ impl Spool {
     }
 }
 
-fn answer(db: &rusqlite::Connection, seal: Option<&Seal>, questions: &Receiver<Read>) {
-    while let Ok(ask) = questions.recv() {
+fn answer(db: &rusqlite::Connection, seal: Option<&Seal>, mut questions: mpsc::Receiver<Read>) {
+    while let Some(ask) = questions.blocking_recv() {
         ask(db, seal);
     }
 }

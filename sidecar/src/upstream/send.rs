@@ -193,12 +193,14 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         again.whole = again.copy.is_some();
     }
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    let (mut unsent, mut kept, mut was_sent) = (0, !single, false);
+    let (mut unsent, mut kept, mut was_sent, mut may_have_run) = (0, !single, false, false);
     // Why the last instance was left, and its answer, which is better than none.
     let mut last: Option<Box<Fault>> = None;
     let mut answer: Option<Box<Sent>> = None;
     // Why an instance that had it went away: where there is no other, that is the cause.
     let mut broken: Option<Box<Fault>> = None;
+    // A stored one waits in the store: marked as running, it would be taken for one that somebody has.
+    let hold = if ex.part == Part::Attempt { Duration::ZERO } else { timeouts.hold };
     loop {
         let now = Instant::now();
         let found = match cluster.pick(now, &choice, &tried) {
@@ -212,13 +214,17 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                     choice: &choice,
                     start: ex.timings.start,
                     by,
-                    hold: timeouts.hold,
+                    hold,
                     last: last.as_deref(),
                     waits: answer.is_none(),
                 };
                 match Box::pin(find::find(cluster, &mut tried, search)).await {
                     Ok((endpoint, in_flight)) => (endpoint, in_flight, Instant::now()),
                     Err(failure) => {
+                        // Whoever was tried before had not got it.
+                        if !may_have_run {
+                            ex.timings.sent = None;
+                        }
                         let cause = broken.filter(|_| !cluster.holds && last.is_none()).map(Failure::Fault);
                         return answer.map_or(Err(cause.unwrap_or(failure)), |sent| Ok(*sent));
                     }
@@ -261,6 +267,10 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             }
         };
         last = None;
+        may_have_run |= !matches!(
+            result,
+            Err(Failed::NotConnected(_) | Failed::NoRoom(_) | Failed::Unsent | Failed::Late { begun: false })
+        );
         match result {
             Ok(sent) => {
                 let answered = Instant::now();
@@ -314,7 +324,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                 let detail = format!("{} closes every connection", endpoint.label);
                 return Err(Fault::new(FaultKind::Unreachable, detail).into());
             }
-            Err(Failed::Late) => {
+            Err(Failed::Late { .. }) => {
                 let now = Instant::now();
                 // A caller that does not finish its request, or has little patience, says nothing of the instance; nor
                 // does one with more of it, if the instance has answered others meanwhile.
@@ -329,6 +339,9 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                     endpoint.went_wrong(passive, Report::Timeout, &format!("no answer within {waited:.1?}"));
                 }
                 if now >= by {
+                    if !may_have_run {
+                        ex.timings.sent = None;
+                    }
                     return answer.map_or(Err(Failure::Late(whose)), |sent| Ok(*sent));
                 }
                 let took = retries.per_try.unwrap_or_default();

@@ -246,6 +246,26 @@ fn strangers_and_giants_are_refused() {
 }
 
 #[test]
+fn whoever_is_refused_is_refused_by_the_head_alone() {
+    with_server(|to, _| async move {
+        // None of these sends the body that it announces.
+        for (line, more, status) in [
+            ("POST /api/v1/commands/import", "origin: http://evil.example\r\ncontent-length: 40000000\r\n", 403),
+            ("POST /api/v1/commands/import", "content-length: 60000000\r\n", 413),
+            ("POST /api/v1/stop", "sec-fetch-site: cross-site\r\ncontent-length: 10\r\n", 403),
+            ("PUT /api/v1/stop", "transfer-encoding: chunked\r\n", 405),
+            ("POST /nothing", "content-length: 10\r\n", 404),
+            ("GET /livez", "content-length: 10\r\n", 200),
+        ] {
+            let answer = raw(to, &format!("{line} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n")).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{line}: {answer}");
+        }
+        let foreign = "POST /api/v1/commands/import HTTP/1.1\r\nhost: evil.example\r\ncontent-length: 40000000\r\n\r\n";
+        assert!(raw(to, foreign).await.starts_with("HTTP/1.1 403"));
+    });
+}
+
+#[test]
 fn connections_have_a_limit() {
     with_server(|to, _| async move {
         let mut held = Vec::new();

@@ -82,6 +82,7 @@ pub(super) fn new(told: &Told, spool: &Spool, plan: &Plan, body: &Bytes) -> New 
         status: 0,
         finished: None,
         promised: false,
+        in_turn: false,
     }
 }
 
@@ -205,7 +206,7 @@ pub(super) fn refuse_it(told: Told, refused: Refused) -> Answer {
         }
         Refused::Unknown => Fault::new(
             FaultKind::InProgress,
-            "it may have been done, and must not be done twice (at_most_once): ask its worker, then retry it by hand",
+            "it may have been done, and must not be done twice (at_most_once): ask its worker, then retry or discard it by hand",
         ),
         Refused::InProgress => return in_progress(told),
         Refused::Full(why) => Fault::new(FaultKind::SpoolFull, why).retry_after(FULL),
@@ -214,7 +215,7 @@ pub(super) fn refuse_it(told: Told, refused: Refused) -> Answer {
 }
 
 /// 409: the same is being done.
-pub(super) fn in_progress(told: Told) -> Answer {
+fn in_progress(told: Told) -> Answer {
     let detail = format!("the command {} is being done", told.ex.command.id);
     refuse::refuse(told, Fault::new(FaultKind::InProgress, detail).retry_after(1), Body::Empty)
 }

@@ -36,7 +36,10 @@ pub(super) fn met(status: u16, headers: &Headers, now: SystemTime) -> Met {
 
 /// What a fault says of it.
 pub(super) fn failed(fault: &Fault) -> Met {
-    let why = format!("{}: {}", fault.kind.title(), fault.detail);
+    let (title, detail) = (fault.kind.title(), &fault.detail);
+    // Where the cause begins with the same words, once is enough.
+    let says = detail.get(..title.len()).is_some_and(|start| start.eq_ignore_ascii_case(title));
+    let why = if says { detail.clone().into_owned() } else { format!("{title}: {detail}") };
     match fault.kind {
         FaultKind::NotReady | FaultKind::CircuitOpen | FaultKind::Unreachable | FaultKind::Overloaded => {
             Met::Nobody(why)

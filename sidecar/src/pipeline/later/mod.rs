@@ -40,7 +40,7 @@ struct Plan {
     wish: Wish,
     /// What fails is stored.
     save: bool,
-    /// It is known by its id before it is sent.
+    /// It is known, by its id or for its key, before it is sent.
     first: bool,
     due: Option<SystemTime>,
     expires: Option<SystemTime>,
@@ -79,11 +79,7 @@ pub(super) async fn go(lane: Rc<Lane>, mut told: Told, way: Way, body: Body, upg
     let length = told.ex.request.headers.get("content-length").and_then(|v| v.parse::<usize>().ok());
     let most = spool.settings().max_body;
     let mut held = Held::default();
-    if !held.take(length.unwrap_or(most).min(most)) {
-        let fault = Fault::new(FaultKind::Overloaded, "too many bodies are being read at once").retry_after(1);
-        return refuse::refuse(told, fault, body);
-    }
-    let bytes = match forward::read_within(body, &told, most).await {
+    let bytes = match forward::read_within(body, &told, most, &mut held).await {
         Ok(Collected::All(bytes)) => bytes,
         Ok(Collected::More(rest)) if plan.wish == Wish::Store => {
             let fault = Fault::new(FaultKind::BodyTooLarge, format!("more than {most} bytes (spool.max_body)"));
@@ -148,7 +144,11 @@ fn plan(told: &Told, asked: Asked, delivery: Arc<Delivery>) -> Result<Plan, Faul
     Ok(Plan {
         wish,
         save: delivery.save_on_fail && changes && !asked.or_fail,
-        first: ex.command.id_given && (delivery.idempotency || matches!(wish, Wish::Wait(_))),
+        first: match wish {
+            // The store knows whose turn it is.
+            Wish::Wait(_) => ex.command.id_given || ex.command.key.is_some(),
+            _ => ex.command.id_given && delivery.idempotency,
+        },
         due: asked.at,
         expires: asked.expires,
         preferred: prefers,

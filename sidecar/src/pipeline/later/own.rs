@@ -157,8 +157,10 @@ fn result(status: u16, kept: &Kept) -> Value {
     if !kept.media().is_empty() {
         out["content_type"] = kept.media().into();
     }
-    if let Some((_, location)) = kept.lines.iter().find(|(name, _)| name == "location") {
-        out["location"] = location.as_str().into();
+    for (name, line) in [("content_encoding", kept.coding()), ("location", kept.line("location"))] {
+        if let Some(line) = line {
+            out[name] = line.into();
+        }
     }
     if kept.cut {
         out["cut"] = KEPT_MAX.into();
@@ -167,6 +169,8 @@ fn result(status: u16, kept: &Kept) -> Value {
     let json = json.eq_ignore_ascii_case("application/json") || json.to_ascii_lowercase().ends_with("+json");
     match (serde_json::from_slice::<Value>(&kept.body), std::str::from_utf8(&kept.body)) {
         _ if kept.body.is_empty() => {}
+        // As it came: whoever asks knows how to read it, or not.
+        _ if kept.coding().is_some() => out["body_base64"] = crate::spool::base64(&kept.body).into(),
         (Ok(value), _) if json && !kept.cut => out["body"] = value,
         (_, Ok(text)) => out["body"] = text.into(),
         _ => out["body_base64"] = crate::spool::base64(&kept.body).into(),
@@ -219,6 +223,7 @@ fn events((spool, changes, asked): (Spool, Changes, Asked), head: &Head, row: Ro
         seq: row.seq,
         token: row.token.clone(),
         seen,
+        last: None,
         ready: VecDeque::new(),
         next: None,
         ping: Box::pin(tokio::time::sleep(PING)),
@@ -251,6 +256,8 @@ struct Events {
     token: String,
     /// Lines of the history that were told.
     seen: usize,
+    /// The last of them: one of a try that nobody had is taken back, and another one stands in its place.
+    last: Option<String>,
     ready: VecDeque<Bytes>,
     /// What comes next: a change, and how it is then.
     next: Option<Next>,
@@ -266,6 +273,15 @@ impl Events {
     /// Makes events of what is new in a history.
     fn take(&mut self, row: &Row, kept: &Kept) {
         let lines: Vec<&str> = row.history.lines().collect();
+        let what = |line: &str| line.splitn(4, ' ').skip(1).take(2).collect::<Vec<_>>().join(" ");
+        if let (Some(last), Some(line)) = (&self.last, self.seen.checked_sub(1).and_then(|at| lines.get(at)))
+            && *last != what(line)
+        {
+            self.seen -= 1;
+        }
+        if lines.len() >= self.seen {
+            self.last = lines.last().map(|line| what(line));
+        }
         for (at, line) in lines.iter().enumerate().skip(self.seen) {
             let mut parts = line.splitn(4, ' ');
             let when = parts.next().and_then(|n| n.parse().ok()).map_or(Value::Null, moment);
@@ -305,7 +321,7 @@ impl Events {
                 let found = loop {
                     match spool.one(seq).await {
                         Ok(found) => break found,
-                        // Too much is asked at once: a moment later it is not.
+                        // The disk is in trouble: a moment later it may not be.
                         Err(_) => tokio::time::sleep(AGAIN).await,
                     }
                 };

@@ -12,6 +12,7 @@ use crate::spool::retry::Met;
 use crate::spool::{Ended, Ending, Job, Kept, Spool, State, Told as Known, Work};
 use crate::upstream::Sent;
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +23,9 @@ const AT_ONCE: usize = 256;
 
 /// How long one waits whose route is gone, before it is looked for again.
 const GONE: Duration = Duration::from_secs(5);
+
+/// After so long an answer that has begun is no reason any more to let others of its service wait.
+const LONG: Duration = Duration::from_millis(500);
 
 /// What a thread has in its hands.
 #[derive(Default)]
@@ -196,7 +200,16 @@ pub(super) async fn end(
         Ok(sent) => {
             let (status, met) = (sent.status, met(sent.status, &sent.headers, SystemTime::now()));
             let by = attempt::patience(&told);
-            match until(by, keep(&mut told, sent)).await {
+            let (well, took) = (status < 500, attempt::took(&told.ex));
+            let mut keeping = pin!(until(by, keep(&mut told, sent)));
+            let kept = match tokio::time::timeout(LONG, &mut keeping).await {
+                Ok(kept) => kept,
+                Err(_) => {
+                    spool.answering(seq, well, took);
+                    keeping.await
+                }
+            };
+            match kept {
                 Ok(Ok(kept)) => Ok((status, met, kept)),
                 Ok(Err(e)) => Err(Fault::new(FaultKind::Broken, format!("the answer broke off: {e}"))),
                 Err(Elapsed) => Err(Fault::new(FaultKind::Timeout, "the answer did not end in time")),

@@ -7,14 +7,14 @@ use super::accept::{self, Stored};
 use super::attempt::{self, failed, met};
 use super::{Plan, Wish};
 use crate::exchange::deadline::until;
-use crate::exchange::{Answer, Body, Fault, FaultKind, Outcome, Part};
+use crate::exchange::{Answer, Body, BodyError, Fault, FaultKind, Outcome, Part};
 use crate::pipeline::answer;
 use crate::pipeline::gated::{self, Held};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::refuse;
 use crate::pipeline::told::Told;
 use crate::route::Way;
-use crate::spool::retry::{Met, is_failure};
+use crate::spool::retry::{Met, Says, is_failure};
 use crate::spool::{Accepted, Ending, Kept, New, Refused, Spool, State};
 use crate::upstream::Sent;
 use bytes::Bytes;
@@ -24,6 +24,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// When one that nobody had is looked at again.
+const AWAY: Duration = Duration::from_millis(50);
 
 /// Ends the task when its caller leaves, unless the command is in the store or on its way there.
 struct Going {
@@ -100,14 +103,21 @@ impl Work {
 
     async fn all(mut self, mut told: Told, body: Bytes) {
         let new = accept::new(&told, &self.spool, &self.plan, &body);
-        // Known by its id before it is sent, it is sent once.
+        // Known by its id before it is sent, it is sent once; known by its key, after those that came before it.
         let mut place = None;
+        let waits = matches!(self.plan.wish, Wish::Wait(_));
         if self.plan.first {
-            let mut first = New { state: State::Running, attempt: 1, promised: false, ..new.clone() };
+            let mut first = New { state: State::Running, attempt: 1, in_turn: waits, ..new.clone() };
             // Only what may be sent again needs its request.
             first.told.came.once = self.plan.wish == Wish::Now && !self.plan.save;
             self.stays.set(true);
             match self.spool.accept(first).await {
+                Ok(Accepted::New { token, state, .. }) if state.waits() => {
+                    told.ex.bytes_in = body.len() as u64;
+                    let (due, preferred) = (None, self.plan.preferred);
+                    let stored = Stored { token, state, due, replayed: false, preferred };
+                    return self.answer(accept::taken(told, &stored));
+                }
                 Ok(Accepted::New { seq, token, .. }) => place = Some(Place { seq, token }),
                 Ok(Accepted::Same { state, status, answer, token, .. }) => {
                     let answer = same(told, &self.plan, (state, status), answer, token);
@@ -120,6 +130,10 @@ impl Work {
             }
         }
         told.ex.delivery = Some(self.plan.delivery.clone());
+        if self.plan.first || waits {
+            // Whoever is given what is kept of its answer may not understand it otherwise.
+            told.ex.request.headers.remove("accept-encoding");
+        }
         let Wish::Wait(wait) = self.plan.wish else {
             let sent = attempt::once(&self.lane, &mut told, &self.way, body).await;
             return self.answered(told, sent, new, place).await;
@@ -193,11 +207,10 @@ impl Work {
         if self.plan.save && fails && matches!(ending, Ending::Again { .. } | Ending::Nobody { .. }) {
             self.stays.set(true);
             match self.save(&told, &new, place.as_ref(), ending, (error.clone(), status)).await {
-                Ok(token) => {
+                Ok((token, state)) => {
                     let label = told.ex.upstream.clone().unwrap_or_else(|| told.road.none.clone());
                     told.ex.attempt_failed(&label, Instant::now(), FaultKind::GivenUp, error);
                     drop(sent);
-                    let state = State::Retrying;
                     let preferred = self.plan.preferred;
                     let answer = accept::taken(told, &Stored { token, state, due: None, replayed: false, preferred });
                     return self.answer(answer);
@@ -218,13 +231,7 @@ impl Work {
             (Ok(sent), Some(place)) => self.remember(told, sent, place).await,
             (Err(fault), place) => {
                 if let Some(place) = place {
-                    let ending = match silent && delivery.at_most_once {
-                        true => {
-                            let (state, error) = (State::Unknown, Some(error));
-                            Ending::Final { state, status: 0, error, answer: Kept::default() }
-                        }
-                        false => Ending::Forget,
-                    };
+                    let ending = if silent { self.had(0, error) } else { Ending::Forget };
                     self.spool.finish(place.seq, ending, Duration::ZERO).await;
                 }
                 refuse::refuse(told, fault, Body::Empty)
@@ -233,7 +240,8 @@ impl Work {
         self.answer(answer);
     }
 
-    /// Puts a command that failed into the store, or lets it stay there; returns what its caller may ask with.
+    /// Puts a command that failed into the store, or lets it stay there; returns what its caller may ask with, and how
+    /// it is there.
     async fn save(
         &self,
         told: &Told,
@@ -241,10 +249,12 @@ impl Work {
         place: Option<&Place>,
         ending: Ending,
         (error, status): (String, u16),
-    ) -> Result<String, Refused> {
+    ) -> Result<(String, State), Refused> {
         if let Some(place) = place {
+            // What nobody had was no attempt.
+            let state = if matches!(ending, Ending::Nobody { .. }) { State::Ready } else { State::Retrying };
             self.spool.finish(place.seq, ending, attempt::took(&told.ex)).await;
-            return Ok(place.token.clone());
+            return Ok((place.token.clone(), state));
         }
         let now = SystemTime::now();
         let new = match ending {
@@ -252,42 +262,68 @@ impl Work {
                 let due = super::millis(now + after);
                 New { state: State::Retrying, attempt: 1, due, error: Some(error), status, ..new.clone() }
             }
-            _ => New { state: State::Ready, error: Some(error), due: super::millis(now), ..new.clone() },
+            // Nobody was there a moment ago.
+            _ => New { state: State::Ready, error: Some(error), due: super::millis(now + AWAY), ..new.clone() },
         };
         self.spool.accept(new).await.map(|accepted| match accepted {
-            Accepted::New { token, .. } | Accepted::Same { token, .. } => token,
+            Accepted::New { token, state, .. } | Accepted::Same { token, state, .. } => (token, state),
         })
+    }
+
+    /// The worker had it and did not do it well: its id may be used again, unless it must not run twice.
+    fn had(&self, status: u16, error: String) -> Ending {
+        match self.plan.delivery.at_most_once {
+            true => Ending::Final { state: State::Unknown, status, error: Some(error), answer: Kept::default() },
+            false => Ending::Forget,
+        }
     }
 
     /// The worker's answer, which is given again to whoever sends the same once more. It is on disk before it is given.
     async fn remember(&self, mut told: Told, sent: Sent, place: Place) -> Answer {
         let status = sent.status;
         if is_failure(&self.plan.delivery.retry, status, None) || status >= 500 {
-            self.spool.finish(place.seq, Ending::Forget, Duration::ZERO).await;
+            let says = sent.headers.get(crate::names::header::RETRY).and_then(Says::parse);
+            let ending = match is_refusal(status, says) {
+                true => Ending::Forget,
+                false => self.had(status, format!("the worker answered {status}")),
+            };
+            self.spool.finish(place.seq, ending, Duration::ZERO).await;
             return pass(told, sent).await;
         }
         let took = attempt::took(&told.ex);
         let answer::Begun { mut head, body, in_flight } = answer::begin(&mut told, sent);
         let lines = attempt::kept_lines(&head.headers);
         let by = attempt::patience(&told);
-        let gathered = until(by, answer::collect(answer::Out::Received(body), attempt::KEPT_MAX)).await;
-        let (kept, out) = match gathered {
-            Ok(Ok(answer::Gathered::All(body))) => {
-                (Kept { lines, body: body.clone(), cut: false }, answer::Out::Own(Body::from(body)))
+        let gathered = until(by, async {
+            let kept = |body, cut| Kept { lines, body, cut };
+            match answer::collect(answer::Out::Received(body), attempt::KEPT_MAX).await? {
+                answer::Gathered::All(body) => Ok((kept(body.clone(), false), answer::Out::Own(Body::from(body)))),
+                answer::Gathered::More(rest) => {
+                    let (first, whole) = answer::first(rest, attempt::KEPT_MAX).await?;
+                    Ok::<_, BodyError>((kept(first, true), whole))
+                }
             }
-            Ok(Ok(answer::Gathered::More(rest))) => (Kept { lines, body: Bytes::new(), cut: true }, rest),
+        });
+        let (kept, out) = match gathered.await {
+            Ok(Ok(both)) => both,
             broken => {
-                self.spool.finish(place.seq, Ending::Forget, Duration::ZERO).await;
                 let fault = match broken {
                     Ok(Err(e)) => Fault::new(FaultKind::Broken, format!("the answer broke off: {e}")),
                     _ => Fault::new(FaultKind::Timeout, "the answer did not end in time"),
                 };
+                let ending = self.had(0, fault.detail.clone().into_owned());
+                self.spool.finish(place.seq, ending, Duration::ZERO).await;
                 return refuse::refuse(told, fault, Body::Empty);
             }
         };
         let state = if status < 400 { State::Succeeded } else { State::Dead };
         let error = (status >= 400).then(|| format!("the worker answered {status}"));
-        self.spool.finish(place.seq, Ending::Final { state, status, error, answer: kept }, took).await;
+        // Without an id nobody can ask for it again: it was there for its key.
+        let ending = match told.ex.command.id_given {
+            true => Ending::Final { state, status, error, answer: kept },
+            false => Ending::Forget,
+        };
+        self.spool.finish(place.seq, ending, took).await;
         if let answer::Out::Own(body) = &out {
             use http_body::Body as _;
             let length = body.size_hint().exact().unwrap_or(0);
@@ -300,6 +336,11 @@ impl Work {
             None => answer::end(told, head, out, Some(in_flight)),
         }
     }
+}
+
+/// Whether a worker says by its answer that it has not done it.
+fn is_refusal(status: u16, says: Option<Says>) -> bool {
+    matches!(says, Some(Says::After(_))) || matches!(status, 400..500 | 503)
 }
 
 /// Stores a command that is being sent; one that is there already is promised from now on.
@@ -319,14 +360,12 @@ fn same(told: Told, plan: &Plan, (state, status): (State, u16), kept: Kept, toke
     if state.is_final() && status > 0 && !kept.cut {
         return accept::replay(told, status, kept);
     }
-    if let Wish::Wait(_) = plan.wish {
+    // One that may still be forgotten is not found at all: this one was answered 202, and so it is again.
+    if !state.is_final() || matches!(plan.wish, Wish::Wait(_)) {
         let (due, preferred) = (None, plan.preferred);
         return accept::taken(told, &Stored { token, state, due, replayed: true, preferred });
     }
-    if !state.is_final() {
-        return accept::in_progress(told);
-    }
-    let detail = "it has been done, and its answer was too large to be kept";
+    let detail = "it has been done, and its answer was too large to be kept whole and given again";
     refuse::refuse(told, Fault::new(FaultKind::InProgress, detail), Body::Empty)
 }
 

@@ -6,7 +6,7 @@ pub(super) mod rows;
 use super::seal::{KNOWN, Seal};
 use super::{Settings, State};
 use nix::fcntl::{Flock, FlockArg};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,65 +15,71 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The form of the tables. An earlier one is brought up to it, a later one is refused.
-const FORM: i64 = 1;
+const FORM: i64 = 2;
 /// How long we wait for a reader of ours or of an operator's to let go.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Each form, and what makes it out of the one before.
-const STEPS: [(i64, &str); 1] = [(
-    1,
-    "
-    CREATE TABLE commands (
-        seq INTEGER PRIMARY KEY,
-        id TEXT NOT NULL,
-        scope TEXT NOT NULL,
-        token TEXT NOT NULL,
-        target TEXT NOT NULL,
-        direction TEXT NOT NULL,
-        service TEXT NOT NULL,
-        route TEXT NOT NULL,
-        name TEXT NOT NULL,
-        key TEXT,
-        consumer TEXT,
-        tags TEXT NOT NULL,
-        came TEXT NOT NULL,
-        once INTEGER NOT NULL,
-        at_most_once INTEGER NOT NULL,
-        fingerprint BLOB NOT NULL,
-        state TEXT NOT NULL,
-        open INTEGER NOT NULL,
-        attempt INTEGER NOT NULL,
-        created_at INTEGER NOT NULL,
-        wants_at INTEGER NOT NULL,
-        due_at INTEGER,
-        expires_at INTEGER,
-        finished_at INTEGER,
-        status INTEGER NOT NULL,
-        error TEXT,
-        media TEXT,
-        answer BLOB,
-        cut INTEGER NOT NULL DEFAULT 0,
-        sealed INTEGER NOT NULL,
-        history TEXT NOT NULL
-    );
-    CREATE TABLE requests (seq INTEGER PRIMARY KEY, head BLOB NOT NULL, body BLOB NOT NULL);
-    CREATE UNIQUE INDEX commands_id ON commands (id, scope);
-    CREATE INDEX commands_state ON commands (state, seq);
-    CREATE INDEX commands_due ON commands (target, due_at) WHERE due_at IS NOT NULL;
-    CREATE INDEX commands_key ON commands (target, key, seq) WHERE key IS NOT NULL AND open;
-    CREATE INDEX commands_expires ON commands (expires_at) WHERE expires_at IS NOT NULL AND open;
-    CREATE INDEX commands_finished ON commands (state, finished_at) WHERE finished_at IS NOT NULL;
-    CREATE TABLE counts (target TEXT, state TEXT, n INTEGER NOT NULL, PRIMARY KEY (target, state)) WITHOUT ROWID;
-    CREATE TABLE paused (target TEXT PRIMARY KEY) WITHOUT ROWID;
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
-    CREATE VIEW spool AS
-        SELECT seq, id, name, state, attempt, direction, service, route, key, consumer, tags,
-               datetime(created_at / 1000, 'unixepoch') AS created,
-               datetime(due_at / 1000, 'unixepoch') AS due,
-               datetime(finished_at / 1000, 'unixepoch') AS finished, status, error
-        FROM commands;
-",
-)];
+const STEPS: [(i64, &str); 2] = [(1, FIRST), (2, TURNS)];
+
+/// All there is.
+const FIRST: &str = "
+CREATE TABLE commands (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    token TEXT NOT NULL,
+    target TEXT NOT NULL,
+    direction TEXT NOT NULL,
+    service TEXT NOT NULL,
+    route TEXT NOT NULL,
+    name TEXT NOT NULL,
+    key TEXT,
+    consumer TEXT,
+    tags TEXT NOT NULL,
+    came TEXT NOT NULL,
+    once INTEGER NOT NULL,
+    at_most_once INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL,
+    state TEXT NOT NULL,
+    open INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    wants_at INTEGER NOT NULL,
+    due_at INTEGER,
+    expires_at INTEGER,
+    finished_at INTEGER,
+    status INTEGER NOT NULL,
+    error TEXT,
+    media TEXT,
+    answer BLOB,
+    cut INTEGER NOT NULL DEFAULT 0,
+    sealed INTEGER NOT NULL,
+    history TEXT NOT NULL
+);
+CREATE TABLE requests (seq INTEGER PRIMARY KEY, head BLOB NOT NULL, body BLOB NOT NULL);
+CREATE UNIQUE INDEX commands_id ON commands (id, scope);
+CREATE INDEX commands_state ON commands (state, seq);
+CREATE INDEX commands_due ON commands (target, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX commands_key ON commands (target, key, seq) WHERE key IS NOT NULL AND open;
+CREATE INDEX commands_expires ON commands (expires_at) WHERE expires_at IS NOT NULL AND open;
+CREATE INDEX commands_finished ON commands (state, finished_at) WHERE finished_at IS NOT NULL;
+CREATE TABLE counts (target TEXT, state TEXT, n INTEGER NOT NULL, PRIMARY KEY (target, state)) WITHOUT ROWID;
+CREATE TABLE paused (target TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+CREATE VIEW spool AS
+    SELECT seq, id, name, state, attempt, direction, service, route, key, consumer, tags,
+           datetime(created_at / 1000, 'unixepoch') AS created,
+           datetime(due_at / 1000, 'unixepoch') AS due,
+           datetime(finished_at / 1000, 'unixepoch') AS finished, status, error
+    FROM commands;
+";
+
+/// Whose turn it is of a key, without a look at all that wait for theirs.
+const TURNS: &str = "
+    CREATE INDEX commands_turn ON commands (target, key)
+        WHERE key IS NOT NULL AND open AND NOT once AND (state = 'running' OR due_at IS NOT NULL);
+";
 
 /// Why the spool cannot be used.
 #[derive(Debug)]
@@ -179,7 +185,7 @@ fn prepare(db: &mut Connection, file: &Path, seal: Option<&Seal>) -> Result<(), 
         ))));
     }
     for (to, step) in STEPS.iter().filter(|(to, _)| *to > form) {
-        let step_up = db.transaction()?;
+        let step_up = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         step_up.execute_batch(step)?;
         step_up.pragma_update(None, "user_version", to)?;
         step_up.commit()?;

@@ -27,6 +27,8 @@ pub struct Filter {
     pub id: Option<String>,
     /// That came before, in milliseconds since 1970.
     pub before: Option<i64>,
+    /// Whose request is kept, so that they can be sent.
+    pub sendable: bool,
 }
 
 impl Filter {
@@ -37,7 +39,9 @@ impl Filter {
 
     /// The condition, and what it needs.
     fn condition(&self) -> (String, Vec<Value>) {
-        let (mut all, mut args) = (vec!["NOT once".to_owned()], Vec::new());
+        // What is stored only so that it is not done twice is nobody's business, unless somebody has to decide on it.
+        let shown = if self.sendable { "NOT once" } else { "(NOT once OR state = 'unknown')" };
+        let (mut all, mut args) = (vec![shown.to_owned()], Vec::new());
         let mut add = |sql: &str, value: Value| {
             args.push(value);
             all.push(sql.replace('?', &format!("?{}", args.len())));
@@ -121,6 +125,8 @@ pub struct Row {
     pub history: String,
     /// Bytes of its body.
     pub bytes: i64,
+    /// Whether it is stored without its request, as it was sent while its caller waited.
+    pub once: bool,
 }
 
 /// Some of them.
@@ -135,7 +141,7 @@ pub struct Listing {
 const COLUMNS: &str =
     "seq, id, token, name, direction, service, route, key, consumer, tags, state, attempt, created_at,
     due_at, expires_at, finished_at, status, error, history,
-    coalesce((SELECT length(body) FROM requests r WHERE r.seq = c.seq), 0), wants_at";
+    coalesce((SELECT length(body) FROM requests r WHERE r.seq = c.seq), 0), wants_at, once";
 
 fn row(r: &rusqlite::Row<'_>) -> Result<Row> {
     let tags: String = r.get(9)?;
@@ -161,6 +167,7 @@ fn row(r: &rusqlite::Row<'_>) -> Result<Row> {
         history: r.get(18)?,
         bytes: r.get(19)?,
         wants: r.get(20)?,
+        once: r.get(21)?,
     })
 }
 

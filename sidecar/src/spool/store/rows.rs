@@ -31,6 +31,11 @@ pub(crate) fn paused(db: &Connection) -> Result<Vec<String>> {
     db.prepare("SELECT target FROM paused")?.query_map([], |r| r.get(0))?.collect()
 }
 
+/// The clock as it was written down last, in milliseconds since 1970.
+pub(crate) fn clock(db: &Connection) -> Result<Option<i64>> {
+    db.query_row("SELECT value FROM meta WHERE name = 'clock'", [], |r| r.get(0)).optional()
+}
+
 pub(crate) fn put_count(db: &Connection, target: &str, state: State, n: i64) -> Result<()> {
     db.prepare_cached("INSERT OR REPLACE INTO counts (target, state, n) VALUES (?1, ?2, ?3)")?.execute(params![
         target,
@@ -132,8 +137,7 @@ fn lines_of(text: &str) -> Vec<(String, String)> {
 
 /// Whether a key has one that is not finished.
 pub(crate) fn is_held(db: &Connection, target: &str, key: &str) -> Result<bool> {
-    let sql = "SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open AND NOT once LIMIT 1";
-    Ok(db.prepare_cached(sql)?.query_row(params![target, key], |_| Ok(())).optional()?.is_some())
+    Ok(db.prepare_cached(IS_HELD)?.query_row(params![target, key], |_| Ok(())).optional()?.is_some())
 }
 
 /// Writes a new one. `due` is none for one that runs, has ended, or waits for another of its key.
@@ -296,6 +300,19 @@ pub(crate) fn change(db: &Connection, seq: i64, change: &Change<'_>) -> Result<(
     Ok(())
 }
 
+/// Takes the last line of a history back, if it is this one.
+pub(crate) fn unsay(db: &Connection, seq: i64, state: State, attempt: u32) -> Result<()> {
+    let sql = "SELECT history FROM commands WHERE seq = ?1";
+    let history: String = db.prepare_cached(sql)?.query_row([seq], |r| r.get(0))?;
+    let start = history.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
+    let (before, last) = history.split_at(start);
+    let said = format!("{} {attempt}", state.as_str());
+    if last.split_once(' ').is_some_and(|(_, rest)| rest.trim_end() == said) {
+        db.prepare_cached("UPDATE commands SET history = ?2 WHERE seq = ?1")?.execute(params![seq, before])?;
+    }
+    Ok(())
+}
+
 /// It has ended.
 pub(crate) fn finish(
     db: &Connection,
@@ -322,23 +339,32 @@ pub(crate) fn finish(
     Ok(())
 }
 
+/// The index is named, so that a long backlog of one key is never walked through.
+pub(crate) const RELEASE: &str = "
+    UPDATE commands SET due_at = wants_at WHERE due_at IS NULL AND state <> 'running' AND seq =
+        (SELECT seq FROM commands INDEXED BY commands_key
+         WHERE target = ?1 AND key = ?2 AND open AND NOT once ORDER BY seq LIMIT 1)
+    AND NOT EXISTS (SELECT 1 FROM commands INDEXED BY commands_turn
+                    WHERE target = ?1 AND key = ?2 AND open AND NOT once AND (state = 'running' OR due_at IS NOT NULL))";
+
+/// The same for whether another one has the turn.
+pub(crate) const HAS_TURN: &str = "
+    SELECT 1 FROM commands INDEXED BY commands_turn WHERE target = ?1 AND key = ?2 AND open AND NOT once
+    AND (state = 'running' OR due_at IS NOT NULL) AND seq <> ?3 LIMIT 1";
+
+/// The same for whether there is one at all.
+pub(crate) const IS_HELD: &str = "
+    SELECT 1 FROM commands INDEXED BY commands_key WHERE target = ?1 AND key = ?2 AND open AND NOT once LIMIT 1";
+
 /// The first one of a key that waits for its turn, if any, gets it, when no other has it.
 pub(crate) fn release(db: &Connection, target: &str, key: &str) -> Result<()> {
-    db.prepare_cached(
-        "UPDATE commands SET due_at = wants_at WHERE due_at IS NULL AND state <> 'running' AND seq =
-            (SELECT min(seq) FROM commands WHERE target = ?1 AND key = ?2 AND open)
-         AND NOT EXISTS (SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open
-                         AND (state = 'running' OR due_at IS NOT NULL) AND NOT once)",
-    )?
-    .execute(params![target, key])?;
+    db.prepare_cached(RELEASE)?.execute(params![target, key])?;
     Ok(())
 }
 
 /// Whether another one of a key is being sent or is to be sent next.
 pub(crate) fn has_turn(db: &Connection, target: &str, key: &str, but: i64) -> Result<bool> {
-    let sql = "SELECT 1 FROM commands WHERE target = ?1 AND key = ?2 AND open AND NOT once AND seq <> ?3
-               AND (state = 'running' OR due_at IS NOT NULL) LIMIT 1";
-    Ok(db.prepare_cached(sql)?.query_row(params![target, key, but], |_| Ok(())).optional()?.is_some())
+    Ok(db.prepare_cached(HAS_TURN)?.query_row(params![target, key, but], |_| Ok(())).optional()?.is_some())
 }
 
 /// It waits for its turn.
@@ -361,6 +387,12 @@ pub(crate) fn place(db: &Connection, seq: i64) -> Result<Option<Place>> {
     db.prepare_cached("SELECT target, key, state, attempt FROM commands WHERE seq = ?1")?
         .query_row([seq], |r| Ok((r.get(0)?, r.get(1)?, state(r, 2)?, r.get(3)?)))
         .optional()
+}
+
+/// Whether there is something to send.
+pub(crate) fn has_request(db: &Connection, seq: i64) -> Result<bool> {
+    let sql = "SELECT 1 FROM requests WHERE seq = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([seq], |_| Ok(())).optional()?.is_some())
 }
 
 pub(crate) fn delete(db: &Connection, seq: i64) -> Result<()> {

@@ -288,6 +288,27 @@ async fn what_is_given_out_by_the_transaction_that_ends_it_has_an_end_too() {
 }
 
 #[tokio::test]
+async fn whoever_else_writes_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let spool = Spool::open(&settings).unwrap();
+    let other = db(&settings);
+    for nth in 0..3 {
+        other.execute_batch("BEGIN IMMEDIATE; INSERT OR REPLACE INTO meta VALUES ('operator', 'was here')").unwrap();
+        let accepted = tokio::spawn({
+            let spool = spool.clone();
+            // Its id is looked for before it is written.
+            async move { spool.accept(New { state: State::Ready, ..running(&nth.to_string()) }).await }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        other.execute_batch("COMMIT").unwrap();
+        assert!(matches!(accepted.await.unwrap(), Ok(Accepted::New { .. })));
+    }
+    assert_eq!(spool.summary().trouble, None);
+    spool.close();
+}
+
+#[tokio::test]
 async fn what_is_retried_while_its_end_is_written_has_an_end_too() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
@@ -315,6 +336,53 @@ async fn what_is_retried_while_its_end_is_written_has_an_end_too() {
     assert_eq!((again.unwrap().count, job.seq, job.attempt), (1, seq, 2));
     spool.finish(seq, dead(), SOON).await;
     assert_eq!(row(&spool, seq).await.0.state, State::Dead);
+    spool.close();
+    adds_up(&settings);
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_seen_and_left_to_somebody() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let spool = Spool::open(&settings).unwrap();
+    let once = |id: &str, at_most_once: bool| {
+        let mut new = running(id);
+        (new.told.came.once, new.told.came.at_most_once) = (true, at_most_once);
+        new.told.key = Some("k".into());
+        new
+    };
+    let (cut, _) = put(&spool, once("cut", true)).await;
+    let (_, _) = put(&spool, once("again", false)).await;
+    let (silent, _) = put(&spool, once("silent", true)).await;
+    let unknown = Ending::Final { state: State::Unknown, status: 0, error: None, answer: Kept::default() };
+    spool.finish(silent, unknown, SOON).await;
+    // This one can be sent.
+    let mut most = new("stored");
+    most.told.came.at_most_once = true;
+    let (stored, _) = put(&spool, most).await;
+    assert_eq!(job(&spool).await.seq, stored);
+    spool.close();
+    drop(spool);
+    let spool = Spool::open(&settings).unwrap();
+    // What was at the worker when Fourmi died may have been done, whoever waited for it.
+    let listed = spool.list(Filter::default(), 0, 10).await.unwrap().rows;
+    let listed: Vec<(&str, State)> = listed.iter().map(|row| (&*row.id, row.state)).collect();
+    let all = ["cut", "silent", "stored"].map(|id| (id, State::Unknown));
+    assert_eq!(listed, all);
+    assert_eq!(spool.count(Filter { states: vec![State::Unknown], ..Filter::default() }).await.unwrap(), 3);
+    assert_eq!(spool.accept(once("cut", true)).await.unwrap_err(), Refused::Unknown);
+    assert!(matches!(spool.accept(once("again", false)).await, Ok(Accepted::New { .. })));
+    // There is nothing to send of it.
+    let retry = What::Retry { reset: false };
+    let refused = spool.change(Change::One { what: retry, seq: cut }).await.unwrap_err();
+    assert!(refused.contains("was not kept") && refused.contains("discard it"), "{refused}");
+    let filter = Box::new(Filter { states: vec![State::Unknown], ..Filter::default() });
+    let changed = spool.change(Change::Many { what: retry, filter: filter.clone(), after: 0 }).await.unwrap();
+    assert_eq!((changed.count, changed.left), (1, 0), "what can be sent");
+    assert_eq!(spool.change(Change::One { what: What::Discard, seq: cut }).await.unwrap().count, 1);
+    assert!(matches!(spool.accept(once("cut", true)).await, Ok(Accepted::New { .. })));
+    let changed = spool.change(Change::Many { what: What::Discard, filter, after: 0 }).await.unwrap();
+    assert_eq!(changed.count, 1);
     spool.close();
     adds_up(&settings);
 }

@@ -3,7 +3,7 @@
 use super::super::handle::{Accepted, Refused};
 use super::super::store::rows::{self, line};
 use super::super::{Kept, New, State};
-use super::{Running, Writer};
+use super::{Counted, Running, Writer};
 
 /// Rows that go together when there is no room.
 const ROOM: u32 = 64;
@@ -58,6 +58,7 @@ impl Writer {
         let at_once = new.state == State::Ready && new.due <= now && !held && self.takes_more(&target);
         let (state, attempt) = match at_once {
             true => (State::Running, new.attempt + 1),
+            false if held && new.in_turn => (State::Ready, 0),
             false => (new.state, new.attempt),
         };
         let due = (state.waits() && !held).then_some(new.due);
@@ -84,7 +85,8 @@ impl Writer {
         if state == State::Running {
             let key = told.key.clone();
             let promised = at_once || new.promised;
-            self.running.insert(seq, Running { target: target.clone(), key, attempt, gated: at_once, promised });
+            let counted = if at_once { Counted::Sent } else { Counted::Not };
+            self.running.insert(seq, Running { target: target.clone(), key, attempt, counted, promised });
             if at_once && let Some(target) = self.targets.get_mut(&target) {
                 target.gate.begun();
             }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 /// Among those that are paused: what there is nothing of yet.
 pub(super) const ALL: &str = "*";
-/// As many are changed in one go; who wants more asks again.
-const MOST: usize = 1_000;
+/// As many are changed in one go, so that nobody waits long for the disk meanwhile; who wants more asks again.
+const MOST: usize = 200;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub enum Change {
         what: What,
         /// Which.
         filter: Box<Filter>,
+        /// Behind this place.
+        after: i64,
     },
     /// To one.
     One {
@@ -66,21 +68,23 @@ pub struct Changed {
     pub count: u64,
     /// Left as they were: not in a state for it, or there already.
     pub left: u64,
-    /// Whether there may be more: ask again.
-    pub more: bool,
+    /// Where there may be more: ask again from there.
+    pub next: Option<i64>,
 }
 
 impl Writer {
     pub(super) fn change(&mut self, change: &Change, now: i64) -> rusqlite::Result<Result<Changed, String>> {
         match change {
-            Change::Many { what, filter } => {
-                let filter = Filter { states: allowed(*what, filter), ..Filter::clone(filter) };
+            Change::Many { what, filter, after } => {
+                // What cannot be sent is passed over: it must not take the place of what can.
+                let sendable = filter.sendable || matches!(what, What::Retry { .. });
+                let filter = Filter { states: allowed(*what, filter), sendable, ..Filter::clone(filter) };
                 if filter.states.is_empty() {
                     return Ok(Ok(Changed::default()));
                 }
-                let seqs = query::places(&self.db, &filter, 0, MOST)?;
-                let more = seqs.len() == MOST;
-                let mut done = Changed { more, ..Changed::default() };
+                let seqs = query::places(&self.db, &filter, *after, MOST)?;
+                let next = seqs.last().copied().filter(|_| seqs.len() == MOST);
+                let mut done = Changed { next, ..Changed::default() };
                 for seq in seqs {
                     match self.one(*what, seq, now)? {
                         Ok(()) => done.count += 1,
@@ -110,6 +114,11 @@ impl Writer {
                 What::Discard => "what is running cannot be discarded",
             };
             return Ok(Err(format!("it is {}; {can}", state.as_str())));
+        }
+        if matches!(what, What::Retry { .. }) && !rows::has_request(&self.db, seq)? {
+            let why = "its request was not kept, as it was sent while its caller waited: find out whether it was done; if \
+                       not, discard it and let its caller send it again";
+            return Ok(Err(why.into()));
         }
         match what {
             What::Cancel => self.end(seq, State::Cancelled, "cancelled by hand", now)?,

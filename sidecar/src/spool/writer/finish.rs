@@ -5,6 +5,7 @@ use super::super::store::rows::{self, line};
 use super::super::{Ending, Kept, State};
 use super::{OVER_MAX, Running, Writer};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Writer {
     /// What comes of one that was being sent.
@@ -38,17 +39,11 @@ impl Writer {
                 self.wait_again(seq, (&target, key.as_deref()), &change)?;
                 self.moved(&target, State::Running, state);
             }
-            Ending::Nobody { error } => {
-                let history = line(now, waits, before, error);
-                let error = Some(error.as_str());
-                let change =
-                    rows::Change { state: waits, attempt: before, due: Some(now), status: 0, error, history: &history };
-                self.wait_again(seq, (&target, key.as_deref()), &change)?;
-                self.moved(&target, State::Running, waits);
-            }
-            Ending::Held { error, after } => {
+            Ending::Nobody { error } | Ending::Held { error, .. } => {
+                let after = if let Ending::Held { after, .. } = ending { *after } else { Duration::ZERO };
                 let due = now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
-                // Shown as it is now; its history would be the same line for ever.
+                // Shown as it is now: its history would be the same lines for ever.
+                rows::unsay(&self.db, seq, State::Running, attempt)?;
                 let error = Some(error.as_str());
                 let change =
                     rows::Change { state: waits, attempt: before, due: Some(due), status: 0, error, history: "" };

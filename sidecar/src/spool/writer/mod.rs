@@ -38,6 +38,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 const SWEPT: u32 = 1000;
 /// How long to wait when the disk does not take what must be written.
 const AGAIN: Duration = Duration::from_millis(250);
+/// It waits for whoever else writes, such as an operator with `sqlite3`. One that began by reading could not: what it
+/// has read would be old by then, and SQLite refuses it at once.
+const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Ends that nobody has asked for yet; more are told by the metrics alone.
 const OVER_MAX: usize = 10_000;
 
@@ -55,6 +58,12 @@ pub(super) enum Order {
         took: Duration,
         reply: Reply<()>,
     },
+    /// The answer of one that is being sent has begun, and takes its time: what says its head, after so long.
+    Answering {
+        seq: i64,
+        well: bool,
+        took: Duration,
+    },
     Change(Box<Change>, Reply<Result<Changed, String>>),
     /// No more claims.
     Rest,
@@ -70,15 +79,33 @@ impl Order {
     }
 }
 
+/// How a gate counts one that is being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// It is none of its: whoever sends it has stored it.
+    Not,
+    /// As one that nobody has answered.
+    Sent,
+    /// As one whose answer has begun.
+    Answering,
+}
+
 /// One that is being sent.
 struct Running {
     target: Arc<str>,
     key: Option<String>,
     attempt: u32,
-    /// Whether the gate counts it.
-    gated: bool,
+    /// How the gate counts it.
+    counted: Counted,
     /// Whether somebody was told that it is in the store: until then it may be forgotten.
     promised: bool,
+}
+
+impl Running {
+    /// No gate counts it any more: whose does, and as what.
+    fn uncounted(&mut self) -> (Arc<str>, Counted) {
+        (self.target.clone(), std::mem::replace(&mut self.counted, Counted::Not))
+    }
 }
 
 /// What is said when a transaction is on disk.
@@ -111,8 +138,12 @@ pub(super) struct Writer {
     stale: bool,
     /// Given out, and nobody took it: it is put back with the next transaction.
     returned: Vec<i64>,
-    /// The clock when it was looked at last.
+    /// The clock when it was looked at last, by this process or the one before.
     clock: i64,
+    /// The same, of the transaction that is not on disk yet.
+    clock_next: Option<i64>,
+    /// The clock that was written down last.
+    noted: i64,
     /// What was being sent when the last process ended is not written down yet: the disk was full.
     unrecovered: bool,
     changed: Vec<i64>,
@@ -138,6 +169,7 @@ impl Writer {
     ) -> rusqlite::Result<Writer> {
         let Opened { db, seal, lock, last, counts, paused } = opened;
         let disk = Disk::new(&settings);
+        let noted = rows::clock(&db)?;
         let mut writer = Writer {
             db,
             seal,
@@ -156,7 +188,9 @@ impl Writer {
             paused: false,
             stale: false,
             returned: Vec::new(),
-            clock: now(),
+            clock: noted.unwrap_or_else(now),
+            clock_next: None,
+            noted: noted.unwrap_or(0),
             unrecovered: false,
             changed: Vec::new(),
             notices,
@@ -248,6 +282,7 @@ impl Writer {
                     self.swept = Instant::now();
                 }
                 self.over.extend(self.over_next.drain(..));
+                self.clock = self.clock_next.take().unwrap_or(self.clock);
                 let full = |said: &&Said| matches!(said, Said::Accepted(_, Err(Refused::Full(_))));
                 self.refused += said.iter().filter(full).count() as u64;
                 self.tell(sweep);
@@ -257,6 +292,7 @@ impl Writer {
             Err(error) => {
                 let _ = self.db.execute_batch("ROLLBACK");
                 self.entered = entered;
+                self.clock_next = None;
                 self.failed(&error, said, done, left)
             }
         }
@@ -270,7 +306,7 @@ impl Writer {
         sweep: bool,
     ) -> rusqlite::Result<()> {
         let at = now();
-        self.db.execute_batch("BEGIN")?;
+        self.db.execute_batch(BEGIN)?;
         for seq in self.returned.clone() {
             self.finish(seq, &Ending::Held { error: "its thread ended".into(), after: Duration::ZERO }, at)?;
         }
@@ -305,6 +341,7 @@ impl Writer {
                         }
                     }
                 }
+                Order::Answering { seq, well, took } => self.answering(seq, well, took),
                 Order::Change(change, reply) => match self.change(&change, at) {
                     Ok(result) => said.push(Said::Changed(reply, result)),
                     Err(e) => {
@@ -317,6 +354,7 @@ impl Writer {
             }
         }
         self.serve(at)?;
+        self.note_clock()?;
         self.write_counts()?;
         self.db.execute_batch("COMMIT")
     }
@@ -335,7 +373,12 @@ impl Writer {
                 let _ = reply.send(());
                 continue;
             };
-            if running.gated
+            if let Some(target) = self.targets.get_mut(&running.target)
+                && running.counted == Counted::Answering
+            {
+                // How the service is has been found out when it began.
+                target.gate.answered();
+            } else if running.counted == Counted::Sent
                 && let Some(target) = self.targets.get_mut(&running.target)
             {
                 let how = match &*ending {
@@ -368,6 +411,28 @@ impl Writer {
         self.send_claims();
         for seq in self.changed.drain(..) {
             let _ = self.notices.send(seq);
+        }
+    }
+
+    /// One whose answer does not end holds up nobody else.
+    fn answering(&mut self, seq: i64, well: bool, took: Duration) {
+        if let Some(running) = self.running.get_mut(&seq)
+            && running.counted == Counted::Sent
+            && let Some(target) = self.targets.get_mut(&running.target)
+        {
+            running.counted = Counted::Answering;
+            target.gate.answering(Instant::now(), if well { How::Well } else { How::Badly }, took);
+        }
+    }
+
+    /// One that was to be sent is not, or not by us.
+    fn uncount(&mut self, target: &Arc<str>, counted: Counted) {
+        if let Some(target) = self.targets.get_mut(target) {
+            match counted {
+                Counted::Not => {}
+                Counted::Sent => target.gate.not_begun(),
+                Counted::Answering => target.gate.answered(),
+            }
         }
     }
 

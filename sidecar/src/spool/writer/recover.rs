@@ -4,7 +4,7 @@ use super::super::handle::Refused;
 use super::super::store::rows::{self, line};
 use super::super::{Kept, State};
 use super::serve::Target;
-use super::{Order, Said, Writer, change, now};
+use super::{Order, Running, Said, Writer, change, now};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ impl Writer {
     /// What was being sent when the last process ended is sent again, unless it must not be.
     pub(super) fn recover(&mut self) -> rusqlite::Result<()> {
         let now = now();
-        self.db.execute_batch("BEGIN")?;
+        self.db.execute_batch(super::BEGIN)?;
+        self.look_at_clock(now)?;
         let running = rows::seqs(&self.db, "SELECT seq FROM commands WHERE state = 'running'", &[])?;
         for seq in running {
             let (once, most): (bool, bool) =
@@ -22,7 +23,8 @@ impl Writer {
             let Some((target, key, _, attempt)) = rows::place(&self.db, seq)? else { continue };
             let target = self.target(&target);
             const WHY: &str = "fourmi ended while it was being sent";
-            if once {
+            // What only its caller waited for may be asked for again by it, unless it may have been done.
+            if once && !most {
                 rows::delete(&self.db, seq)?;
                 self.count(&target, State::Running, -1);
                 self.pass_on(&target, key.as_deref(), now)?;
@@ -51,8 +53,11 @@ impl Writer {
             let target = self.target(&target);
             self.pass_on(&target, Some(&key), now)?;
         }
+        self.note_clock()?;
         self.write_counts()?;
-        self.db.execute_batch("COMMIT")
+        self.db.execute_batch("COMMIT")?;
+        self.clock = self.clock_next.take().unwrap_or(self.clock);
+        Ok(())
     }
 
     /// The same, if it could not be done at the start.
@@ -122,12 +127,9 @@ impl Writer {
 
     /// What ended in this transaction has not: it runs as before, and what was given out anew was not.
     fn take_ends_back(&mut self) {
-        for (seq, running) in self.ended.drain(..) {
-            if let Some(anew) = self.running.insert(seq, running)
-                && anew.gated
-                && let Some(target) = self.targets.get_mut(&anew.target)
-            {
-                target.gate.not_begun();
+        for (seq, running) in std::mem::take(&mut self.ended) {
+            if let Some(anew) = self.running.insert(seq, running) {
+                self.uncount(&anew.target, anew.counted);
             }
         }
     }
@@ -160,17 +162,10 @@ impl Writer {
         let db = &self.db;
         let running: HashSet<i64> =
             rows::seqs(db, "SELECT seq FROM commands WHERE state = 'running'", &[])?.into_iter().collect();
-        let targets = &mut self.targets;
-        self.running.retain(|seq, one| {
-            let stays = running.contains(seq);
-            if !stays
-                && one.gated
-                && let Some(target) = targets.get_mut(&one.target)
-            {
-                target.gate.not_begun();
-            }
-            stays
-        });
+        let (stay, gone) = std::mem::take(&mut self.running).into_iter().partition(|(seq, _)| running.contains(seq));
+        self.running = stay;
+        let gone: HashMap<i64, Running> = gone;
+        gone.values().for_each(|one| self.uncount(&one.target, one.counted));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::gate::Gate;
 use super::super::store::rows::{self, line};
-use super::{Job, New, Reply, Running, State, Work, Writer};
+use super::{Counted, Job, New, Reply, Running, State, Work, Writer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -168,7 +168,7 @@ impl Writer {
         self.count(target, State::Running, 1);
         self.changed.push(seq);
         let key = job.told.key.clone();
-        let running = Running { target: target.clone(), key, attempt, gated: true, promised: true };
+        let running = Running { target: target.clone(), key, attempt, counted: Counted::Sent, promised: true };
         self.running.insert(seq, running);
         if let Some(target) = self.targets.get_mut(target) {
             target.gate.begun();
@@ -203,10 +203,9 @@ impl Writer {
         for work in work {
             match work {
                 Work::Run(job) => {
-                    if let Some(running) = self.running.get(&job.seq)
-                        && let Some(target) = self.targets.get_mut(&running.target)
-                    {
-                        target.gate.not_begun();
+                    let running = self.running.get_mut(&job.seq);
+                    if let Some((target, counted)) = running.map(Running::uncounted) {
+                        self.uncount(&target, counted);
                     }
                     self.returned.push(job.seq);
                 }

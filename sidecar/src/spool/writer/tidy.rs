@@ -9,6 +9,11 @@ use std::time::Duration;
 /// So many services are kept track of without a second look.
 const TARGETS: usize = 256;
 
+/// A clock that is set back by less, in milliseconds, is not worth a thought.
+const STEP: i64 = 1000;
+/// So often is it written down although nothing else is, in milliseconds.
+const NOTED: i64 = 60_000;
+
 impl Writer {
     /// Ends what has expired and forgets what is old.
     pub(super) fn sweep(&mut self, now: i64) -> rusqlite::Result<()> {
@@ -21,13 +26,7 @@ impl Writer {
         for seq in expired {
             self.end(seq, State::Expired, "its time was over before it was sent (Fourmi-Expires)", now)?;
         }
-        // Set back, the clock would hold back what was due by the one before.
-        if now < self.clock.saturating_sub(1000) {
-            let sql = "UPDATE commands SET due_at = ?1 WHERE state = 'ready' AND due_at > ?1";
-            self.db.prepare_cached(sql)?.execute([now])?;
-            self.targets.values_mut().for_each(super::serve::Target::forget);
-        }
-        self.clock = now;
+        self.look_at_clock(now)?;
         let age = |d: Duration| now.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
         let (keep, dead) = (age(self.settings.keep), age(self.settings.keep_dead));
         // When there are too many, the oldest successes go before their time.
@@ -51,6 +50,35 @@ impl Writer {
             }
         }
         self.prune()
+    }
+
+    /// Set back, the clock would hold back what was due, or waits, by the one before. What is scheduled is meant as the
+    /// clock on the wall says, and stays.
+    pub(super) fn look_at_clock(&mut self, now: i64) -> rusqlite::Result<()> {
+        let step = self.clock.saturating_sub(now);
+        if step > STEP {
+            // What is left of a wait stays, as far as that is known.
+            let sql = "UPDATE commands SET wants_at = max(min(wants_at, ?1), wants_at - ?2),
+                              due_at = max(min(due_at, ?1), due_at - ?2)
+                       WHERE state IN ('ready', 'retrying') AND (wants_at > ?1 OR due_at > ?1)";
+            let mended = self.db.prepare_cached(sql)?.execute([now, step])?;
+            tracing::warn!("the clock was set back by {} s: {mended} stored commands follow it", step / 1000);
+            self.targets.values_mut().for_each(super::serve::Target::forget);
+        }
+        self.clock_next = Some(now);
+        Ok(())
+    }
+
+    /// Writes down how late it is, for the next process: with something else that is written, or now and then.
+    pub(super) fn note_clock(&mut self) -> rusqlite::Result<()> {
+        let Some(now) = self.clock_next else { return Ok(()) };
+        let writes = !self.dirty.is_empty() || !self.changed.is_empty();
+        if writes || now < self.clock || now.saturating_sub(self.noted) > NOTED {
+            let sql = "INSERT OR REPLACE INTO meta (name, value) VALUES ('clock', ?1)";
+            self.db.prepare_cached(sql)?.execute([now])?;
+            self.noted = now;
+        }
+        Ok(())
     }
 
     /// Forgets the oldest successes, as many.
@@ -78,7 +106,7 @@ impl Writer {
         let is_used = |name: &std::sync::Arc<str>| {
             State::ALL.into_iter().any(|state| counts.get(&(name.clone(), state)).is_some_and(|n| *n != 0))
         };
-        self.targets.retain(|name, target| target.gate.paused || target.gate.running > 0 || is_used(name));
+        self.targets.retain(|name, target| target.gate.paused || !target.gate.is_idle() || is_used(name));
         self.counts.retain(|_, n| *n != 0);
         self.db.execute_batch("DELETE FROM counts WHERE n = 0")
     }

@@ -34,8 +34,8 @@ pub(super) enum Failed {
     Unsent,
     /// A kept connection died under a request that may run twice and has no body.
     Stale,
-    /// The time was over.
-    Late,
+    /// The time was over; whether the request may have been begun by then.
+    Late { begun: bool },
     /// This happened, when the request may have run.
     Fault(Box<Fault>),
 }
@@ -70,7 +70,7 @@ pub(super) async fn once(
     match until(limit, conn.send(head, body, early)).await {
         Ok(Ok(received)) => Ok(Sent::own(received, conn, endpoint, in_flight)),
         Ok(Err(e)) => Err(failed(endpoint, *e, again)),
-        Err(Elapsed) => Err(Failed::Late),
+        Err(Elapsed) => Err(Failed::Late { begun: true }),
     }
 }
 
@@ -99,7 +99,7 @@ async fn once_shared(
     match until(going.limit, conn.send(head, body)).await {
         Ok(Ok((received, incoming))) => Ok(Sent::shared(received, incoming, endpoint, in_flight)),
         Ok(Err(e)) => Err(failed(endpoint, *e, reused && empty && idempotent(&head.method))),
-        Err(Elapsed) => Err(Failed::Late),
+        Err(Elapsed) => Err(Failed::Late { begun: true }),
     }
 }
 
@@ -120,7 +120,7 @@ pub(super) fn connected<C>(result: Result<std::io::Result<C>, Elapsed>, going: &
         Ok(Ok(conn)) => Ok(conn),
         Ok(Err(e)) if is_ours(&e) => Err(Failed::NoRoom(e.to_string())),
         Ok(Err(e)) => Err(Failed::NotConnected(e.to_string())),
-        Err(Elapsed) if Instant::now() >= going.limit => Err(Failed::Late),
+        Err(Elapsed) if Instant::now() >= going.limit => Err(Failed::Late { begun: false }),
         Err(Elapsed) => Err(Failed::NotConnected(no_time(going.timeouts))),
     }
 }

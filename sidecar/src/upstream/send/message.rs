@@ -20,7 +20,7 @@ pub(super) async fn once(
     let bytes = match until(going.limit, whole(body, going.zmq.max)).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(fault)) => return Err(Failed::Fault(Box::new(fault))),
-        Err(Elapsed) => return Err(Failed::Late),
+        Err(Elapsed) => return Err(Failed::Late { begun: false }),
     };
     let frames = zmq::message(going.zmq, head, bytes.clone());
     let standing = endpoint.messages().filter(|_| going.kept);
@@ -40,7 +40,7 @@ pub(super) async fn once(
     endpoint.reached();
     let mut place = Some(in_flight);
     let sent = until(going.limit, conn.send(&frames, &mut place)).await;
-    let Some(in_flight) = place else { return Err(Failed::Late) };
+    let Some(in_flight) = place else { return Err(Failed::Late { begun: true }) };
     match sent {
         Ok(Ok(message)) => {
             let (received, answer) = zmq::answer(going.zmq, &message);
@@ -52,7 +52,7 @@ pub(super) async fn once(
             }
             Err(failed(endpoint, *e, false))
         }
-        Err(Elapsed) => Err(Failed::Late),
+        Err(Elapsed) => Err(Failed::Late { begun: true }),
     }
 }
 
