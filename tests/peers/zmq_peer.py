@@ -23,7 +23,11 @@ def messages(count):
 if what == "worker":
     socket = context.socket(zmq.REP if kind == "rep" else zmq.ROUTER)
     if sys.argv[4:] == ["plain"]:
-        # Without somebody who is asked (ZAP), libzmq takes any password, but speaks PLAIN.
+        from zmq.auth.thread import ThreadAuthenticator
+
+        who = ThreadAuthenticator(context)
+        who.start()
+        who.configure_plain(domain="*", passwords={"us": "pass"})
         socket.setsockopt(zmq.PLAIN_SERVER, 1)
     elif sys.argv[4:]:
         socket.setsockopt(zmq.CURVE_SERVER, 1)

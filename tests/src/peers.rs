@@ -53,7 +53,7 @@ pub use rsyslog::Rsyslog;
 pub use scripts::{node_prints, node_prints_with, python_prints, python_prints_with};
 pub use splunk::Splunk;
 pub use unixgram::UnixgramSink;
-pub use zmq::{Binding, php_prints, zmq_case, zmq_client, zmq_worker, zmq_worker_with};
+pub use zmq::{Binding, php_prints, php_runs, zmq_case, zmq_client, zmq_worker, zmq_worker_with};
 
 use crate::net::free_port;
 use crate::patience::{eventually, patience};

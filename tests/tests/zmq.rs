@@ -1,7 +1,7 @@
 //! Commands over ZeroMQ, with libzmq's own sockets on both sides: what must hold when things go wrong.
 
-use fourmi_tests::peers::{Binding, zmq_case, zmq_client, zmq_worker, zmq_worker_with};
-use fourmi_tests::{Fourmi, GelfServer, Setup, Worker, free_port, until};
+use fourmi_tests::peers::{Binding, php_prints, php_runs, zmq_case, zmq_client, zmq_worker, zmq_worker_with};
+use fourmi_tests::{Fourmi, GelfServer, Setup, Worker, free_port, run_fourmi, until};
 use serde_json::{Value, json};
 
 /// Fourmi beside a worker of ZeroMQ, with more keys of the worker's section and of the listener's `zmq`.
@@ -268,6 +268,29 @@ fn stored_messages_reach_their_worker_frame_by_frame() {
     expected.sort();
     seen.sort();
     assert_eq!(seen, expected, "each once");
+}
+
+#[test]
+fn the_example_and_the_demo_do_what_they_say() {
+    let (inbound, at) = (free_port(), free_port());
+    let folder = "../../examples/zeromq";
+    let yaml = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/zeromq/fourmi.yaml")).unwrap();
+    let yaml = yaml.replace("25001", &inbound.to_string()).replace("25101", &at.to_string());
+    let yaml = yaml.replace("service: order\n", "");
+    let fourmi = away(Setup::alone().more(&yaml));
+    let address = format!("tcp://127.0.0.1:{inbound}");
+    let ask = |name: &str| php_prints(&format!("{folder}/client.php"), &[&address, name, r#"{"order": 7}"#]);
+    // Nobody is there yet: the one is told so, the other is kept.
+    assert_eq!(ask("MailInvoice"), "OK\n");
+    assert!(ask("PlaceOrder").starts_with("{\"failed\": 50"));
+    let worker = php_runs(&format!("{folder}/worker.php"), at);
+    assert_eq!(ask("PlaceOrder"), "{\"done\":\"PlaceOrder\",\"order\":7}\n");
+    fourmi.has_states(&[("succeeded", 1)]);
+    assert_eq!(worker.output().lines().filter(|l| l.starts_with("MailInvoice ")).count(), 1);
+
+    let demo = run_fourmi(&["demo", "--for", "4s", "--rate", "20", "--with", "php"]);
+    assert_eq!(demo.code, 0, "{}{}", demo.stdout, demo.stderr);
+    assert!(demo.stdout.contains("every sum adds up"), "{}", demo.stdout);
 }
 
 #[test]

@@ -131,6 +131,9 @@ pub(crate) enum Command {
         /// Orders a second; each causes up to four more commands
         #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5000))]
         rate: u32,
+        /// The invoice service's worker is PHP's, and speaks ZeroMQ; needs php-cli and php-zmq
+        #[arg(long, value_name = "LANGUAGE")]
+        with: Option<DemoWith>,
     },
     /// Check a configuration: every problem at once, each with its place and what to do
     Validate {
@@ -330,6 +333,13 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+/// In which language a worker of the demo may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoWith {
+    /// PHP, over ZeroMQ
+    Php,
 }
 
 /// What can be written.

@@ -25,7 +25,7 @@ mod top;
 mod upstreams;
 
 use crate::config::LoadOptions;
-use args::{Cli, Color, Command, ConfigCommand, UpstreamsCommand};
+use args::{Cli, Color, Command, ConfigCommand, DemoWith, UpstreamsCommand};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -56,9 +56,9 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
             let said = crate::runtime::Said { check: Some(check::inside), explain: Some(show::explained) };
             crate::runtime::run(crate::runtime::Options { load, command, quiet: global.quiet, said })
         }
-        Command::Demo { duration, rate } => {
+        Command::Demo { duration, rate, with } => {
             log::begin(&global);
-            crate::demo::run(crate::demo::Options { duration, rate })
+            crate::demo::run(crate::demo::Options { duration, rate, php: with == Some(DemoWith::Php) })
         }
         Command::DemoPart { arguments } => crate::demo::part(arguments),
         Command::DemoWorker { arguments } => {

@@ -82,7 +82,9 @@ commands:
 #[test]
 fn arguments_are_read() {
     let demo = cli("fourmi demo --for 20s").expect("it parses").command;
-    assert!(matches!(demo, Some(Command::Demo { duration: Some(d), rate: 200 }) if d == Duration::from_secs(20)));
+    assert!(
+        matches!(demo, Some(Command::Demo { duration: Some(d), rate: 200, with: None }) if d == Duration::from_secs(20))
+    );
     let health = cli("fourmi health --wait").expect("it parses").command;
     assert!(matches!(health, Some(Command::Health { wait: Some(d), .. }) if d == Duration::from_secs(30)));
     let part = cli("fourmi demo-part worker --port 0").expect("it parses").command;

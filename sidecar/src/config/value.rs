@@ -201,11 +201,12 @@ pub(crate) fn target(text: &str) -> Result<Target, Wrong> {
         _ => return wrong(format!("unknown scheme `{word}`"), SCHEMES),
     };
     let usual = match scheme {
-        // ZeroMQ has no port of its own.
-        Scheme::Zmq => None,
-        scheme => Some(if scheme.is_secure() { 443 } else { 80 }),
+        // ZeroMQ has no port of its own; this is where another Fourmi takes it.
+        Scheme::Zmq => crate::names::port::INBOUND,
+        scheme if scheme.is_secure() => 443,
+        _ => 80,
     };
-    let (host, port) = authority(no_path(rest)?, usual)?;
+    let (host, port) = authority(no_path(rest)?, Some(usual))?;
     if port == 0 {
         return wrong("nobody listens on port 0", "write the worker's port");
     }

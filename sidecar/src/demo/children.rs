@@ -1,6 +1,6 @@
 //! The processes of the demo and its folder: made here, and gone when this value is.
 
-use super::system::{Ports, REGISTRY, Registry, SERVICES, config, registry_config};
+use super::system::{PHP, Ports, REGISTRY, Registry, SERVICES, config, registry_config};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io;
@@ -15,6 +15,9 @@ use tokio::process::{Child, Command};
 /// Where ports are looked for: below the range from which the kernel takes those of outgoing connections
 /// (`net.ipv4.ip_local_port_range`), or one of those could sit on the port of a worker that starts again.
 const RANGE: std::ops::Range<u16> = 17_000..31_000;
+
+/// A worker as PHP has it.
+const WORKER: &str = include_str!("../../../examples/zeromq/worker.php");
 
 /// A folder that is removed with everything in it.
 pub(super) struct Folder(PathBuf);
@@ -74,7 +77,7 @@ impl Children {
         let run = |name: &str, text: String| {
             let path = folder.file(name, "yaml");
             std::fs::write(&path, text)?;
-            spawn(&program, &folder, name, &["run".as_ref(), "-c".as_ref(), path.as_ref()])
+            spawn(&program, &program, &folder, name, &["run".as_ref(), "-c".as_ref(), path.as_ref()])
         };
         let first = run(REGISTRY, registry_config(ports, registry))?;
         let fourmis = SERVICES.iter().enumerate().map(|(i, service)| run(service.name, config(i, ports, registry)));
@@ -91,13 +94,19 @@ impl Children {
     fn worker(&self, index: usize, number: usize) -> io::Result<Child> {
         let (service, ports) = (SERVICES[index], &self.ports[index]);
         let port = ports.workers[number].to_string();
+        let called = format!("{}-worker-{number}", service.name);
+        if ports.php {
+            let (script, address) = (self.folder.file(PHP, "php"), format!("tcp://127.0.0.1:{port}"));
+            std::fs::write(&script, WORKER)?;
+            return spawn(&self.program, Path::new("php"), &self.folder, &called, &[&script, Path::new(&address)]);
+        }
         let proxy = format!("http://127.0.0.1:{}", ports.outbound);
         let mut args = vec!["demo-part", "worker", service.name, "--port", &port];
         if index == 0 {
             args.extend(["--proxy", &proxy]);
         }
         let args: Vec<&Path> = args.iter().map(Path::new).collect();
-        spawn(&self.program, &self.folder, &format!("{}-worker-{number}", service.name), &args)
+        spawn(&self.program, &self.program, &self.folder, &called, &args)
     }
 
     /// Kills a worker as `kill -9` does.
@@ -190,9 +199,9 @@ impl Drop for Children {
     }
 }
 
-fn spawn(program: &Path, folder: &Folder, name: &str, args: &[&Path]) -> io::Result<Child> {
+fn spawn(own: &Path, program: &Path, folder: &Folder, name: &str, args: &[&Path]) -> io::Result<Child> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.file(name, "log"))?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(own);
     command.args(["demo-part", "guard", &std::process::id().to_string()]).arg(program).args(args);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     // What is set for another Fourmi must not change these.

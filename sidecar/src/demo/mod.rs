@@ -31,11 +31,13 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Orders a second; each causes up to four more commands.
     pub rate: u32,
+    /// A worker of PHP, which speaks ZeroMQ.
+    pub php: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { duration: None, rate: 200 }
+        Options { duration: None, rate: 200, php: false }
     }
 }
 

@@ -5,7 +5,7 @@ use super::children::{Children, Folder, free_ports};
 use super::receive::{Received, Receivers, kernel_drops};
 use super::screen::{Row, Screen};
 use super::summary::{Account, Way, table};
-use super::system::{CUSTOMERS, Ports, QUOTA, REGISTRY, Registry, SERVICES, name_of};
+use super::system::{CUSTOMERS, PHP, Ports, QUOTA, REGISTRY, Registry, SERVICES, name_of};
 use super::traffic::Traffic;
 use super::{Options, called, print, tell};
 use crate::names::metric;
@@ -73,10 +73,15 @@ struct Play {
 }
 
 async fn play(options: Options, mut end: watch::Receiver<u32>) -> Result<u8, String> {
+    if options.php && !has_php().await {
+        return Err("--with php needs PHP and its extension zmq, and `php` does not have it here: on Debian, \
+                    apt-get install php-cli php-zmq"
+            .to_owned());
+    }
     tell("starting a registry and five services, each behind its own Fourmi…");
     let begun = Instant::now();
     let mut play = tokio::select! {
-        started = start() => started?,
+        started = start(options.php) => started?,
         _ = end.wait_for(|count| *count > 0) => return Err("ended before everything had started".to_owned()),
     };
     print(format_args!("started in {:.1} s", begun.elapsed().as_secs_f32()));
@@ -113,12 +118,20 @@ async fn play(options: Options, mut end: watch::Receiver<u32>) -> Result<u8, Str
     Ok(conclude(&outcome, killed?))
 }
 
+/// Whether PHP is there, with its extension for ZeroMQ.
+async fn has_php() -> bool {
+    let mut command = tokio::process::Command::new("php");
+    command.args(["-r", "exit(extension_loaded('zmq') ? 0 : 1);"]);
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.status().await.is_ok_and(|status| status.success())
+}
+
 /// Receivers, processes, and the wait until all are ready. Another program may take a port between our look and
 /// the bind, so it is tried again.
-async fn start() -> Result<Play, String> {
+async fn start(php: bool) -> Result<Play, String> {
     let mut last = String::new();
     for _ in 0..3 {
-        match start_once().await {
+        match start_once(php).await {
             Ok(play) => return Ok(play),
             Err(why) if ["in use", "is taken", "listens there"].iter().any(|said| why.contains(said)) => last = why,
             Err(why) => return Err(why),
@@ -127,10 +140,10 @@ async fn start() -> Result<Play, String> {
     Err(last)
 }
 
-async fn start_once() -> Result<Play, String> {
+async fn start_once(php: bool) -> Result<Play, String> {
     let text = |error: std::io::Error| format!("the demo cannot start: {error}");
     let receivers = Receivers::start().map_err(text)?;
-    let (ports, registry) = choose(&receivers).map_err(text)?;
+    let (ports, registry) = choose(&receivers, php).map_err(text)?;
     let children = Children::start(Folder::new().map_err(text)?, &ports, registry).map_err(text)?;
     let admins = ports.iter().map(|p| caller(p.admin)).collect();
     let mut play = Play { receivers, children, ports, registry, admins };
@@ -152,14 +165,15 @@ async fn start_once() -> Result<Play, String> {
     }
 }
 
-fn choose(receivers: &Receivers) -> std::io::Result<(Vec<Ports>, Registry)> {
+fn choose(receivers: &Receivers, php: bool) -> std::io::Result<(Vec<Ports>, Registry)> {
     let needed: usize = SERVICES.iter().map(|service| 3 + service.workers).sum::<usize>() + 2;
     let mut free = free_ports(needed)?.into_iter();
     let mut next = || free.next().ok_or(std::io::ErrorKind::AddrInUse);
     let mut all = Vec::with_capacity(SERVICES.len());
     for (service, &(graylog, statsd)) in SERVICES.iter().zip(&receivers.ports) {
         let workers = (0..service.workers).map(|_| next()).collect::<Result<_, _>>()?;
-        all.push(Ports { workers, inbound: next()?, outbound: next()?, admin: next()?, graylog, statsd });
+        let (inbound, outbound, admin) = (next()?, next()?, next()?);
+        all.push(Ports { workers, inbound, outbound, admin, graylog, statsd, php: php && service.name == PHP });
     }
     Ok((all, Registry { dns: next()?, admin: next()? }))
 }
@@ -180,7 +194,8 @@ impl Play {
                 }
                 Err(error) => waiting.push(format!("{}: {error}", service.name)),
             }
-            for &port in &ports.workers {
+            // What speaks ZeroMQ is asked by its Fourmi alone.
+            for &port in ports.workers.iter().filter(|_| !ports.php) {
                 if let Err(error) = caller(port).get("/healthz").await {
                     waiting.push(format!("a worker of {}: {error}", service.name));
                 }

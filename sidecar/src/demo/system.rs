@@ -110,7 +110,12 @@ pub(super) struct Ports {
     pub(super) graylog: u16,
     /// StatsD receiver.
     pub(super) statsd: u16,
+    /// Whether the worker speaks ZeroMQ: it is PHP's then.
+    pub(super) php: bool,
 }
+
+/// The service whose worker may be PHP's.
+pub(super) const PHP: &str = "invoice";
 
 /// Where the registry listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +156,7 @@ pub(super) fn example_ports() -> Vec<Ports> {
             admin: at(port::ADMIN + 10, i),
             graylog: port::GRAYLOG,
             statsd: port::STATSD,
+            php: false,
         })
         .collect()
 }
@@ -196,6 +202,9 @@ fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, r
     writeln!(out, "# The Fourmi beside the service {name} of the order system.")?;
     writeln!(out, "service: {name}\nenv: {ENV}\nhostname: {name}-1\ntags: {{team: orders}}\n\nworker:")?;
     match own.workers.as_slice() {
+        [one] if own.php => {
+            writeln!(out, "  address: zmq+tcp://127.0.0.1:{one}\n  zmq: {{frames: [name, body]}}")?;
+        }
         [one] => writeln!(out, "  address: http://127.0.0.1:{one}")?,
         several => {
             writeln!(out, "  address:")?;
@@ -204,7 +213,9 @@ fn write_config(out: &mut String, index: usize, service: Service, own: &Ports, r
             }
         }
     }
-    writeln!(out, "  ready: {{http: /healthz, interval: 500ms}}")?;
+    if !own.php {
+        writeln!(out, "  ready: {{http: /healthz, interval: 500ms}}")?;
+    }
     writeln!(out, "inbound:\n  - listen: http://127.0.0.1:{}", own.inbound)?;
     if index == 0 {
         writeln!(out, "outbound:\n  - listen: http://127.0.0.1:{}\n    services:", own.outbound)?;

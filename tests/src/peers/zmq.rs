@@ -62,9 +62,17 @@ pub fn zmq_case(name: &str, arguments: &[&str]) -> String {
     String::from_utf8(said).unwrap()
 }
 
-/// Prints what a PHP program of `examples/zeromq` prints; it must succeed.
+/// What a PHP program prints; it must succeed.
 #[track_caller]
 pub fn php_prints(name: &str, arguments: &[&str]) -> String {
     let said = run_within(name, php(name).args(arguments)).stdout;
     String::from_utf8(said).unwrap()
+}
+
+/// A PHP worker of ZeroMQ that binds to this port.
+#[track_caller]
+pub fn php_runs(name: &str, port: u16) -> Peer {
+    let mut command = php(name);
+    command.arg(format!("tcp://127.0.0.1:{port}"));
+    Peer::start("a worker of PHP", port, TempDir::with_prefix("zmq-").unwrap(), &mut command).listens(port)
 }

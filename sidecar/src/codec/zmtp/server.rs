@@ -45,11 +45,11 @@ pub async fn serve<H, F>(
     handle: H,
 ) -> Ended
 where
-    H: Fn(Incoming) -> F,
-    F: Future<Output = Answer>,
+    H: Fn(Incoming) -> F + 'static,
+    F: Future<Output = Answer> + 'static,
 {
-    let handle = &handle;
-    let answered = |asked: Asked, (number, envelope): (u64, Message), size: usize| {
+    let of_caller = inlet.clone();
+    let begin = move |asked: Asked, (number, envelope): (u64, Message), size: usize| -> Running {
         let incoming = Incoming {
             head: Ok(Head::default()),
             body: Body::Empty,
@@ -58,55 +58,56 @@ where
             early: Early::default(),
             message: Some(Box::new(asked)),
         };
-        let answer = handle(incoming);
-        async move {
-            let frames = reply::frames(inlet, answer.await).await;
+        let (answer, inlet) = (handle(incoming), of_caller.clone());
+        Box::pin(async move {
+            let frames = reply::frames(&inlet, answer.await).await;
             (number, envelope, frames, size)
-        }
+        })
     };
-    let mut caller = Caller {
+    let caller = Caller {
         wire: Wire::new(socket, Machine::new(settings), &first),
-        inlet,
-        answered,
+        inlet: inlet.clone(),
+        begin: Box::new(begin),
         proved: Rc::default(),
-        only: Box::pin(None),
+        only: None,
         asks_one: false,
         others: FuturesUnordered::new(),
         together: Vec::new(),
         count: 0,
-        busy: false,
         bytes: 0,
     };
     drop(first);
-    let mut serving = std::pin::pin!(std::future::poll_fn(|cx| caller.poll(cx, &life)));
-    let ended = life.rule(serving.as_mut()).await;
-    ended.unwrap_or(Ended::Well)
+    until_it_ends(caller, &life).await
+}
+
+async fn until_it_ends(mut caller: Caller, life: &Life) -> Ended {
+    let serving = std::pin::pin!(std::future::poll_fn(|cx| caller.poll(cx, life)));
+    let mut serving = serving;
+    life.rule(serving.as_mut()).await.unwrap_or(Ended::Well)
 }
 
 /// Which command it was, its envelope, the frames of its answer, and the size of what was asked.
 type Answered = (u64, Message, Option<Message>, usize);
 
-struct Caller<'a, T, B> {
+/// A command on its road. The type of the road is left behind here: what is built of it would be compiled for long.
+type Running = Pin<Box<dyn Future<Output = Answered>>>;
+
+struct Caller {
     wire: Wire,
-    inlet: &'a Inlet,
-    answered: B,
+    inlet: Arc<Inlet>,
+    begin: Box<dyn Fn(Asked, (u64, Message), usize) -> Running>,
     proved: Rc<Proved>,
-    /// A REQ has one command at a time: it takes no allocation of its own.
-    only: Pin<Box<Option<T>>>,
+    /// A REQ has one command at a time.
+    only: Option<Running>,
     asks_one: bool,
-    others: FuturesUnordered<T>,
+    others: FuturesUnordered<Running>,
     together: Vec<Answered>,
     /// Commands so far.
     count: u64,
-    busy: bool,
     bytes: usize,
 }
 
-impl<T, B> Caller<'_, T, B>
-where
-    T: Future<Output = Answered>,
-    B: Fn(Asked, (u64, Message), usize) -> T,
-{
+impl Caller {
     fn poll(&mut self, cx: &mut Context<'_>, life: &Life) -> Poll<Ended> {
         loop {
             self.poll_answers(cx);
@@ -114,7 +115,7 @@ where
                 Poll::Ready(Err(_)) => return Poll::Ready(Ended::Broken),
                 flushed => flushed.is_ready(),
             };
-            let waits = usize::from(self.busy) + self.others.len();
+            let waits = usize::from(self.only.is_some()) + self.others.len();
             if life.is_ending() && waits == 0 && flushed && self.wire.input.is_empty() {
                 return Poll::Ready(Ended::Well);
             }
@@ -156,11 +157,10 @@ where
 
     fn poll_answers(&mut self, cx: &mut Context<'_>) {
         let mut first = None;
-        if let Some(only) = self.only.as_mut().as_pin_mut()
-            && let Poll::Ready(answered) = only.poll(cx)
+        if let Some(only) = &mut self.only
+            && let Poll::Ready(answered) = only.as_mut().poll(cx)
         {
-            self.only.set(None);
-            self.busy = false;
+            self.only = None;
             first = Some(answered);
         }
         if self.others.is_empty() {
@@ -209,13 +209,12 @@ where
         let asked = Asked { frames, proved: self.proved.clone(), bare };
         self.bytes = self.bytes.saturating_add(size);
         self.count = self.count.wrapping_add(1);
-        let answered = (self.answered)(asked, (self.count, envelope), size);
+        let running = (self.begin)(asked, (self.count, envelope), size);
         // Of many at a time none is looked at out of its turn: they leave in the order of their coming.
-        if self.busy || !self.asks_one {
-            self.others.push(answered);
+        if self.only.is_some() || !self.asks_one {
+            self.others.push(running);
         } else {
-            self.busy = true;
-            self.only.set(Some(answered));
+            self.only = Some(running);
         }
     }
 
