@@ -92,10 +92,13 @@ type Answered = (u64, Message, Option<Message>, usize);
 /// A command on its road. The type of the road is left behind here: what is built of it would be compiled for long.
 type Running = Pin<Box<dyn Future<Output = Answered>>>;
 
+/// Begins a command.
+type Begin = Box<dyn Fn(Asked, (u64, Message), usize) -> Running>;
+
 struct Caller {
     wire: Wire,
     inlet: Arc<Inlet>,
-    begin: Box<dyn Fn(Asked, (u64, Message), usize) -> Running>,
+    begin: Begin,
     proved: Rc<Proved>,
     /// A REQ has one command at a time.
     only: Option<Running>,
