@@ -47,6 +47,12 @@ pub fn request(
             format!("a message here has at least {expected} frames (zmq.frames), this one has {}", frames.len()),
         )
     });
+    let size: usize = first.iter().map(Bytes::len).sum();
+    if size > limits.head {
+        let detail = format!("{size} bytes in the frames before the body; {} are allowed (limits.head)", limits.head);
+        fault = fault.or(Some(Fault::new(FaultKind::HeadTooLarge, detail)));
+    }
+    let first = if size > limits.head { &[][..] } else { first };
     let mut named = None;
     for (part, frame) in inlet.frames.iter().zip(first) {
         let said = read(*part, frame, &mut head, &mut named, limits);
@@ -108,8 +114,10 @@ fn read(
     };
     match part {
         Part::Name => *named = name::normalized(text()?),
-        Part::Id => drop(head.headers.set(word::IDEMPOTENCY_KEY, text()?.trim_ascii())),
-        Part::ApiKey => drop(head.headers.set("apikey", text()?.trim_ascii())),
+        // An empty frame says nothing.
+        Part::Id if !frame.is_empty() => drop(head.headers.set(word::IDEMPOTENCY_KEY, text()?.trim_ascii())),
+        Part::ApiKey if !frame.is_empty() => drop(head.headers.set("apikey", text()?.trim_ascii())),
+        Part::Id | Part::ApiKey => {}
         Part::Headers => *named = header_frame(frame, head, limits)?.or_else(|| named.take()),
         Part::Status | Part::Body => {}
     }
@@ -132,11 +140,6 @@ fn header_frame(frame: &[u8], head: &mut Head, limits: &Limits) -> Result<Option
     if frame.is_empty() {
         return Ok(None);
     }
-    if frame.len() > limits.head {
-        let detail =
-            format!("{} bytes in the frame with the headers; {} are allowed (limits.head)", frame.len(), limits.head);
-        return Err(Fault::new(FaultKind::HeadTooLarge, detail));
-    }
     let Ok(Value::Object(lines)) = serde_json::from_slice::<Value>(frame) else {
         return Err(Fault::new(FaultKind::BadRequest, "the frame with the headers is no JSON object"));
     };
@@ -153,6 +156,11 @@ fn header_frame(frame: &[u8], head: &mut Head, limits: &Limits) -> Result<Option
             _ => continue,
         };
         if lower == "host" && head.authority.is_empty() {
+            // It is written behind `Host:` as it is.
+            if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+            {
+                return Err(Fault::new(FaultKind::BadRequest, "the host in the frame with the headers is none"));
+            }
             head.authority = text.to_ascii_lowercase();
         }
         if !NOT_OURS.contains(&lower.as_str()) && !head.headers.add(&lower, &text) {
@@ -184,6 +192,26 @@ pub fn media_type(body: &[u8]) -> &'static str {
     }
 }
 
+/// The same frames for the store, which keeps no credentials: those that are a key, or have lines that are not kept, are
+/// empty there.
+pub fn masked(line: &str, layout: &[Part], is_kept: impl Fn(&str) -> bool) -> String {
+    let bytes = |hex: &str| -> Vec<u8> {
+        let pairs = hex.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
+        pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
+    };
+    let keeps = |part: Option<&Part>, hex: &str| match part {
+        Some(Part::ApiKey) => is_kept("apikey"),
+        Some(Part::Headers) => match serde_json::from_slice::<Value>(&bytes(hex)) {
+            Ok(Value::Object(lines)) => lines.keys().all(|name| is_kept(&name.to_ascii_lowercase())),
+            _ => true,
+        },
+        _ => true,
+    };
+    let frames = line.split(',').enumerate();
+    let frames = frames.map(|(at, hex)| if keeps(layout.get(at), hex) { hex } else { "" });
+    frames.collect::<Vec<_>>().join(",")
+}
+
 /// Frames as text that a header line can carry.
 fn hex(frames: &[Bytes]) -> String {
     let mut line = String::with_capacity(frames.iter().map(|f| f.len() * 2 + 1).sum());
@@ -196,4 +224,52 @@ fn hex(frames: &[Bytes]) -> String {
         }
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(layout: &[Part], frames: &[&str]) -> (Result<Head, (Head, Fault)>, Body) {
+        let inlet = Inlet { frames: layout.into(), ..Inlet::default() };
+        let frames: Vec<Bytes> = frames.iter().map(|f| Bytes::copy_from_slice(f.as_bytes())).collect();
+        request(&inlet, &Rules::default(), &Limits::default(), &Proved::default(), &frames)
+    }
+
+    #[test]
+    fn a_header_frame_cannot_write_more_than_its_lines() {
+        let all = &[Part::Headers, Part::Body][..];
+        let head =
+            ask(all, &[r#"{"Host": "Stock:80", "X-A": "b", "Content-Length": "9", "Fourmi-Frames": "1,1"}"#, "x"]).0;
+        let head = head.unwrap_or_else(|(_, fault)| panic!("{fault:?}"));
+        assert_eq!((head.authority.as_str(), head.headers.get("x-a")), ("stock:80", Some("b")));
+        assert_eq!((head.headers.get("content-length"), head.headers.get(word::FRAMES)), (Some("1"), None));
+        for wrong in [
+            r#"{"host": "x\r\nFourmi-Id: 1\r\n\r\nPOST / HTTP/1.1"}"#,
+            r#"{"host": "a b"}"#,
+            r#"{"x-a": "b\r\nc: d"}"#,
+            r#"{"x a": "b"}"#,
+            "[]",
+            "nothing",
+        ] {
+            assert!(ask(all, &[wrong, "x"]).0.is_err(), "{wrong}");
+        }
+        let long = "n".repeat(Limits::default().head + 1);
+        let (head, _) = ask(&[Part::Name, Part::Body], &[&long, "x"]);
+        assert!(head.is_err_and(|(head, _)| !head.headers.contains(word::BEFORE)));
+        let head = ask(&[Part::Id, Part::ApiKey, Part::Body], &["", "", "x"]).0.ok();
+        assert!(head.is_some_and(|h| !h.headers.contains("idempotency-key") && !h.headers.contains("apikey")));
+    }
+
+    #[test]
+    fn the_store_gets_no_credentials_in_frames() {
+        let layout = [Part::Name, Part::ApiKey, Part::Headers, Part::Body];
+        let is_kept = |name: &str| name != "apikey" && name != "authorization";
+        let hex =
+            |frames: &[&str]| hex(&frames.iter().map(|f| Bytes::copy_from_slice(f.as_bytes())).collect::<Vec<_>>());
+        let line = hex(&["Place", "secret", r#"{"Authorization": "x"}"#]);
+        assert_eq!(masked(&line, &layout, is_kept), hex(&["Place", "", ""]));
+        let line = hex(&["Place", "", r#"{"x-a": "x"}"#]);
+        assert_eq!(masked(&line, &layout, is_kept), line);
+    }
 }

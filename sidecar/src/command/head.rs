@@ -105,6 +105,12 @@ pub fn from_head(rules: &Rules, sampler: Sampler, ex: &mut Exchange) -> Step {
         seen = Seen::scan(&ex.request.headers);
     }
 
+    if seen.claims && ex.protocol != Protocol::Zmq {
+        // Only a handshake of CURVE proves it, and nobody is believed to pass it on.
+        ex.request.headers.remove(word::CURVE);
+        seen = Seen::scan(&ex.request.headers);
+    }
+
     let found = seen.trace;
     (ex.trace, ex.b3) = trace::read(found, &ex.request.headers, sampler);
 

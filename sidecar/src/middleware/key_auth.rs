@@ -95,7 +95,8 @@ impl KeyAuth {
         let form = body.and_then(|body| Form::read(&exchange.request, body));
         for (place, name) in self.names.iter().enumerate() {
             let mut found = self.outside(exchange, name);
-            if matches!(found, Value::Nothing) && self.key_in_body {
+            let may = self.key_in_body && !name.header.starts_with(crate::names::header::PREFIX);
+            if matches!(found, Value::Nothing) && may {
                 if matches!(exchange.seen, Seen::Not) && is_form(&exchange.request) {
                     return Search::Body;
                 }
@@ -127,7 +128,9 @@ impl KeyAuth {
                 (None, _) => {}
             }
         }
-        let Some(query) = exchange.request.query().filter(|_| self.key_in_query) else { return Value::Nothing };
+        // What is proved by the connection is said by its codec, and by no query.
+        let may = self.key_in_query && !name.header.starts_with(crate::names::header::PREFIX);
+        let Some(query) = exchange.request.query().filter(|_| may) else { return Value::Nothing };
         let mut all = args(query.as_bytes()).filter(|arg| *arg.name == *name.text.as_bytes());
         match (all.next(), all.next()) {
             (None, _) => Value::Nothing,

@@ -143,6 +143,7 @@ impl Cluster {
     pub fn new(kept: Rc<Kept>, policy: Arc<Policy>, holds: bool) -> Rc<Self> {
         let budget = kept.budget(policy.retries.budget);
         kept.around.slow_start.set(policy.balance.slow_start);
+        *kept.around.outlet.borrow_mut() = policy.zmq.clone();
         if policy.breaker.is_none() {
             kept.forget_breaker();
         }
@@ -208,6 +209,11 @@ impl Cluster {
     /// The most commands that an instance may hold.
     pub fn most(&self) -> Option<u32> {
         self.limit().map(|c| c.max)
+    }
+
+    /// Whether an instance of it speaks ZeroMQ.
+    pub fn speaks_messages(&self) -> bool {
+        self.set().messages
     }
 
     /// How many commands an instance is given at once. Those of ZeroMQ always have a limit: what lies in an instance's

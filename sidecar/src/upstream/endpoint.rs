@@ -75,9 +75,8 @@ pub struct Endpoint {
     used: Cell<Instant>,
     idle: RefCell<Vec<(Box<Http1>, Instant)>>,
     two: RefCell<Option<(Http2, Instant)>>,
-    /// The shared connection of ZeroMQ, and whether it takes many commands at a time: not before that is known.
-    zmq: RefCell<Option<Zmtp>>,
-    many: Cell<bool>,
+    /// The shared connection of ZeroMQ, and what it was made with.
+    zmq: RefCell<Option<(Zmtp, Arc<Outlet>)>>,
     down: Cell<Option<Down>>,
     addresses: RefCell<Addresses>,
     around: Rc<Around>,
@@ -98,6 +97,8 @@ pub struct Around {
     pub(super) suspects: Cell<u32>,
     /// How old a connection may get.
     pub(super) age: Cell<Duration>,
+    /// How those of ZeroMQ are spoken to.
+    pub(super) outlet: RefCell<Arc<Outlet>>,
     /// Where this process listens, which an instance may not turn out to be: commands would go round.
     pub(super) own: RefCell<Rc<[SocketAddr]>>,
     tell: Rc<dyn Tell>,
@@ -113,6 +114,7 @@ impl Around {
             slow_start: Cell::default(),
             suspects: Cell::new(0),
             age: Cell::new(Timeouts::default().upstream_age),
+            outlet: RefCell::default(),
             own: RefCell::new(Rc::new([])),
             tell,
         })
@@ -149,7 +151,6 @@ impl Endpoint {
             idle: RefCell::default(),
             two: RefCell::default(),
             zmq: RefCell::default(),
-            many: Cell::new(member.target.scheme != Scheme::Zmq),
             down: Cell::new(None),
             addresses: RefCell::default(),
             around,
@@ -193,7 +194,7 @@ impl Endpoint {
 
     /// How many commands it may hold: one that takes one at a time is given no second, which would only lie there.
     fn places(&self, max: Option<u32>) -> Option<u32> {
-        if self.many.get() { max } else { Some(1) }
+        if self.speaks_zmq() { self.loads.places(max) } else { max }
     }
 
     /// Whether one of `max` places is free.
@@ -397,24 +398,32 @@ impl Endpoint {
         Ok(conn)
     }
 
-    /// The connection of ZeroMQ that its commands share, if it stands.
-    pub fn messages(&self) -> Option<Zmtp> {
+    /// How it is spoken to in ZeroMQ.
+    pub fn outlet(&self) -> Arc<Outlet> {
+        self.around.outlet.borrow().clone()
+    }
+
+    /// The connection of ZeroMQ that its commands share, if it stands and was made as is wanted now.
+    pub fn messages(&self, outlet: &Arc<Outlet>) -> Option<Zmtp> {
         let mut zmq = self.zmq.borrow_mut();
-        if zmq.as_ref().is_some_and(Zmtp::is_closed) {
+        let is_over = |(conn, known): &(Zmtp, Arc<Outlet>)| {
+            conn.is_closed() || !(Arc::ptr_eq(known, outlet) || **known == **outlet)
+        };
+        if zmq.as_ref().is_some_and(is_over) {
             *zmq = None;
         }
-        zmq.clone()
+        zmq.as_ref().map(|(conn, _)| conn.clone())
     }
 
     /// A new one, shared from now on.
-    pub async fn fresh_messages(&self, outlet: &Outlet) -> io::Result<Zmtp> {
+    pub async fn fresh_messages(&self, outlet: &Arc<Outlet>) -> io::Result<Zmtp> {
         let _one = self.connecting.lock().await;
-        if let Some(conn) = self.messages() {
+        if let Some(conn) = self.messages(outlet) {
             return Ok(conn);
         }
         let conn = Zmtp::handshake(self.open().await?, outlet, self.counted()).await?;
-        self.many.set(conn.takes_many());
-        *self.zmq.borrow_mut() = Some(conn.clone());
+        self.loads.takes_many(conn.takes_many());
+        *self.zmq.borrow_mut() = Some((conn.clone(), outlet.clone()));
         Ok(conn)
     }
 

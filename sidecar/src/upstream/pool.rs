@@ -4,7 +4,7 @@ use super::health::Floor;
 use super::{Place, Standing, Target};
 use crate::tls::Connector;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Instances of one service; what a name resolves to beyond that is left out.
@@ -169,6 +169,8 @@ pub struct Loads {
     threads: Mutex<Vec<std::sync::Weak<Load>>>,
     /// Commands that it holds; counted only where there may not be any number of them.
     taken: AtomicU32,
+    /// Whether it has said that it takes many commands at a time, where it may be one that takes one.
+    many: AtomicBool,
 }
 
 /// The sum over the threads.
@@ -192,6 +194,16 @@ impl Loads {
         all.retain(|l| l.strong_count() > 0);
         all.push(Arc::downgrade(&mine));
         mine
+    }
+
+    /// What it has said of itself.
+    pub(super) fn takes_many(&self, many: bool) {
+        self.many.store(many, Ordering::Relaxed);
+    }
+
+    /// How many of `max` places it has, when it may be one that takes one command at a time.
+    pub(super) fn places(&self, max: Option<u32>) -> Option<u32> {
+        if self.many.load(Ordering::Relaxed) { max } else { Some(1) }
     }
 
     /// Takes one of `max` places; false when all are taken.

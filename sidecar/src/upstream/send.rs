@@ -192,6 +192,9 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
         again.copy = Box::pin(copied(body, retries.body, by)).await?;
         again.whole = again.copy.is_some();
     }
+    if cluster.speaks_messages() && !matches!(**body, Body::Full(_) | Body::Empty) {
+        Box::pin(message::first(cluster, body, by)).await?;
+    }
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     let (mut unsent, mut kept, mut was_sent, mut may_have_run) = (0, !single, false, false);
     // Why the last instance was left, and its answer, which is better than none.
@@ -251,7 +254,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             Some(most) if again.is_possible() => by.min(begun + most),
             _ => by,
         };
-        let going = attempt::Going { timeouts, limit, early, now: begun, kept, zmq: &cluster.policy.zmq };
+        let going = attempt::Going { timeouts, limit, early, now: begun, kept };
         let (endpoint, result) = match cluster.policy.hedge {
             Some(after) if again.is_bare() && hedge::is_read(&ex.request.method) => {
                 let both =

@@ -48,6 +48,8 @@ struct State {
     /// Why it has ended.
     ended: Option<String>,
     heard: Instant,
+    /// Since when something is asked of it and nothing has come.
+    asked: Option<Instant>,
     /// Those that wait until what was written has left.
     blocked: Vec<Waker>,
     late: u64,
@@ -75,7 +77,7 @@ fn settings(outlet: &Outlet) -> io::Result<Arc<Settings>> {
         }
         (None, None) => Mechanism::Null,
     };
-    let limits = Limits { message: outlet.max, frames: FRAMES_MAX, ..Limits::default() };
+    let limits = Limits { message: outlet.max, frames: FRAMES_MAX + 8, ..Limits::default() };
     Ok(Arc::new(Settings { limits, ..Settings::new(SocketType::Dealer, mechanism) }))
 }
 
@@ -120,6 +122,7 @@ impl Zmtp {
             next: fastrand::u64(..),
             ended: None,
             heard: Instant::now(),
+            asked: None,
             blocked: Vec::new(),
             late: 0,
         };
@@ -158,7 +161,9 @@ impl Zmtp {
         poll_fn(|cx| {
             let mut state = self.0.state.borrow_mut();
             if state.ended.is_none() && state.wire.machine.output().len() > UNREAD {
-                state.blocked.push(cx.waker().clone());
+                if !state.blocked.iter().any(|w| w.will_wake(cx.waker())) {
+                    state.blocked.push(cx.waker().clone());
+                }
                 return Poll::Pending;
             }
             Poll::Ready(())
@@ -177,6 +182,7 @@ impl Zmtp {
             if let Err(e) = state.wire.machine.send(envelope.iter().chain(frames)) {
                 return Err(Box::new(SendError { unsent: true, cause: Cause::Nonsense(e.to_string()) }));
             }
+            state.asked.get_or_insert_with(Instant::now);
             state.waiting.insert(number, Waiting::default());
             // Most leave at once; the driver sees to the others.
             let flushed = state.wire.poll_flush(&mut Context::from_waker(Waker::noop()));
@@ -294,7 +300,7 @@ impl State {
             }
             match self.wire.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready("it closed the connection".to_owned()),
-                Poll::Ready(Ok(_)) => self.heard = Instant::now(),
+                Poll::Ready(Ok(_)) => (self.heard, self.asked) = (Instant::now(), None),
                 Poll::Ready(Err(e)) => return Poll::Ready(e.to_string()),
                 Poll::Pending => {
                     if ping.poll_tick(cx).is_pending() {
@@ -314,6 +320,10 @@ impl State {
         let silent = now.saturating_duration_since(self.heard);
         if heartbeats && silent > SILENCE {
             return Some(format!("it has been silent for {silent:.1?}"));
+        }
+        // One of before heartbeats is known by its silence alone.
+        if !heartbeats && self.asked.is_some_and(|at| now.saturating_duration_since(at) > LATE) {
+            return Some(format!("nothing has come of it for {LATE:?}"));
         }
         let late = |w: &Waiting| w.left.as_ref().is_some_and(|(since, _)| now.saturating_duration_since(*since) > LATE);
         self.waiting.values().any(late).then(|| format!("it has kept a command for {LATE:?} after its time"))

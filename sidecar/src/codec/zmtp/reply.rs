@@ -50,8 +50,8 @@ pub(super) async fn frames(inlet: &Inlet, answer: Answer) -> Option<Message> {
     }
     let body = if more.is_empty() { first } else { Bytes::from(more) };
     // An instance's answer has passed us, and says so.
-    let own = !headers.contains("via");
-    if own && status == 202 && headers.contains(word::STATE) {
+    let own = !headers.contains("via") && !headers.contains(word::IDEMPOTENCY_REPLAYED);
+    if !headers.contains("via") && status == 202 && headers.contains(word::STATE) {
         return Some(stored(inlet, &headers, body));
     }
     if own && status >= 400 {

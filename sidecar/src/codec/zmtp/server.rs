@@ -33,7 +33,7 @@ pub fn settings(inlet: &Inlet) -> Arc<Settings> {
         Proof::Plain(_) => Mechanism::PlainServer,
         Proof::Curve { secret, .. } => Mechanism::CurveServer { secret: SecretKey::from(*secret) },
     };
-    let limits = Limits { message: inlet.max, frames: FRAMES_MAX, ..Limits::default() };
+    let limits = Limits { message: inlet.max, frames: FRAMES_MAX + 8, ..Limits::default() };
     Arc::new(Settings { limits, ..Settings::new(SocketType::Router, mechanism) })
 }
 
@@ -119,9 +119,6 @@ impl Caller {
                 flushed => flushed.is_ready(),
             };
             let waits = usize::from(self.only.is_some()) + self.others.len();
-            if life.is_ending() && waits == 0 && flushed && self.wire.input.is_empty() {
-                return Poll::Ready(Ended::Well);
-            }
             if waits >= AT_ONCE || self.bytes > BYTES_AT_ONCE || self.wire.machine.output().len() > UNREAD {
                 return Poll::Pending;
             }
@@ -153,6 +150,10 @@ impl Caller {
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Ended::Broken),
+                // What has come already is still done.
+                Poll::Pending if life.is_ending() && waits == 0 && flushed && self.wire.input.is_empty() => {
+                    return Poll::Ready(Ended::Well);
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }

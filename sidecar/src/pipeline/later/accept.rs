@@ -1,7 +1,7 @@
 //! Storing a command, and what its caller is answered.
 
 use super::{Plan, millis, state_at};
-use crate::command;
+use crate::command::{self, frames};
 use crate::exchange::{Answer, Body, Exchange, Fault, FaultKind, Headers, Outcome, Part};
 use crate::names::header as word;
 use crate::pipeline::refuse;
@@ -37,7 +37,13 @@ pub(super) fn new(told: &Told, spool: &Spool, plan: &Plan, body: &Bytes) -> New 
     let request = &ex.request;
     let kept = &spool.settings().headers;
     let wanted = |name: &str| !NOT_KEPT.contains(&name) && (!SECRET.contains(&name) || kept.iter().any(|k| k == name));
+    let before = request.headers.get(word::BEFORE);
+    let before = before.map(|line| frames::masked(line, &told.door().inlet.frames, |name| wanted(name)));
     let lines = request.headers.iter().filter(|(name, _)| wanted(name));
+    let lines = lines.map(|(name, value)| match &before {
+        Some(masked) if name == word::BEFORE => (name, masked.as_bytes()),
+        _ => (name, value),
+    });
     let command = &ex.command;
     let now = ex.timings.wall;
     New {
@@ -91,7 +97,8 @@ pub(super) fn new(told: &Told, spool: &Spool, plan: &Plan, body: &Bytes) -> New 
 fn caller(ex: &Exchange) -> String {
     let mut all = digest::Context::new(&digest::SHA256);
     let mut any = false;
-    for (name, value) in ex.request.headers.iter().filter(|(name, _)| SECRET.contains(name)) {
+    let proves = |name: &str| SECRET.contains(&name) || name == word::CURVE;
+    for (name, value) in ex.request.headers.iter().filter(|(name, _)| proves(name)) {
         any = true;
         all.update(name.as_bytes());
         all.update(b":");

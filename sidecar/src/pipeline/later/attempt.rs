@@ -1,6 +1,7 @@
 //! One attempt, seen from the store: what it met, and what comes of it.
 
 use crate::exchange::{BodyError, Delivery, Exchange, Fault, FaultKind, Headers, Retry};
+use crate::names::header as word;
 use crate::pipeline::answer::{self, Begun, Gathered};
 use crate::pipeline::forward;
 use crate::pipeline::gated;
@@ -77,7 +78,7 @@ pub(super) fn patience(told: &Told) -> Instant {
 
 /// Lines of an answer that say what its body is, and where to go on.
 pub(super) fn kept_lines(headers: &Headers) -> Vec<(String, String)> {
-    let wanted = ["content-type", "content-encoding", "content-language", "location", "etag"];
+    let wanted = ["content-type", "content-encoding", "content-language", "location", "etag", word::FRAMES];
     let line = |name: &str| Some((name.to_owned(), headers.get(name)?.to_owned()));
     wanted.into_iter().filter_map(line).collect()
 }

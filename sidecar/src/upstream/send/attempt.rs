@@ -4,7 +4,6 @@ use super::message;
 use super::{Sent, idempotent};
 use crate::codec::client::{Cause, SendError};
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::frames::Outlet;
 use crate::exchange::{Body, Early, Fault, FaultKind, Head, Retry, Timeouts};
 use crate::upstream::endpoint::Awaited;
 use crate::upstream::{Endpoint, InFlight};
@@ -20,8 +19,6 @@ pub(super) struct Going<'a> {
     pub(super) now: Instant,
     /// Whether it may go over a connection that was kept, and so may meet one that has died meanwhile.
     pub(super) kept: bool,
-    /// How an instance of ZeroMQ is spoken to.
-    pub(super) zmq: &'a Outlet,
 }
 
 /// Why an attempt brought no answer.
@@ -48,7 +45,7 @@ pub(super) async fn once(
     body: &mut Body,
     going: &Going<'_>,
 ) -> Result<Sent, Failed> {
-    let Going { timeouts, limit, early, now, kept, .. } = *going;
+    let Going { timeouts, limit, early, now, kept } = *going;
     let connect = limit.min(now + timeouts.connect);
     endpoint.reserve(now, now + timeouts.connect);
     let _awaited = Awaited::new(endpoint, now);

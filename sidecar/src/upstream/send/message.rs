@@ -1,10 +1,10 @@
 //! One attempt at an instance of ZeroMQ: the body is read whole, a message out, a message in.
 
-use super::Sent;
 use super::attempt::{Failed, Going, connected, failed};
+use super::{Failure, Patience, Sent};
 use crate::exchange::deadline::{Elapsed, until};
-use crate::exchange::{Body, Fault, FaultKind, Head};
-use crate::upstream::{Endpoint, InFlight, zmq};
+use crate::exchange::{Body, BodyError, Fault, FaultKind, Head};
+use crate::upstream::{Cluster, Endpoint, InFlight, zmq};
 use bytes::{Bytes, BytesMut};
 use std::rc::Rc;
 use std::time::Instant;
@@ -17,18 +17,19 @@ pub(super) async fn once(
     body: &mut Body,
     going: &Going<'_>,
 ) -> Result<Sent, Failed> {
-    let bytes = match until(going.limit, whole(body, going.zmq.max)).await {
+    let outlet = endpoint.outlet();
+    let bytes = match until(going.limit, whole(body, outlet.max)).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(fault)) => return Err(Failed::Fault(Box::new(fault))),
         Err(Elapsed) => return Err(Failed::Late { begun: false }),
     };
-    let frames = zmq::message(going.zmq, head, bytes.clone());
-    let standing = endpoint.messages().filter(|_| going.kept);
+    let frames = zmq::message(&outlet, head, bytes.clone());
+    let standing = endpoint.messages(&outlet).filter(|_| going.kept);
     let conn = match standing {
         Some(conn) => conn,
         None => {
             let by = going.limit.min(Instant::now() + going.timeouts.connect);
-            match connected(until(by, endpoint.fresh_messages(going.zmq)).await, going) {
+            match connected(until(by, endpoint.fresh_messages(&outlet)).await, going) {
                 Ok(conn) => conn,
                 Err(error) => {
                     *body = Body::from(bytes);
@@ -43,7 +44,7 @@ pub(super) async fn once(
     let Some(in_flight) = place else { return Err(Failed::Late { begun: true }) };
     match sent {
         Ok(Ok(message)) => {
-            let (received, answer) = zmq::answer(going.zmq, &message);
+            let (received, answer) = zmq::answer(&outlet, &message);
             Ok(Sent::whole(received, answer, endpoint, in_flight))
         }
         Ok(Err(e)) => {
@@ -54,6 +55,17 @@ pub(super) async fn once(
         }
         Err(Elapsed) => Err(Failed::Late { begun: true }),
     }
+}
+
+/// Reads a body that is still on its way, before a place is taken: one that a REP has only once is not for somebody who is
+/// still sending.
+pub(super) async fn first(cluster: &Cluster, body: &mut Body, by: Instant) -> Result<(), Failure> {
+    match until(by, whole(body, cluster.policy.zmq.max)).await {
+        Ok(Ok(bytes)) => *body = Body::from(bytes),
+        Ok(Err(fault)) => return Err(fault.into()),
+        Err(Elapsed) => return Err(Failure::Late(Patience::Callers)),
+    }
+    Ok(())
 }
 
 /// A body in one piece.
@@ -67,7 +79,13 @@ async fn whole(body: &mut Body, most: usize) -> Result<Bytes, Fault> {
     }
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off")) };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(BodyError::TooLarge(most)) => {
+                return Err(Fault::new(FaultKind::BodyTooLarge, format!("more than {most} bytes (limits.body)")));
+            }
+            Err(_) => return Err(Fault::new(FaultKind::ClientGone, "the request's body broke off")),
+        };
         if let Some(data) = frame.data_ref() {
             if all.len() + data.len() > most {
                 return Err(too_large(most));
