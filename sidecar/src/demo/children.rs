@@ -16,8 +16,8 @@ use tokio::process::{Child, Command};
 /// (`net.ipv4.ip_local_port_range`), or one of those could sit on the port of a worker that starts again.
 const RANGE: std::ops::Range<u16> = 17_000..31_000;
 
-/// A worker as PHP has it.
-const WORKER: &str = include_str!("../../../examples/zeromq/worker.php");
+/// A worker as PHP has it: that of `examples/zeromq`.
+pub(super) const WORKER: &str = include_str!("worker.php");
 
 /// A folder that is removed with everything in it.
 pub(super) struct Folder(PathBuf);

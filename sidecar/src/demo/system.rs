@@ -256,6 +256,12 @@ mod tests {
     }
 
     #[test]
+    fn the_worker_of_php_is_the_examples() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/zeromq/worker.php");
+        assert_eq!(super::super::children::WORKER, std::fs::read_to_string(example).unwrap());
+    }
+
+    #[test]
     fn ports_of_the_examples_are_all_different() {
         let mut all: Vec<u16> = example_ports()
             .iter()
