@@ -230,6 +230,7 @@ mod tests {
             std::mem::size_of::<F>()
         }
         let bytes = size(super::travel);
-        assert!(bytes <= 2 << 10, "{bytes} bytes: box what is rare");
+        // 2 KiB, and what a message of ZeroMQ brings along.
+        assert!(bytes <= (2 << 10) + 64, "{bytes} bytes: box what is rare");
     }
 }
