@@ -4,6 +4,7 @@
 //! HTTP library below, so a codec can be exchanged without touching them.
 
 mod attempt;
+mod base64;
 mod body;
 mod bounds;
 mod caller;
@@ -20,6 +21,7 @@ mod whole;
 pub mod z85;
 
 pub use attempt::{ATTEMPTS_MAX, Attempt};
+pub use base64::base64;
 pub use body::{Body, BodyError, Source, Stage, Staged};
 pub use bounds::{Limits, Timeouts};
 pub use caller::{Caller, Consumer, Credential, Named, Via};

@@ -18,10 +18,11 @@ mod store;
 mod tests;
 mod writer;
 
+pub use crate::exchange::base64;
 pub use command::{Came, Ended, Ending, Job, Kept, New, Request, Told, Work};
 pub use cron::Entry;
 pub use handle::{Accepted, Refused, Spool, Summary};
-pub use seal::{base64, from_base64};
+pub use seal::from_base64;
 pub use section::Settings;
 pub use state::State;
 pub use store::query::{Filter, Listing, Row};

@@ -8,7 +8,7 @@ use super::wire::{
 use crate::codec::Socket;
 use crate::codec::server::{Asked, Ended, Incoming, Life};
 use crate::exchange::frames::{FRAMES_MAX, Inlet, Proof, Proved};
-use crate::exchange::{Answer, Body, Early, Head, Protocol};
+use crate::exchange::{Answer, Body, Early, Head, Protocol, base64};
 use futures_util::stream::{FuturesUnordered, Stream};
 use std::future::Future;
 use std::pin::Pin;
@@ -264,22 +264,10 @@ fn plain(user: &[u8], password: &Secret, users: &[(String, String)]) -> Option<P
     }
     let text = std::str::from_utf8(user).ok().filter(|_| found)?;
     let secret = std::str::from_utf8(password.expose()).ok()?;
-    Some(Proved { authorization: Some(format!("Basic {}", base64(&format!("{text}:{secret}")))), ..Proved::default() })
-}
-
-/// RFC 4648, 4.
-fn base64(text: &str) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(text.len().div_ceil(3) * 4);
-    for three in text.as_bytes().chunks(3) {
-        let value = (0..3).fold(0_u32, |v, i| (v << 8) | u32::from(three.get(i).copied().unwrap_or(0)));
-        for place in 0..4 {
-            let letter = (value >> (18 - 6 * place)) & 63;
-            let letter = LETTERS.get(letter as usize).copied().unwrap_or(b'A');
-            out.push(if place <= three.len() { char::from(letter) } else { '=' });
-        }
-    }
-    out
+    Some(Proved {
+        authorization: Some(format!("Basic {}", base64(format!("{text}:{secret}").as_bytes()))),
+        ..Proved::default()
+    })
 }
 
 #[cfg(test)]
@@ -288,9 +276,6 @@ mod tests {
 
     #[test]
     fn credentials_as_a_header() {
-        for (text, expected) in [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("u:p\u{e4}", "dTpww6Q=")] {
-            assert_eq!(base64(text), expected);
-        }
         let users = [("alice".to_owned(), "wonder".to_owned()), ("bob".to_owned(), "builder".to_owned())];
         let ask =
             |user: &str, password: &str| plain(user.as_bytes(), &Secret::new(password.as_bytes().to_vec()), &users);

@@ -33,18 +33,7 @@ pub(in crate::middleware) fn base64any(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// To the form with padding.
-pub(in crate::middleware) fn to_base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |all, b| all << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let letter = LETTERS.get((group >> (18 - 6 * at)) as usize & 63).copied().unwrap_or(b'A');
-            out.push(if at <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    out
-}
+pub(in crate::middleware) use crate::exchange::base64 as to_base64;
 
 fn common(b: u8) -> Option<u8> {
     match b {
