@@ -2,7 +2,7 @@
 
 use super::raw;
 use super::tree::Node;
-use crate::exchange::frames::{Errors, Inlet, Part, Proof};
+use crate::exchange::frames::{self, Errors, Inlet, Part, Proof};
 use crate::exchange::z85;
 use crate::section::{Key, Kind, Shape, Word, Wrong, key, word};
 use serde::Deserialize;
@@ -92,15 +92,8 @@ struct Curve {
     clients_file: Option<String>,
 }
 
-/// Frames as a list of words says: the body last, nothing twice.
-pub(crate) fn layout(words: &[String]) -> Result<Arc<[Part]>, Wrong> {
-    let parts: Vec<Part> = words.iter().filter_map(|w| Part::parse(w)).collect();
-    let twice = parts.iter().enumerate().any(|(n, part)| parts.iter().skip(n + 1).any(|p| p == part));
-    match parts.last() {
-        _ if twice => Err(Wrong::new("a frame is named twice", "name each once, such as [name, body]")),
-        Some(Part::Body) => Ok(parts.into()),
-        _ => Err(Wrong::new("the last frame is not `body`", "end the list with `body`, such as [name, body]")),
-    }
+fn layout(words: &[String]) -> Result<Arc<[Part]>, Wrong> {
+    frames::layout(words).map_err(|(message, fix)| Wrong::new(message, fix))
 }
 
 /// What `commands.identify.frames` says, which holds for listeners that say nothing.

@@ -40,6 +40,20 @@ impl Part {
     }
 }
 
+/// Frames as a list of words says: the body last, nothing twice.
+///
+/// # Errors
+/// What is wrong, and what to write instead.
+pub fn layout(words: &[String]) -> Result<Arc<[Part]>, (&'static str, &'static str)> {
+    let parts: Vec<Part> = words.iter().filter_map(|w| Part::parse(w)).collect();
+    let twice = parts.iter().enumerate().any(|(n, part)| parts.iter().skip(n + 1).any(|p| p == part));
+    match parts.last() {
+        _ if twice => Err(("a frame is named twice", "name each once, such as [name, body]")),
+        Some(Part::Body) => Ok(parts.into()),
+        _ => Err(("the last frame is not `body`", "end the list with `body`, such as [name, body]")),
+    }
+}
+
 /// What a caller of ZeroMQ is answered that is no answer of a worker's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Errors {

@@ -1,6 +1,6 @@
 //! The keys that say how an instance of ZeroMQ is spoken to.
 
-use crate::exchange::frames::{Compare, MESSAGE_MAX, Outlet, Part, When};
+use crate::exchange::frames::{self, Compare, MESSAGE_MAX, Outlet, Part, When};
 use crate::exchange::z85;
 use crate::section::{Key, Kind, Shape, Word, Wrong, key, word};
 use serde::Deserialize;
@@ -76,13 +76,7 @@ pub(crate) fn outlet(values: &Value) -> Result<Outlet, Wrong> {
 }
 
 fn layout(words: &[String]) -> Result<Arc<[Part]>, Wrong> {
-    let parts: Vec<Part> = words.iter().filter_map(|w| Part::parse(w)).collect();
-    let twice = parts.iter().enumerate().any(|(n, part)| parts.iter().skip(n + 1).any(|p| p == part));
-    match parts.last() {
-        _ if twice => Err(Wrong::new("a frame is named twice", "name each once, such as [name, body]")),
-        Some(Part::Body) => Ok(parts.into()),
-        _ => Err(Wrong::new("the last frame is not `body`", "end the list with `body`, such as [name, body]")),
-    }
+    frames::layout(words).map_err(|(message, fix)| Wrong::new(message, fix))
 }
 
 /// `/pointer`, or `/pointer OP value`.

@@ -1,10 +1,9 @@
-//! Keys of CURVE, and Z85: the 40 printable characters that ZeroMQ's tools write them in.
+//! Keys of CURVE, written in Z85 as ZeroMQ's tools write them.
 
 use super::error::Error;
+use crate::exchange::z85;
 use std::fmt;
 use std::str::FromStr;
-
-const DIGITS: &[u8; 85] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
 
 /// Bytes of a key.
 pub(super) const KEY: usize = 32;
@@ -38,13 +37,13 @@ impl FromStr for PublicKey {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<PublicKey, Error> {
-        decode(text).map(PublicKey).ok_or(Error::Setting("a public key is not 40 characters of Z85"))
+        z85::key(text).map(PublicKey).ok_or(Error::Setting("a public key is not 40 characters of Z85"))
     }
 }
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&encode(&self.0))
+        f.write_str(&z85::text(&self.0))
     }
 }
 
@@ -70,7 +69,7 @@ impl SecretKey {
 
     /// In Z85, to be written into a file that only its owner reads.
     pub fn expose(&self) -> String {
-        encode(&self.0.to_bytes())
+        z85::text(&self.0.to_bytes())
     }
 
     pub(super) fn scalar(&self) -> &crypto_box::SecretKey {
@@ -88,7 +87,7 @@ impl FromStr for SecretKey {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<SecretKey, Error> {
-        decode(text).map(SecretKey::from).ok_or(Error::Setting("a secret key is not 40 characters of Z85"))
+        z85::key(text).map(SecretKey::from).ok_or(Error::Setting("a secret key is not 40 characters of Z85"))
     }
 }
 
@@ -105,35 +104,6 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
         Ok(()) => Ok(bytes),
         Err(_) => Err(Error::Sealed("the system gave no random numbers")),
     }
-}
-
-fn encode(key: &[u8; KEY]) -> String {
-    let mut text = String::with_capacity(KEY / 4 * 5);
-    for word in key.as_chunks().0 {
-        let word = u32::from_be_bytes(*word);
-        for power in [85 * 85 * 85 * 85, 85 * 85 * 85, 85 * 85, 85, 1] {
-            text.push(char::from(DIGITS[(word / power % 85) as usize]));
-        }
-    }
-    text
-}
-
-fn decode(text: &str) -> Option<[u8; KEY]> {
-    let (groups, rest) = text.as_bytes().as_chunks::<5>();
-    let mut key = [0; KEY];
-    let (words, _) = key.as_chunks_mut::<4>();
-    if !rest.is_empty() || groups.len() != words.len() {
-        return None;
-    }
-    for (word, group) in words.iter_mut().zip(groups) {
-        let mut value = 0_u32;
-        for digit in group {
-            let digit = DIGITS.iter().position(|known| known == digit)?;
-            value = value.checked_mul(85)?.checked_add(u32::try_from(digit).ok()?)?;
-        }
-        *word = value.to_be_bytes();
-    }
-    Some(key)
 }
 
 #[cfg(test)]
