@@ -31,8 +31,9 @@ struct Ticket {
 #[derive(Default)]
 pub struct Queue {
     tickets: RefCell<VecDeque<Rc<Ticket>>>,
-    /// Those that were called and have not come yet. Who comes now does not overtake them.
-    calls: Cell<u32>,
+    /// Those that were called and have not come yet, in the order of their coming. Neither who comes now overtakes them, nor
+    /// one of them another: they may also be woken by the time that they look again at, which knows no order.
+    called: RefCell<VecDeque<Rc<Ticket>>>,
     next: Cell<u64>,
     /// How many wait on all threads, for people.
     waiting: Arc<AtomicU32>,
@@ -47,7 +48,7 @@ pub struct Waiting {
 impl Queue {
     /// An empty one, whose length is added to `waiting`.
     pub fn new(waiting: Arc<AtomicU32>) -> Rc<Self> {
-        Rc::new(Queue { tickets: RefCell::default(), calls: Cell::new(0), next: Cell::new(0), waiting })
+        Rc::new(Queue { tickets: RefCell::default(), called: RefCell::default(), next: Cell::new(0), waiting })
     }
 
     /// How many wait.
@@ -57,7 +58,7 @@ impl Queue {
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.calls.get() == 0 && self.tickets.borrow().is_empty()
+        self.called.borrow().is_empty() && self.tickets.borrow().is_empty()
     }
 
     /// Takes a place at the end.
@@ -72,7 +73,7 @@ impl Queue {
 
     /// Calls the next one, if there is room and nobody is on the way to it.
     pub fn call_more(&self) {
-        if self.calls.get() == 0 {
+        if self.called.borrow().is_empty() {
             self.call();
         }
     }
@@ -81,12 +82,18 @@ impl Queue {
     pub fn call(&self) {
         let Some(first) = self.tickets.borrow_mut().pop_front() else { return };
         first.called.set(true);
-        self.calls.set(self.calls.get().saturating_add(1));
         let waker = first.waker.borrow_mut().take();
+        place(&mut self.called.borrow_mut(), first);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
+}
+
+/// Puts a ticket where those before it came before.
+fn place(all: &mut VecDeque<Rc<Ticket>>, ticket: Rc<Ticket>) {
+    let at = all.iter().rposition(|t| t.number < ticket.number).map_or(0, |at| at + 1);
+    all.insert(at, ticket);
 }
 
 impl Waiting {
@@ -97,14 +104,17 @@ impl Waiting {
 
     /// Whether it may look for room: it was called, or nobody is before it.
     pub fn is_next(&self) -> bool {
-        let first = || self.queue.tickets.borrow().front().is_some_and(|t| Rc::ptr_eq(t, &self.ticket));
-        self.is_called() || (self.queue.calls.get() == 0 && first())
+        let called = self.queue.called.borrow();
+        match called.front() {
+            Some(first) => Rc::ptr_eq(first, &self.ticket),
+            None => self.queue.tickets.borrow().front().is_some_and(|t| Rc::ptr_eq(t, &self.ticket)),
+        }
     }
 
-    /// Resolves when it is called.
+    /// Resolves when it is called, and nobody who came before it is still on the way.
     pub async fn called(&self) {
         poll_fn(|cx| {
-            if self.ticket.called.get() {
+            if self.is_called() && self.is_next() {
                 return Poll::Ready(());
             }
             *self.ticket.waker.borrow_mut() = Some(cx.waker().clone());
@@ -116,9 +126,7 @@ impl Waiting {
     /// It was called and found the room taken: it waits on, in the place that it had.
     pub fn again(&self) {
         if self.heard() {
-            let mut all = self.queue.tickets.borrow_mut();
-            let at = all.iter().position(|t| t.number > self.ticket.number).unwrap_or(all.len());
-            all.insert(at, self.ticket.clone());
+            place(&mut self.queue.tickets.borrow_mut(), self.ticket.clone());
         }
     }
 
@@ -131,7 +139,12 @@ impl Waiting {
     fn heard(&self) -> bool {
         let called = self.ticket.called.replace(false);
         if called {
-            self.queue.calls.set(self.queue.calls.get().saturating_sub(1));
+            let mut all = self.queue.called.borrow_mut();
+            all.retain(|t| !Rc::ptr_eq(t, &self.ticket));
+            // It may have come too early, and gone to sleep again.
+            if let Some(waker) = all.front().and_then(|next| next.waker.borrow_mut().take()) {
+                waker.wake();
+            }
         }
         called
     }
@@ -182,6 +195,16 @@ mod tests {
         }
         drop((a, b, c));
         assert!(queue.is_empty());
+
+        // Of those that were called, the first one comes first, whoever is woken first.
+        let (a, b) = (queue.join(), queue.join());
+        queue.call();
+        queue.call();
+        assert!(b.is_called() && !b.is_next() && a.is_next());
+        assert!(pin!(b.called()).poll(&mut cx).is_pending());
+        a.served();
+        assert!(pin!(b.called()).poll(&mut cx).is_ready());
+        b.served();
 
         // Nobody overtakes one that was called and has not come yet.
         let first = queue.join();

@@ -77,7 +77,7 @@ pub(super) async fn find(
         }
         match &waiting {
             // It was called, and somebody else was faster.
-            Some(place) if place.is_called() => place.again(),
+            Some(place) if turn && place.is_called() => place.again(),
             Some(_) => {}
             None => {
                 let room = (limit.queue as usize).saturating_mul(cluster.set().endpoints.len().max(1));
