@@ -45,13 +45,8 @@ if ($kind === 'req') {
     foreach ($messages as $message) {
         $socket->sendmulti(array_merge(['id', ''], $message));
     }
-    $answers = $expected = [];
     foreach ($messages as $message) {
-        $answers[] = json_encode($socket->recvMulti());
-        $expected[] = json_encode(array_merge(['id', ''], $message));
+        $check($socket->recvMulti(), array_merge(['id', ''], $message));
     }
-    sort($answers);
-    sort($expected);
-    $check($answers, $expected);
 }
 echo "answered $count\n";
