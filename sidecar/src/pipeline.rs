@@ -132,7 +132,7 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming, ours: bool) -> Re
     // read head
     let (head, body) = match &message {
         None => (head, body),
-        Some(asked) => message::head(&road, door, asked),
+        Some(asked) => message::head(&road, asked),
     };
     let (head, unreadable) = match head {
         Ok(head) => (head, None),
@@ -148,8 +148,8 @@ fn enter(lane: &Rc<Lane>, door: &Rc<Door>, incoming: Incoming, ours: bool) -> Re
 
     // identify from the head
     let step = command::from_head(&road.rules, road.sampler, &mut told.ex);
-    if message.is_some() {
-        message::patience(door, &mut told.ex);
+    if let Some(asked) = message {
+        message::taken(asked.inlet, &mut told.ex);
     }
     lane.inherit(&road, &mut told.ex);
     let Taken { way, through } = match taken {

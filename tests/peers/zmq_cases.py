@@ -6,6 +6,7 @@ import socket as sockets
 import struct
 import sys
 import time
+import urllib.request
 
 import zmq
 
@@ -43,29 +44,41 @@ def correlate(port):
     print(ask(socket, b"two"))
 
 
+def memory(pid):
+    """KiB that a process has."""
+    with open(f"/proc/{pid}/status") as status:
+        return int(next(l for l in status if l.startswith("VmRSS")).split()[1])
+
+
+def greet(port):
+    """A connection of a REQ, by hand, that has shaken hands."""
+    raw = sockets.create_connection(("127.0.0.1", int(port)))
+    raw.settimeout(15)
+    raw.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16) + bytes(32))
+    ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"REQ\x08Identity" + struct.pack(">I", 0)
+    raw.sendall(bytes([4, len(ready)]) + ready)
+    got = b""
+    while len(got) < 64 + 2 + len("READY") + 1:
+        got += raw.recv(4096)
+    return raw
+
+
+def ended(raw):
+    """Waits until the other side has closed it."""
+    try:
+        while raw.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
+
+
 def hostile(port, pid):
     """A frame of a tebibyte is announced: the connection is closed, and nothing is set aside for it."""
-
-    def memory():
-        with open(f"/proc/{pid}/status") as status:
-            return int(next(l for l in status if l.startswith("VmRSS")).split()[1])
-
-    def greet():
-        raw = sockets.create_connection(("127.0.0.1", int(port)))
-        raw.settimeout(15)
-        raw.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16) + bytes(32))
-        ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"REQ\x08Identity" + struct.pack(">I", 0)
-        raw.sendall(bytes([4, len(ready)]) + ready)
-        got = b""
-        while len(got) < 64 + 2 + len("READY") + 1:
-            got += raw.recv(4096)
-        return raw
-
     other = dial(port)
     assert ask(other, b"before") == [b"before"]
-    before = memory()
+    before = memory(pid)
     for flags in (2, 3, 6):
-        raw = greet()
+        raw = greet(port)
         raw.sendall(bytes([flags]) + struct.pack(">Q", 1 << 40) + b"x" * 10)
         while raw.recv(4096):
             pass
@@ -73,12 +86,71 @@ def hostile(port, pid):
         raw = sockets.create_connection(("127.0.0.1", int(port)))
         raw.settimeout(15)
         raw.sendall(nonsense)
-        try:
-            while raw.recv(4096):
+        ended(raw)
+    print(ask(other, b"after"), memory(pid) - before < 4096)
+
+
+def half(port):
+    """A message whose end does not come ends its connection; those that rest, and those that send on, stay."""
+    rests = dial(port)
+    assert ask(rests, b"before") == [b"before"]
+    raw = greet(port)
+    raw.sendall(b"\x01\x00" + b"\x00\x64" + b"x" * 10)
+    begun = time.monotonic()
+    while time.monotonic() - begun < 0.6:
+        time.sleep(0.1)
+        raw.sendall(b"x")
+    ended(raw)
+    print(ask(rests, b"after"))
+
+
+def greedy(port, pid):
+    """Many large messages without their ends: what they hold together has a limit, and small ones pass beside them."""
+    raws, body = [greet(port) for _ in range(40)], b"x" * (1 << 20)
+    for raw in raws:
+        raw.sendall(b"\x01\x00" + b"\x02" + struct.pack(">Q", 15 << 20))
+        raw.settimeout(0.05)
+    sent = 0
+    for _ in range(14):
+        for raw in raws:
+            try:
+                sent += raw.send(body)
+            except TimeoutError:
                 pass
-        except ConnectionResetError:
-            pass
-    print(ask(other, b"after"), memory() - before < 4096)
+    used = memory(pid)
+    small = ask(dial(port), b"small")
+    for raw in raws:
+        raw.close()
+    large = b"x" * (15 << 20)
+    print(sent >> 20 > 256, used >> 10 < 400 or used >> 10, small, ask(dial(port), large) == [large])
+
+
+def reloads(port, admin, script):
+    """Asks over standing sockets while files change and Fourmi reads them again; what came back, and how often each
+    socket lost its connection."""
+    script = json.loads(script)
+    named = {name: dial(port, patience=3000, **{k: v.encode() for k, v in more.items()})
+             for name, more in script["sockets"].items()}
+    watches = {name: socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) for name, socket in named.items()}
+    said, lost = [], dict.fromkeys(named, 0)
+    for step in script["steps"]:
+        for path, text in step.get("write", {}).items():
+            with open(path + ".new", "w") as file:
+                file.write(text)
+            os.replace(path + ".new", path)
+        if "write" in step:
+            request = urllib.request.Request(f"http://127.0.0.1:{admin}/api/v1/reload", method="POST")
+            urllib.request.urlopen(request, timeout=15).read()
+        who, *texts = step["ask"]
+        try:
+            said.append([f.decode() for f in ask(named[who], *(t.encode() for t in texts))])
+        except zmq.Again:
+            said.append("no answer")
+    for name, watch in watches.items():
+        while watch.poll(200):
+            watch.recv_multipart()
+            lost[name] += 1
+    print(json.dumps([said, {name: count > 0 for name, count in lost.items()}]))
 
 
 def heartbeats(port):
@@ -94,11 +166,7 @@ def silent(port, count):
     answer = ask(dial(port), b"me")
     for raw in raws:
         raw.settimeout(30)
-        try:
-            while raw.recv(4096):
-                pass
-        except ConnectionResetError:
-            pass
+        ended(raw)
     print(answer, "all closed")
 
 

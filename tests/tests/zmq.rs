@@ -168,6 +168,67 @@ fn callers_prove_who_they_are() {
 }
 
 #[test]
+fn a_reload_holds_for_connections_that_stand() {
+    let worker = zmq_worker(Binding::Python, "rep", None);
+    let fourmi = beside(worker.port, "", "frames: [name, body], reply: [status, body]").start();
+    let file = fourmi.folder().join("fourmi.yaml").display().to_string();
+    let reads = |fourmi: &Fourmi, sockets: Value, steps: Value| -> (Value, Value) {
+        let script = json!({ "sockets": sockets, "steps": steps }).to_string();
+        serde_json::from_str(&case("reloads", fourmi, &[&fourmi.admin_port().to_string(), &script])).unwrap()
+    };
+    let yaml = fourmi.yaml();
+    let body = yaml.replace("frames: [name, body], reply: [status, body]", "frames: [body]");
+    let small = yaml.replace("reply: [status, body]", "reply: [status, body], max_message: 100");
+    let (said, lost) = reads(
+        &fourmi,
+        json!({"a": {}, "b": {}}),
+        json!([
+            {"ask": ["a", "Place", "x"]},
+            {"ask": ["b", "Place", "x"]},
+            {"write": {&file: body}, "ask": ["a", "Cancel", "y"]},
+            {"write": {&file: small}, "ask": ["a", "Place", "x".repeat(90)]},
+            {"ask": ["b", "Place", "x".repeat(100)]},
+        ]),
+    );
+    let ok = ["200", "Place", "x"];
+    assert_eq!(said, json!([ok, ok, ["Cancel", "y"], ["200", "Place", "x".repeat(90)], "no answer"]));
+    assert_eq!(lost, json!({"a": false, "b": true}));
+    let names = fourmi.metrics();
+    let of = |name: &str| names.sum("fourmi_commands_total", &[("command", name)]);
+    assert_eq!((of("Place"), of("message")), (3.0, 1.0), "{}", names.text());
+
+    // Who is not in the file of users any more is not let on; who is, does not notice.
+    let setup = beside(worker.port, "", "");
+    let users = setup.folder().join("users").display().to_string();
+    std::fs::write(&users, "alice:wonder\nbob:builder\n").unwrap();
+    let plain = setup.inbound(format!("zmq: {{plain: {{users_file: {users}}}}}")).start();
+    let (said, lost) = reads(
+        &plain,
+        json!({
+            "alice": {"PLAIN_USERNAME": "alice", "PLAIN_PASSWORD": "wonder"},
+            "bob": {"PLAIN_USERNAME": "bob", "PLAIN_PASSWORD": "builder"},
+        }),
+        json!([
+            {"ask": ["alice", "1"]},
+            {"ask": ["bob", "2"]},
+            {"write": {&users: "carol:c\nalice:wonder\n"}, "ask": ["alice", "3"]},
+            {"ask": ["bob", "4"]},
+        ]),
+    );
+    assert_eq!((said, lost), (json!([["1"], ["2"], ["3"], "no answer"]), json!({"alice": false, "bob": true})));
+}
+
+#[test]
+fn messages_that_do_not_come_to_their_end_have_limits() {
+    let worker = zmq_worker(Binding::Python, "router", None);
+    let fourmi = beside(worker.port, "", "").more("timeouts: {answer: 1s}").start();
+    assert_eq!(case("half", &fourmi, &[]), "[b'after']");
+    fourmi.says("a message did not come to its end in time (timeouts.answer)");
+    let fourmi = beside(worker.port, "", "").start();
+    assert_eq!(case("greedy", &fourmi, &[&fourmi.pid().to_string()]), "True True [b'small'] True");
+}
+
+#[test]
 fn a_gateway_guards_messages_as_it_guards_requests() {
     let gelf = GelfServer::start();
     let worker = zmq_worker(Binding::Python, "rep", None);

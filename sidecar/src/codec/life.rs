@@ -1,5 +1,6 @@
 //! What a connection of a caller tells its keeper, and what the keeper asks of it.
 
+use crate::exchange::Timeouts;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +24,12 @@ pub struct Life {
     /// Nothing is read while an answer is waited for, so a caller that has reset the connection would not be noticed.
     broken: RefCell<Option<Broken>>,
     waiting_for_head: Cell<bool>,
+    /// Since when a message has begun and others of its bytes are missing.
+    half: Cell<Option<Instant>>,
+    /// It waits for memory that others hold.
+    starves: Cell<bool>,
+    /// It was closed because a message did not come to its end.
+    late: Cell<bool>,
     since: Cell<Instant>,
     /// When it was accepted, and its own share of the age that it may have.
     born: (Instant, f64),
@@ -50,6 +57,9 @@ impl Life {
             rests: Cell::new(false),
             broken: RefCell::default(),
             waiting_for_head: Cell::new(true),
+            half: Cell::new(None),
+            starves: Cell::new(false),
+            late: Cell::new(false),
             since: Cell::new(Instant::now()),
             // A tenth sooner or later, so that not all end at once.
             born: (Instant::now(), 0.9 + 0.2 * fastrand::f64()),
@@ -88,6 +98,32 @@ impl Life {
         self.waiting_for_head.set(false);
     }
 
+    /// Whether a message has begun whose end is missing.
+    pub(super) fn half(&self, half: bool) {
+        match (half, self.half.get()) {
+            (true, None) => self.half.set(Some(Instant::now())),
+            (false, Some(_)) => self.half.set(None),
+            _ => {}
+        }
+    }
+
+    /// It is to be polled again soon, when others may have given back what it needs.
+    pub(super) fn starves(&self) {
+        self.starves.set(true);
+    }
+
+    /// Whether it was closed because a message did not come to its end.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.get()
+    }
+
+    /// Has it look again at what it goes by.
+    pub fn nudge(&self) {
+        if let Some(w) = self.waker.borrow_mut().take() {
+            w.wake();
+        }
+    }
+
     /// Gives or takes the way to ask whether it has broken.
     pub(super) fn watch(&self, broken: Option<Broken>) {
         *self.broken.borrow_mut() = broken;
@@ -107,9 +143,7 @@ impl Life {
 
     fn finish_with(&self, end: End) {
         self.end.set(end);
-        if let Some(w) = self.waker.borrow_mut().take() {
-            w.wake();
-        }
+        self.nudge();
     }
 
     /// Whether nothing of it is being served.
@@ -159,9 +193,21 @@ impl Life {
         .await
     }
 
-    /// Asked now and then: closes the connection when its caller takes too long for a head or for the next request.
-    pub fn check(&self, now: Instant, head: Duration, idle: Duration, age: Duration) {
-        if self.end.get() == End::Now || self.rests.get() {
+    /// Asked now and then: closes the connection when its caller takes too long for a head, for the rest of a message or for
+    /// the next request.
+    pub fn check(&self, now: Instant, timeouts: &Timeouts) {
+        let Timeouts { head, idle, answer, caller_age: age, .. } = *timeouts;
+        if self.end.get() == End::Now {
+            return;
+        }
+        if self.starves.take() {
+            self.nudge();
+        }
+        if self.half.get().is_some_and(|since| now.saturating_duration_since(since) > answer) {
+            self.late.set(true);
+            return self.close();
+        }
+        if self.rests.get() {
             return;
         }
         if now.saturating_duration_since(self.born.0) > age.mul_f64(self.born.1) {

@@ -6,12 +6,13 @@ pub use super::life::Life;
 use super::stream::{Socket, Stream};
 use super::zmtp::wire::Message;
 use super::{http1, http2};
-use crate::exchange::frames::Proved;
+use crate::exchange::frames::{Inlet, Proved};
 use crate::exchange::{Answer, Body, Early, Fault, Head, Limits, Protocol};
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// How an HTTP/2 connection with prior knowledge begins (RFC 9113, 3.4).
@@ -37,6 +38,8 @@ pub struct Incoming {
 pub struct Asked {
     /// Its frames.
     pub frames: Message,
+    /// How it is read, and answered.
+    pub inlet: Arc<Inlet>,
     /// What its connection has proved.
     pub proved: Rc<Proved>,
     /// It has no envelope, and should have one.

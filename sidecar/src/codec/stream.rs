@@ -3,10 +3,14 @@
 pub(super) use super::secured::Failed;
 use super::secured::Secured;
 use crate::tls::{Acceptor, Connector, Peer};
+#[cfg(target_os = "linux")]
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -55,6 +59,23 @@ impl Socket {
             Socket::Tls(s) => s.socket().is_broken(),
             Socket::Taken => false,
         }
+    }
+
+    /// Whether the other end sends nothing more, whatever still waits to be read.
+    pub(super) fn has_left(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            let fd = match self {
+                Socket::Tcp(s) => s.as_fd(),
+                Socket::Unix(s) => s.as_fd(),
+                Socket::Tls(s) => return s.socket().has_left(),
+                Socket::Taken => return false,
+            };
+            let mut asked = [PollFd::new(fd, PollFlags::from_bits_retain(nix::libc::POLLRDHUP))];
+            poll(&mut asked, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        }
+        #[cfg(not(target_os = "linux"))]
+        self.is_broken()
     }
 
     /// Whether nothing can be read and its end has not come, by a look that takes nothing of what the other end says.

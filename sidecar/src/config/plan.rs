@@ -114,9 +114,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Whether it is the same listener, whatever its certificates are now: those can change without closing it.
+    /// Whether it is the same listener, whatever its certificates are now and however it takes messages: those can change
+    /// without closing it.
     pub fn is_at(&self, other: &Listener) -> bool {
-        let kind = |l: &Listener| (l.direction, l.proxy_protocol, l.tls.is_some(), l.messages, l.inlet.clone());
+        let kind = |l: &Listener| (l.direction, l.proxy_protocol, l.tls.is_some(), l.messages);
         self.bind == other.bind && kind(self) == kind(other)
     }
 

@@ -218,14 +218,18 @@ pub fn joined(frames: &[Bytes]) -> (Option<String>, Bytes) {
     }
 }
 
-/// The frames of a body. A line that does not fit it says nothing: the body is one frame.
-pub fn split(line: Option<&str>, body: Bytes) -> Vec<Bytes> {
-    let Some(lengths) = line.and_then(lengths) else { return vec![body] };
-    if lengths.iter().try_fold(0_usize, |sum, n| sum.checked_add(*n)) != Some(body.len()) {
-        return vec![body];
+/// The frames of a body, put behind others. A line that does not fit it says nothing: the body is one frame.
+pub fn split(line: Option<&str>, body: Bytes, frames: &mut impl Extend<Bytes>) {
+    let fits = |lengths: &Vec<usize>| {
+        lengths.iter().try_fold(0_usize, |sum, n| sum.checked_add(*n)).is_some_and(|sum| sum == body.len())
+    };
+    match line.and_then(lengths).filter(fits) {
+        None => frames.extend([body]),
+        Some(lengths) => {
+            let mut rest = body;
+            frames.extend(lengths.into_iter().map(|n| rest.split_to(n)));
+        }
     }
-    let mut rest = body;
-    lengths.into_iter().map(|n| rest.split_to(n)).collect()
 }
 
 fn lengths(line: &str) -> Option<Vec<usize>> {
@@ -239,6 +243,12 @@ mod tests {
 
     fn frames(texts: &[&'static str]) -> Vec<Bytes> {
         texts.iter().map(|t| Bytes::from_static(t.as_bytes())).collect()
+    }
+
+    fn split(line: Option<&str>, body: Bytes) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        super::split(line, body, &mut frames);
+        frames
     }
 
     #[test]

@@ -338,6 +338,8 @@ pub struct Exchange {
     pub asks: bool,
     /// How it is delivered, when a middleware says so.
     pub delivery: Option<Arc<Delivery>>,
+    /// How the message that it came as was read.
+    pub inlet: Option<Arc<frames::Inlet>>,
     /// Which part of its story this is.
     pub part: Part,
     /// When its whole answer must have come, if whoever sent it said so.
@@ -408,6 +410,7 @@ impl Exchange {
             timings: Timings { wall: SystemTime::now(), start: Instant::now(), sent: None, answered: None, end: None },
             asks: false,
             delivery: None,
+            inlet: None,
             part: Part::Whole,
             deadline: None,
             attempt: 1,

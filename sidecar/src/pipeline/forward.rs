@@ -17,6 +17,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+/// Who we are, to the next hop (RFC 9110, 7.6.3).
+const VIA: &str = "1.1 fourmi";
+
 /// Counts a body whose length nobody announced, and breaks it off at the limit.
 struct Counting {
     inner: Body,
@@ -62,29 +65,27 @@ impl HttpBody for Counting {
 /// Writes the head anew for the next hop: hop-by-hop lines out, forwarded lines and the command's own in. Returns the
 /// body, counted on its way if nobody announced its length.
 pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
-    let scheme = if told.door().secure { "https" } else { "http" };
-    let port = told.door().local.map_or(0, |l| l.port());
     if let Body::Source(source) = &body {
         told.upload = Some(source.clone());
     }
     let (routed, matched) = (told.routed.clone(), told.matched);
+    if told.ex.protocol == Protocol::Zmq && routed.is_none() {
+        // Most instances that get messages see nothing of the lines.
+        told.lines = Some(messages_lines);
+    } else {
+        let ex = &mut told.ex;
+        lines(ex, upgrade);
+        match &routed {
+            Some(routed) if ex.direction == Direction::Inbound => gated::rewrite(ex, &routed.gate, matched),
+            // What the worker sends leaves as it is, but for what a middleware wants.
+            Some(_) => gated::instead(ex),
+            None => {}
+        }
+        ex.request.headers.append("via", VIA);
+    }
     let ex = &mut told.ex;
-    let headers = &mut ex.request.headers;
-    hop::hop_by_hop(headers, upgrade);
-    hop::look_alikes(headers);
-    if let Some(peer) = ex.peer {
-        forwarded::extend(headers, ex.trusted, peer.ip(), scheme, &ex.request.authority, port);
-    }
-    command::give(ex);
-    match &routed {
-        Some(routed) if ex.direction == Direction::Inbound => gated::rewrite(ex, &routed.gate, matched),
-        // What the worker sends leaves as it is, but for what a middleware wants.
-        Some(_) => gated::instead(ex),
-        None => {}
-    }
-    ex.request.headers.append("via", "1.1 fourmi");
     // Only HTTP/2 has trailers behind a body of known length.
-    let plain = matches!(ex.protocol, Protocol::Http10 | Protocol::Http11);
+    let plain = matches!(ex.protocol, Protocol::Http10 | Protocol::Http11 | Protocol::Zmq);
     match body.size_hint().exact() {
         Some(length) if plain || length == 0 => {
             ex.bytes_in = length;
@@ -100,6 +101,25 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
             Body::staged(Box::new(Counting { inner: body, count, most }))
         }
     }
+}
+
+/// What a message's command is sent with to an instance that reads lines.
+fn messages_lines(ex: &mut Exchange) {
+    lines(ex, false);
+    ex.request.headers.append("via", VIA);
+}
+
+/// The lines of the connection that it came over go, those that tell the next hop of it come.
+fn lines(ex: &mut Exchange, upgrade: bool) {
+    let headers = &mut ex.request.headers;
+    hop::hop_by_hop(headers, upgrade);
+    hop::look_alikes(headers);
+    if let Some(peer) = ex.peer {
+        let scheme = if ex.secure { "https" } else { "http" };
+        let port = ex.local.map_or(0, |local| local.port());
+        forwarded::extend(headers, ex.trusted, peer.ip(), scheme, &ex.request.authority, port);
+    }
+    command::give(ex);
 }
 
 /// How long it may take from the request's head to the answer's, and what says so. Reckoned anew when it has passed, not
@@ -148,8 +168,10 @@ pub(super) async fn send(lane: &Lane, told: &mut Told, way: &Way, body: &mut Bod
     let by = start + Limit::of(&told.ex, timeouts).time;
     let key = way.cluster.policy.balance.hash.key(&told.ex);
     told.cookie = key.cookie;
+    let lines = told.lines.take();
     let Course { ex, early, upload, .. } = &mut **told;
-    let mut task = Task { ex, body, upload: upload.as_ref(), key: key.hash, early, timeouts, by, tell: &*lane.tell };
+    let upload = upload.as_ref();
+    let mut task = Task { ex, body, lines, upload, key: key.hash, early, timeouts, by, tell: &*lane.tell };
     match upstream::send(&way.cluster, &mut task).await {
         Ok(sent) => Ok(sent),
         Err(Failure::Fault(fault)) => {

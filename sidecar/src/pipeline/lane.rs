@@ -4,7 +4,6 @@ use super::directory::{Finder, Listed};
 use super::handling::{Handled, Handling};
 use super::road::{Blueprint, Road, Served};
 use crate::codec::server::Life;
-use crate::exchange::frames::Inlet;
 use crate::exchange::{Direction, Exchange, Tell};
 use crate::names::OTHER;
 use crate::route::Way;
@@ -40,8 +39,6 @@ pub struct Door {
     pub identity: Option<Arc<str>>,
     /// The names of its certificate.
     pub names: Option<Arc<[Arc<str>]>>,
-    /// How messages of ZeroMQ are taken there.
-    pub inlet: Arc<Inlet>,
     /// The connection's keeper.
     pub life: Rc<Life>,
     /// Counts the connection as long as it or a tunnel out of it stands.

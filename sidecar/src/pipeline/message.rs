@@ -1,19 +1,19 @@
 //! Messages of ZeroMQ at the beginning of the road.
 
-use super::lane::Door;
 use super::road::Road;
 use crate::codec::server::Asked;
 use crate::command::frames;
+use crate::exchange::frames::Inlet;
 use crate::exchange::{Body, Exchange, Fault, FaultKind, Head};
+use std::sync::Arc;
 
 /// The share of its caller's patience after which a command is answered, whatever has come of it by then: the answer
 /// has its own way to go.
 const SHARE: f64 = 0.8;
 
 /// The head and body that a message stands for.
-pub(super) fn head(road: &Road, door: &Door, asked: &Asked) -> (Result<Head, (Head, Fault)>, Body) {
-    let inlet = &door.inlet;
-    let (head, body) = frames::request(inlet, &road.rules, &road.limits, &asked.proved, &asked.frames);
+pub(super) fn head(road: &Road, asked: &Asked) -> (Result<Head, (Head, Fault)>, Body) {
+    let (head, body) = frames::request(&asked.inlet, &road.rules, &road.limits, &asked.proved, &asked.frames);
     if !asked.bare {
         return (head, body);
     }
@@ -23,10 +23,11 @@ pub(super) fn head(road: &Road, door: &Door, asked: &Asked) -> (Result<Head, (He
     (Err((head, Fault::new(FaultKind::BadRequest, why))), body)
 }
 
-/// A caller is answered before its patience is over.
-pub(super) fn patience(door: &Door, ex: &mut Exchange) {
-    if let Some(patience) = door.inlet.patience {
+/// How it was read is known to all that follows, and its caller is answered before its patience is over.
+pub(super) fn taken(inlet: Arc<Inlet>, ex: &mut Exchange) {
+    if let Some(patience) = inlet.patience {
         let by = ex.timings.start + patience.mul_f64(SHARE);
         ex.deadline = Some(ex.deadline.map_or(by, |deadline| deadline.min(by)));
     }
+    ex.inlet = Some(inlet);
 }

@@ -63,6 +63,8 @@ pub(super) struct Course {
     /// The route of the gateway that took it, and how many bytes of its path that matched.
     pub(super) routed: Option<Rc<Routed>>,
     pub(super) matched: Option<usize>,
+    /// Writes the lines that the next hop is to see, when that is not done yet.
+    pub(super) lines: Option<fn(&mut Exchange)>,
     pub(super) ending: Ending,
     finished: bool,
 }
@@ -93,6 +95,7 @@ impl Told {
             cookie: None,
             routed: None,
             matched: None,
+            lines: None,
             ending: Ending::default(),
             finished: false,
         });
@@ -207,11 +210,6 @@ impl Course {
     /// Counts its refusal.
     pub(super) fn rejected(&self, reason: &'static str) {
         self.lane.tell.rejected(reason);
-    }
-
-    /// Where the connection came in.
-    pub(super) fn door(&self) -> &Rc<Door> {
-        &self.door
     }
 
     /// Tells the sinks.

@@ -335,6 +335,17 @@ impl Keeper {
                 }
             }
         }
+        for listener in &new.listeners {
+            // It stays where it is, and takes messages in another way.
+            if old.listeners.iter().any(|o| o.is_at(listener) && o.inlet != listener.inlet) {
+                for to in &orders {
+                    let (done, wait) = oneshot::channel();
+                    if to.send(Order::Take(listener.clone(), done)).await.is_ok() {
+                        let _ = wait.await;
+                    }
+                }
+            }
+        }
         for listener in old.listeners.iter().filter(|l| !new.listeners.iter().any(|n| n.is_at(l))) {
             notes.push(format!("no longer listening on {}", place(listener)));
             for to in &orders {

@@ -45,6 +45,8 @@ pub(super) enum Order {
     Follow(Arc<Blueprint>, Teller, oneshot::Sender<()>),
     /// Listen there too.
     Listen(Listener, Bound, Option<Acceptor>),
+    /// Take messages there as this says, over the connections that there are as well.
+    Take(Listener, oneshot::Sender<()>),
     /// Stop listening there; connections stay.
     Close(Listener, oneshot::Sender<()>),
     /// Stop listening and end connections of this direction when what runs has ended.
@@ -64,7 +66,7 @@ struct Worker {
     lane: Rc<Lane>,
     teller: Rc<super::teller::Swap>,
     shared: Arc<Shared>,
-    connections: RefCell<Slab<(Direction, Rc<Life>)>>,
+    connections: RefCell<Slab<(Rc<Gate>, Rc<Life>)>>,
     listeners: RefCell<Vec<(Rc<Gate>, JoinHandle<()>)>>,
     /// Handshakes that are not over, the oldest first.
     handshakes: Handshakes,
@@ -117,6 +119,10 @@ pub(super) fn run(
                     let _ = done.send(());
                 }
                 Order::Listen(listener, bound, acceptor) => worker.listen(listener, bound, acceptor)?,
+                Order::Take(listener, done) => {
+                    worker.take(&listener);
+                    let _ = done.send(());
+                }
                 Order::Close(listener, done) => {
                     worker.close(|l| l.is_at(&listener)).await;
                     let _ = done.send(());
@@ -140,12 +146,9 @@ async fn sweep(worker: Rc<Worker>) {
             fourmi_trim::give_back();
         }
         let now = Instant::now();
-        let (head, idle, age) = {
-            let road = worker.lane.road();
-            (road.timeouts.head, road.timeouts.idle, road.timeouts.caller_age)
-        };
+        let timeouts = worker.lane.road().timeouts.clone();
         for (_, (_, life)) in worker.connections.borrow().iter() {
-            life.check(now, head, idle, age);
+            life.check(now, &timeouts);
         }
         worker.lane.sweep(now);
     }
@@ -184,8 +187,8 @@ async fn drain(worker: Rc<Worker>, direction: Direction, done: oneshot::Sender<(
     let began = Instant::now();
     loop {
         let mut left = 0;
-        for (_, (d, life)) in worker.connections.borrow().iter() {
-            if *d == direction {
+        for (_, (gate, life)) in worker.connections.borrow().iter() {
+            if gate.listener.direction == direction {
                 life.drain();
                 // Half a head, or none at all, is nothing to wait for.
                 if life.is_idle() && began.elapsed() > SILENT {
@@ -219,7 +222,7 @@ impl Worker {
     }
 
     fn listen(self: &Rc<Self>, listener: Listener, bound: Bound, acceptor: Option<Acceptor>) -> io::Result<()> {
-        let messages = zmtp::server::settings(&listener.inlet);
+        let messages = zmtp::server::Terms::new(&listener.inlet);
         let gate = Rc::new(Gate { local: bound.local(), listener, acceptor, messages });
         let open = match bound {
             Bound::Tcp(l) => Open::Tcp(TcpListener::from_std(l)?),
@@ -228,6 +231,16 @@ impl Worker {
         let accepting = tokio::task::spawn_local(accept(self.clone(), gate.clone(), open));
         self.listeners.borrow_mut().push((gate, accepting));
         Ok(())
+    }
+
+    /// Takes messages in another way from now on.
+    fn take(&self, listener: &Listener) {
+        for (gate, _) in self.listeners.borrow().iter().filter(|(gate, _)| gate.listener.is_at(listener)) {
+            gate.messages.change(&listener.inlet);
+            for (_, (_, life)) in self.connections.borrow().iter().filter(|(_, (at, _))| Rc::ptr_eq(at, gate)) {
+                life.nudge();
+            }
+        }
     }
 
     /// Stops listening; resolves when the sockets are closed.
@@ -254,8 +267,8 @@ struct Gate {
     local: Option<SocketAddr>,
     /// What it shakes hands with, when it encrypts.
     acceptor: Option<Acceptor>,
-    /// How it speaks ZeroMQ.
-    messages: Arc<zmtp::wire::Settings>,
+    /// How it speaks ZeroMQ now.
+    messages: Rc<zmtp::server::Terms>,
 }
 
 fn shown(peer: Option<SocketAddr>) -> String {
@@ -375,7 +388,7 @@ impl Drop for Present {
 async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut peer: Option<SocketAddr>) {
     let life = Life::new();
     let listener = &gate.listener;
-    let key = worker.connections.borrow_mut().insert((listener.direction, life.clone()));
+    let key = worker.connections.borrow_mut().insert((gate.clone(), life.clone()));
     let counted = Counted::new(worker.lane.tell.clone(), ConnectionSide::Client);
     let present = Present { worker: worker.clone(), key, _counted: counted };
     let trusted_net = worker.trusted.borrow().clone();
@@ -438,7 +451,6 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         sni,
         identity,
         names,
-        inlet: listener.inlet.clone(),
         life: life.clone(),
         _present: Box::new(present),
     });
@@ -446,7 +458,7 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
     let travel = move |incoming| pipeline::travel(lane.clone(), door.clone(), incoming);
     let ended = match message {
         true => {
-            let terms = (&listener.inlet, gate.messages.clone());
+            let terms = gate.messages.clone();
             Box::pin(zmtp::server::serve((socket, first), terms, life, travel)).await
         }
         false => server::serve(socket, first, &limits, life, travel).await,

@@ -403,6 +403,11 @@ impl Endpoint {
         self.around.outlet.borrow().clone()
     }
 
+    /// Whether it gets the frames of a message and nothing else.
+    pub fn takes_bare_messages(&self) -> bool {
+        self.speaks_zmq() && self.around.outlet.borrow().frames.is_none()
+    }
+
     /// The connection of ZeroMQ that its commands share, if it stands and was made as is wanted now.
     pub fn messages(&self, outlet: &Arc<Outlet>) -> Option<Zmtp> {
         let mut zmq = self.zmq.borrow_mut();

@@ -101,6 +101,8 @@ pub struct Task<'a> {
     pub ex: &'a mut Exchange,
     /// Its body.
     pub body: &'a mut Body,
+    /// Writes the lines that an instance is to see, when that is not done yet: not every one sees any.
+    pub lines: Option<fn(&mut Exchange)>,
     /// Where the body comes from, as long as that is the caller's connection.
     pub upload: Option<&'a Rc<dyn Source>>,
     /// For consistent hashing.
@@ -178,7 +180,7 @@ pub async fn send(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
 
 async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failure> {
     let (upload, early, timeouts, by, tell) = (task.upload, task.early, task.timeouts, task.by, task.tell);
-    let Task { ex, body, .. } = task;
+    let Task { ex, body, lines, .. } = task;
     let retries = &cluster.policy.retries;
     let most = cluster.most();
     cluster.budget.earn();
@@ -254,6 +256,12 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
             Some(most) if again.is_possible() => by.min(begun + most),
             _ => by,
         };
+        if lines.is_some()
+            && !endpoint.takes_bare_messages()
+            && let Some(write) = lines.take()
+        {
+            write(ex);
+        }
         let going = attempt::Going { timeouts, limit, early, now: begun, kept };
         let (endpoint, result) = match cluster.policy.hedge {
             Some(after) if again.is_bare() && hedge::is_read(&ex.request.method) => {

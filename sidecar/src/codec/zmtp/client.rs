@@ -176,17 +176,18 @@ impl Zmtp {
             }
             state.next = state.next.wrapping_add(1);
             let number = state.next;
-            let ours = Bytes::copy_from_slice(&number.to_be_bytes());
-            let envelope = [ours, Bytes::new()];
             let begun = state.wire.machine.output().queued();
-            if let Err(e) = state.wire.machine.send(envelope.iter().chain(frames)) {
+            if let Err(e) = state.wire.machine.send_to(&number.to_be_bytes(), frames) {
                 return Err(Box::new(SendError { unsent: true, cause: Cause::Nonsense(e.to_string()) }));
             }
             state.asked.get_or_insert_with(Instant::now);
             state.waiting.insert(number, Waiting::default());
-            // Most leave at once; the driver sees to the others.
-            let flushed = state.wire.poll_flush(&mut Context::from_waker(Waker::noop()));
-            (number, (!matches!(flushed, Poll::Ready(Ok(()))), begun))
+            // Those of one turn leave together, by the driver; one that comes alone leaves at once.
+            let behind = self.0.many || {
+                let flushed = state.wire.poll_flush(&mut Context::from_waker(Waker::noop()));
+                !matches!(flushed, Poll::Ready(Ok(())))
+            };
+            (number, (behind, begun))
         };
         let (behind, begun) = begun;
         if behind {

@@ -3,15 +3,18 @@
 use super::wire::Machine;
 use crate::codec::Socket;
 use crate::codec::buffer::{self, LARGE, SMALL};
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 
 /// A room smaller than this is not worth a system call.
 const ROOM_MIN: usize = SMALL / 4;
+
+/// Pieces that are written at once.
+const SLICES: usize = 16;
 
 /// A socket and the state of what is spoken over it.
 pub(super) struct Wire {
@@ -37,10 +40,21 @@ impl Wire {
             return Poll::Ready(Ok(()));
         }
         while !self.machine.output().is_empty() {
-            let written = pin!(self.socket.write_buf(self.machine.output())).poll(cx);
-            if ready!(written)? == 0 {
+            let output = self.machine.output();
+            // Nearly always it is one piece, and then a plain write costs less.
+            let written = match output.is_one() {
+                true => ready!(Pin::new(&mut self.socket).poll_write(cx, output.chunk()))?,
+                false => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = output.chunks_vectored(&mut slices);
+                    let slices = slices.get(..count).unwrap_or_default();
+                    ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, slices))?
+                }
+            };
+            if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            output.advance(written);
         }
         Pin::new(&mut self.socket).poll_flush(cx)
     }
@@ -62,6 +76,11 @@ impl Wire {
             self.release();
         }
         read
+    }
+
+    /// Bytes that wait on either side, and those that are set aside for what was announced.
+    pub(super) fn held(&mut self) -> usize {
+        self.input.len() + self.machine.wanted() + self.machine.output().len()
     }
 
     /// Gives the buffer back if nothing is in it.

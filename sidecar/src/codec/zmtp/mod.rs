@@ -5,6 +5,8 @@
 
 pub mod client;
 mod io;
+mod places;
 mod reply;
+mod room;
 pub mod server;
 pub mod wire;

@@ -2,67 +2,85 @@
 
 use super::wire::Message;
 use crate::exchange::frames::{Errors, Inlet, Part, split};
-use crate::exchange::{Answer, Headers};
+use crate::exchange::{Answer, Body, Headers};
 use crate::names::header as word;
 use bytes::Bytes;
 use http_body::Body as _;
 use serde_json::{Map, Value};
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-/// The frames of an answer, without the envelope; none when nothing is to be said.
-pub(super) async fn frames(inlet: &Inlet, answer: Answer) -> Option<Message> {
-    let Answer { status, headers, mut body } = answer;
-    let most = inlet.max;
-    let mut first = Bytes::new();
-    let mut more: Vec<u8> = Vec::new();
-    loop {
-        match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            None => break,
-            Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { continue };
-                if first.len() + more.len() + data.len() > most {
-                    drop(body);
-                    let why = format!("the answer has more than {most} bytes (zmq.max_message)");
-                    return failed(
-                        inlet,
-                        &headers,
-                        "bad-answer",
-                        502,
-                        "The instance's answer cannot be passed on",
-                        &why,
-                    );
-                }
-                if first.is_empty() && more.is_empty() {
-                    first = data;
-                } else {
-                    if more.is_empty() {
-                        more.extend_from_slice(&first);
-                        first = Bytes::new();
-                    }
-                    more.extend_from_slice(&data);
-                }
-            }
-            Some(Err(e)) => {
-                let why = format!("the answer broke off: {e}");
-                return failed(inlet, &headers, "broken", 502, "The instance went away before it had answered", &why);
-            }
-        }
-    }
-    let body = if more.is_empty() { first } else { Bytes::from(more) };
-    // An instance's answer has passed us, and says so.
-    let own = !headers.contains("via") && !headers.contains(word::IDEMPOTENCY_REPLAYED);
-    if !headers.contains("via") && status == 202 && headers.contains(word::STATE) {
-        return Some(stored(inlet, &headers, body));
-    }
-    if own && status >= 400 {
-        return refused(inlet, status, &headers, body);
-    }
-    let frames = split(headers.get(word::FRAMES), body);
-    Some(laid_out(inlet, status, &headers, frames))
+/// An answer that is being read.
+pub(super) struct Reading {
+    answer: Answer,
+    /// The first piece, nearly always the only one.
+    first: Bytes,
+    /// All, where there are more.
+    all: Vec<u8>,
 }
 
-/// The frames that come before the body, and the body's.
-fn laid_out(inlet: &Inlet, status: u16, headers: &Headers, body: Vec<Bytes>) -> Message {
+impl Reading {
+    pub(super) fn new(answer: Answer) -> Reading {
+        Reading { answer, first: Bytes::new(), all: Vec::new() }
+    }
+
+    /// The frames of the answer, without the envelope; none when nothing is to be said.
+    pub(super) fn poll(&mut self, inlet: &Inlet, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let most = inlet.max;
+        loop {
+            match ready!(Pin::new(&mut self.answer.body).poll_frame(cx)) {
+                None => break,
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    if self.first.len() + self.all.len() + data.len() > most {
+                        self.answer.body = Body::Empty;
+                        let why = format!("the answer has more than {most} bytes (zmq.max_message)");
+                        let title = "The instance's answer cannot be passed on";
+                        return Poll::Ready(failed(inlet, &self.answer.headers, "bad-answer", title, &why));
+                    }
+                    self.take(data);
+                }
+                Some(Err(e)) => {
+                    let why = format!("the answer broke off: {e}");
+                    let title = "The instance went away before it had answered";
+                    return Poll::Ready(failed(inlet, &self.answer.headers, "broken", title, &why));
+                }
+            }
+        }
+        Poll::Ready(self.frames(inlet))
+    }
+
+    fn take(&mut self, data: Bytes) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = data;
+            return;
+        }
+        self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        self.all.extend_from_slice(&data);
+    }
+
+    fn frames(&mut self, inlet: &Inlet) -> Option<Message> {
+        let body = match self.all.is_empty() {
+            true => std::mem::take(&mut self.first),
+            false => Bytes::from(std::mem::take(&mut self.all)),
+        };
+        let Answer { status, headers, .. } = &self.answer;
+        // An instance's answer has passed us, and says so.
+        let passed = headers.contains("via");
+        if !passed && *status == 202 && headers.contains(word::STATE) {
+            return Some(stored(inlet, headers, body));
+        }
+        if !passed && *status >= 400 && !headers.contains(word::IDEMPOTENCY_REPLAYED) {
+            return refused(inlet, *status, headers, body);
+        }
+        let mut message = before(inlet, *status, headers);
+        split(headers.get(word::FRAMES), body, &mut message);
+        Some(message)
+    }
+}
+
+/// The frames that come before the body.
+fn before(inlet: &Inlet, status: u16, headers: &Headers) -> Message {
     let mut message = Message::new();
     for part in inlet.reply.iter() {
         match part {
@@ -79,7 +97,13 @@ fn laid_out(inlet: &Inlet, status: u16, headers: &Headers, body: Vec<Bytes>) -> 
             Part::Name | Part::ApiKey | Part::Body => {}
         }
     }
-    message.extend(body);
+    message
+}
+
+/// A body of one frame, behind those that come before it.
+fn laid_out(inlet: &Inlet, status: u16, headers: &Headers, body: Bytes) -> Message {
+    let mut message = before(inlet, status, headers);
+    message.push(body);
     message
 }
 
@@ -89,14 +113,14 @@ fn stored(inlet: &Inlet, headers: &Headers, document: Bytes) -> Message {
         None => document,
         Some(text) => filled(text, &[("id", line(word::ID)), ("state", line(word::STATE)), ("status", "202".into())]),
     };
-    laid_out(inlet, 202, headers, vec![body])
+    laid_out(inlet, 202, headers, body)
 }
 
 /// What we ourselves answer in place of an instance.
 fn refused(inlet: &Inlet, status: u16, headers: &Headers, document: Bytes) -> Option<Message> {
     match &inlet.errors {
         Errors::Silent => None,
-        Errors::Problem => Some(laid_out(inlet, status, headers, vec![document])),
+        Errors::Problem => Some(laid_out(inlet, status, headers, document)),
         Errors::Text(text) => {
             let said = serde_json::from_slice::<Value>(&document).unwrap_or_default();
             let field = |name: &str| said.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -113,12 +137,13 @@ fn refused(inlet: &Inlet, status: u16, headers: &Headers, document: Bytes) -> Op
                     ("id", field("id")),
                 ],
             );
-            Some(laid_out(inlet, status, headers, vec![body]))
+            Some(laid_out(inlet, status, headers, body))
         }
     }
 }
 
-fn failed(inlet: &Inlet, headers: &Headers, code: &str, status: u16, title: &str, detail: &str) -> Option<Message> {
+fn failed(inlet: &Inlet, headers: &Headers, code: &str, title: &str, detail: &str) -> Option<Message> {
+    let status = 502;
     let document = serde_json::json!({
         "type": format!("urn:fourmi:error:{code}"), "title": title, "status": status, "detail": detail,
         "fault": "upstream", "id": headers.get(word::ID).unwrap_or_default(),
@@ -163,7 +188,6 @@ fn filled(text: &str, places: &[(&str, String)]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::Body;
 
     fn ask(inlet: &Inlet, status: u16, lines: &[(&str, &str)], body: &'static str) -> Option<Vec<String>> {
         let mut headers = Headers::default();
@@ -172,7 +196,8 @@ mod tests {
         }
         let answer = Answer { status, headers, body: Body::from(Bytes::from_static(body.as_bytes())) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let message = runtime.block_on(frames(inlet, answer))?;
+        let mut reading = Reading::new(answer);
+        let message = runtime.block_on(std::future::poll_fn(|cx| reading.poll(inlet, cx)))?;
         Some(message.iter().map(|f| String::from_utf8(f.to_vec()).unwrap()).collect())
     }
 

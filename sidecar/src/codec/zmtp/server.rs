@@ -1,15 +1,17 @@
 //! A caller's connection: messages in, their answers out, each with the envelope that it came with.
 
 use super::io::Wire;
-use super::reply;
+use super::places::{Answered, On, Place, Running};
+use super::room::Room;
 use super::wire::{
     Credentials, Event, Limits, Machine, Mechanism, Message, Secret, SecretKey, Settings, SocketType, envelope,
 };
 use crate::codec::Socket;
 use crate::codec::server::{Asked, Ended, Incoming, Life};
 use crate::exchange::frames::{FRAMES_MAX, Inlet, Proof, Proved};
-use crate::exchange::{Answer, Body, Early, Head, Protocol, base64};
+use crate::exchange::{Answer, base64, z85};
 use futures_util::stream::{FuturesUnordered, Stream};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,13 +23,36 @@ pub const FIRST: u8 = 0xff;
 
 /// Commands of one connection at once; what comes then is not read, so that the caller's own limit holds it back.
 const AT_ONCE: usize = 64;
+/// Places that a connection keeps for its next commands.
+const FREE_MAX: usize = 4;
 /// Bytes of commands of one connection at once, beside the one that is always taken.
 const BYTES_AT_ONCE: usize = 32 << 20;
 /// Bytes of answers that a caller may leave unread before no more is taken from it.
 const UNREAD: usize = 1 << 20;
 
+/// How a listener takes messages now; its connections see to it that they go by it.
+pub struct Terms(RefCell<Now>);
+
+#[derive(Clone)]
+struct Now {
+    inlet: Arc<Inlet>,
+    settings: Arc<Settings>,
+}
+
+impl Terms {
+    /// Those of a listener.
+    pub fn new(inlet: &Arc<Inlet>) -> Rc<Terms> {
+        Rc::new(Terms(RefCell::new(Now { inlet: inlet.clone(), settings: settings(inlet) })))
+    }
+
+    /// Others hold from now on.
+    pub fn change(&self, inlet: &Arc<Inlet>) {
+        *self.0.borrow_mut() = Now { inlet: inlet.clone(), settings: settings(inlet) };
+    }
+}
+
 /// What a listener's connections have in common, made once.
-pub fn settings(inlet: &Inlet) -> Arc<Settings> {
+fn settings(inlet: &Inlet) -> Arc<Settings> {
     let mechanism = match &inlet.proof {
         Proof::Null => Mechanism::Null,
         Proof::Plain(_) => Mechanism::PlainServer,
@@ -38,36 +63,22 @@ pub fn settings(inlet: &Inlet) -> Arc<Settings> {
 }
 
 /// Serves a connection until it ends; `first` was read of it already.
-pub async fn serve<H, F>(
-    (socket, first): (Socket, Vec<u8>),
-    (inlet, settings): (&Arc<Inlet>, Arc<Settings>),
-    life: Rc<Life>,
-    handle: H,
-) -> Ended
+pub async fn serve<H, F>((socket, first): (Socket, Vec<u8>), terms: Rc<Terms>, life: Rc<Life>, handle: H) -> Ended
 where
     H: Fn(Incoming) -> F + 'static,
     F: Future<Output = Answer> + 'static,
 {
-    let of_caller = inlet.clone();
-    let begin = move |asked: Asked, (number, envelope): (u64, Message), size: usize| -> Running {
-        let incoming = Incoming {
-            head: Ok(Head::default()),
-            body: Body::Empty,
-            protocol: Protocol::Zmq,
-            upgrade: None,
-            early: Early::default(),
-            message: Some(Box::new(asked)),
-        };
-        let (answer, inlet) = (handle(incoming), of_caller.clone());
-        Box::pin(async move {
-            let frames = reply::frames(&inlet, answer.await).await;
-            (number, envelope, frames, size)
-        })
-    };
+    let handle = Rc::new(handle);
+    let place = move || -> Box<dyn Place> { Box::new(On { handle: handle.clone(), road: Box::pin(None) }) };
+    let now = terms.0.borrow().clone();
     let caller = Caller {
-        wire: Wire::new(socket, Machine::new(settings), &first),
-        inlet: inlet.clone(),
-        begin: Box::new(begin),
+        wire: Wire::new(socket, Machine::new(now.settings.clone()), &first),
+        terms,
+        now,
+        outdated: false,
+        room: Room::default(),
+        place: Box::new(place),
+        free: Vec::new(),
         proved: Rc::default(),
         only: None,
         asks_one: false,
@@ -83,22 +94,22 @@ where
 async fn until_it_ends(mut caller: Caller, life: &Life) -> Ended {
     let serving = std::pin::pin!(std::future::poll_fn(|cx| caller.poll(cx, life)));
     let mut serving = serving;
-    life.rule(serving.as_mut()).await.unwrap_or(Ended::Well)
+    let late = || Ended::Refused("a message did not come to its end in time (timeouts.answer)".to_owned());
+    life.rule(serving.as_mut()).await.unwrap_or_else(|| if life.is_late() { late() } else { Ended::Well })
 }
-
-/// Which command it was, its envelope, the frames of its answer, and the size of what was asked.
-type Answered = (u64, Message, Option<Message>, usize);
-
-/// A command on its road. The type of the road is left behind here: what is built of it would be compiled for long.
-type Running = Pin<Box<dyn Future<Output = Answered>>>;
-
-/// Begins a command.
-type Begin = Box<dyn Fn(Asked, (u64, Message), usize) -> Running>;
 
 struct Caller {
     wire: Wire,
-    inlet: Arc<Inlet>,
-    begin: Begin,
+    terms: Rc<Terms>,
+    /// What it goes by.
+    now: Now,
+    /// How it has proved who it is does not hold any more: no further command is taken.
+    outdated: bool,
+    room: Room,
+    /// Makes places.
+    place: Box<dyn Fn() -> Box<dyn Place>>,
+    /// Places that nothing lies in.
+    free: Vec<Box<dyn Place>>,
     proved: Rc<Proved>,
     /// A REQ has one command at a time.
     only: Option<Running>,
@@ -112,6 +123,7 @@ struct Caller {
 
 impl Caller {
     fn poll(&mut self, cx: &mut Context<'_>, life: &Life) -> Poll<Ended> {
+        self.follow();
         loop {
             self.poll_answers(cx);
             let flushed = match self.wire.poll_flush(cx) {
@@ -119,7 +131,12 @@ impl Caller {
                 flushed => flushed.is_ready(),
             };
             let waits = usize::from(self.only.is_some()) + self.others.len();
+            if self.outdated {
+                life.half(false);
+                return if waits == 0 && flushed { Poll::Ready(Ended::Well) } else { Poll::Pending };
+            }
             if waits >= AT_ONCE || self.bytes > BYTES_AT_ONCE || self.wire.machine.output().len() > UNREAD {
+                life.half(false);
                 return Poll::Pending;
             }
             match self.wire.machine.read(&mut self.wire.input) {
@@ -138,6 +155,17 @@ impl Caller {
                     let _ = self.wire.poll_flush(cx);
                     return Poll::Ready(Ended::Refused(error.to_string()));
                 }
+            }
+            let begun = self.wire.machine.begun();
+            life.half(begun.is_some() || !self.wire.input.is_empty());
+            let held = self.wire.held() + self.bytes + begun.unwrap_or(0);
+            if !self.room.cover(held, self.now.inlet.max) {
+                // Nothing is read, so its leaving would not be noticed.
+                if self.wire.socket.has_left() {
+                    return Poll::Ready(Ended::Broken);
+                }
+                life.starves();
+                return Poll::Pending;
             }
             match self.wire.poll_fill(cx) {
                 // Who leaves does not wait for answers: what the worker has not got yet, it does not get any more.
@@ -159,10 +187,27 @@ impl Caller {
         }
     }
 
+    /// Goes by what holds now.
+    fn follow(&mut self) {
+        if Arc::ptr_eq(&self.now.inlet, &self.terms.0.borrow().inlet) {
+            return;
+        }
+        let now = self.terms.0.borrow().clone();
+        let ready = self.wire.machine.is_ready();
+        self.outdated |= match ready {
+            true => !holds(&self.proved, &self.now.inlet.proof, &now.inlet.proof),
+            false => self.now.inlet.proof != now.inlet.proof,
+        };
+        if !self.outdated {
+            self.wire.machine.limit(now.settings.clone());
+        }
+        self.now = now;
+    }
+
     fn poll_answers(&mut self, cx: &mut Context<'_>) {
         let mut first = None;
         if let Some(only) = &mut self.only
-            && let Poll::Ready(answered) = only.as_mut().poll(cx)
+            && let Poll::Ready(answered) = Pin::new(only).poll(cx)
         {
             self.only = None;
             first = Some(answered);
@@ -175,17 +220,21 @@ impl Caller {
         while let Poll::Ready(Some(answered)) = Pin::new(&mut self.others).poll_next(cx) {
             self.together.push(answered);
         }
-        self.together.sort_by_key(|(number, ..)| *number);
+        self.together.sort_by_key(|answered| answered.number);
         let mut together = std::mem::take(&mut self.together);
         together.drain(..).for_each(|answered| self.answer(answered));
         self.together = together;
     }
 
-    fn answer(&mut self, (_, envelope, frames, size): Answered) {
+    fn answer(&mut self, answered: Answered) {
+        let Answered { envelope, frames, size, place, .. } = answered;
         self.bytes = self.bytes.saturating_sub(size);
         if let Some(frames) = frames {
             // Only one that has ended meanwhile takes nothing.
             let _ = self.wire.machine.send(envelope.iter().chain(&frames));
+        }
+        if self.free.len() < FREE_MAX {
+            self.free.push(place);
         }
     }
 
@@ -205,15 +254,18 @@ impl Caller {
 
     fn message(&mut self, message: Message) {
         let size = message.size();
-        let (envelope, frames) = match self.inlet.raw {
+        let inlet = self.now.inlet.clone();
+        let (envelope, frames) = match inlet.raw {
             true => (Message::new(), message),
             false => envelope::open(message),
         };
-        let bare = envelope.is_empty() && !self.inlet.raw;
-        let asked = Asked { frames, proved: self.proved.clone(), bare };
+        let bare = envelope.is_empty() && !inlet.raw;
+        let asked = Asked { frames, inlet: inlet.clone(), proved: self.proved.clone(), bare };
         self.bytes = self.bytes.saturating_add(size);
         self.count = self.count.wrapping_add(1);
-        let running = (self.begin)(asked, (self.count, envelope), size);
+        let mut place = self.free.pop().unwrap_or_else(|| (self.place)());
+        place.begin(Box::new(asked));
+        let running = Running { number: self.count, envelope, size, inlet, place: Some(place), reading: None };
         // Of many at a time none is looked at out of its turn: they leave in the order of their coming.
         if self.only.is_some() || !self.asks_one {
             self.others.push(running);
@@ -223,7 +275,7 @@ impl Caller {
     }
 
     fn login(&mut self, credentials: Credentials) -> Result<(), Ended> {
-        let (proved, who) = match (credentials, &self.inlet.proof) {
+        let (proved, who) = match (credentials, &self.now.inlet.proof) {
             (Credentials::Plain { user, password }, Proof::Plain(users)) => {
                 let shown = shown(&user);
                 (plain(&user, &password, users).ok_or(shown.clone()), shown)
@@ -250,6 +302,25 @@ impl Caller {
     }
 }
 
+/// Whether what a connection has proved holds under other terms as well.
+fn holds(proved: &Proved, before: &Proof, now: &Proof) -> bool {
+    match (before, now) {
+        (Proof::Plain(_), Proof::Plain(users)) => {
+            users.iter().any(|(user, password)| proved.authorization.as_ref() == Some(&basic(user, password)))
+        }
+        (Proof::Curve { secret: before, .. }, Proof::Curve { secret, clients }) => {
+            let known = |key: &str| clients.iter().any(|(known, _)| z85::key(key).as_ref() == Some(known));
+            before == secret && (clients.is_empty() || proved.curve.as_deref().is_some_and(known))
+        }
+        (before, now) => before == now,
+    }
+}
+
+/// The line `Authorization` of a user (RFC 7617).
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
+}
+
 /// A user's name as it may stand in a log.
 fn shown(user: &[u8]) -> String {
     String::from_utf8_lossy(user).chars().take(64).map(|c| if c.is_control() { '.' } else { c }).collect()
@@ -264,10 +335,7 @@ fn plain(user: &[u8], password: &Secret, users: &[(String, String)]) -> Option<P
     }
     let text = std::str::from_utf8(user).ok().filter(|_| found)?;
     let secret = std::str::from_utf8(password.expose()).ok()?;
-    Some(Proved {
-        authorization: Some(format!("Basic {}", base64(format!("{text}:{secret}").as_bytes()))),
-        ..Proved::default()
-    })
+    Some(Proved { authorization: Some(basic(text, secret)), ..Proved::default() })
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub(super) fn new(told: &Told, spool: &Spool, plan: &Plan, body: &Bytes) -> New 
     let kept = &spool.settings().headers;
     let wanted = |name: &str| !NOT_KEPT.contains(&name) && (!SECRET.contains(&name) || kept.iter().any(|k| k == name));
     let before = request.headers.get(word::BEFORE);
-    let before = before.map(|line| frames::masked(line, &told.door().inlet.frames, |name| wanted(name)));
+    let layout = ex.inlet.as_ref().map_or(&[][..], |inlet| &inlet.frames);
+    let before = before.map(|line| frames::masked(line, layout, |name| wanted(name)));
     let lines = request.headers.iter().filter(|(name, _)| wanted(name));
     let lines = lines.map(|(name, value)| match &before {
         Some(masked) if name == word::BEFORE => (name, masked.as_bytes()),

@@ -155,7 +155,6 @@ async fn one(lane: Rc<Lane>, spool: Spool, job: Job) {
         sni: None,
         identity: None,
         names: None,
-        inlet: Arc::default(),
         life: Life::new(),
         _present: Box::new(()),
     });

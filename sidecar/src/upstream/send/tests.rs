@@ -58,6 +58,7 @@ fn sent_past(gone: usize) -> (Exchange, usize) {
         let cluster = Cluster::new(kept, Arc::default(), true);
         let mut task = Task {
             body: &mut Body::Empty,
+            lines: None,
             upload: None,
             key: None,
             early: &Early::default(),

@@ -1,6 +1,7 @@
 //! A request as the frames that an instance gets, and its frames as an answer.
 
 use crate::codec::client::Received;
+use crate::codec::zmtp::wire::Message;
 use crate::exchange::frames::{Compare, Outlet, Part, When, joined, split};
 use crate::exchange::{Head, Headers};
 use crate::names::header as word;
@@ -12,16 +13,13 @@ use std::cmp::Ordering;
 const LOOKED_INTO: usize = 256 << 10;
 
 /// The frames of a request.
-pub(crate) fn message(outlet: &Outlet, head: &Head, body: Bytes) -> Vec<Bytes> {
-    let body = split(head.headers.get(word::FRAMES), body);
-    let mut frames = match &outlet.frames {
-        None => match head.headers.get(word::BEFORE).and_then(unhex) {
-            Some(before) => before,
-            None => return body,
-        },
-        Some(layout) => layout.iter().filter_map(|part| frame(*part, head)).collect(),
-    };
-    frames.extend(body);
+pub(crate) fn message(outlet: &Outlet, head: &Head, body: Bytes) -> Message {
+    let mut frames = Message::new();
+    match &outlet.frames {
+        None => frames.extend(head.headers.get(word::BEFORE).and_then(unhex).unwrap_or_default()),
+        Some(layout) => frames.extend(layout.iter().filter_map(|part| frame(*part, head))),
+    }
+    split(head.headers.get(word::FRAMES), body, &mut frames);
     frames
 }
 
@@ -149,14 +147,14 @@ mod tests {
         head.headers.set(word::COMMAND, "Place");
         head.headers.set(word::ID, "7");
         let body = Bytes::from_static(b"ab");
-        assert_eq!(message(&Outlet::default(), &head, body.clone()), frames(&["ab"]));
+        assert_eq!(message(&Outlet::default(), &head, body.clone())[..], frames(&["ab"]));
         head.headers.set(word::FRAMES, "1,0,1");
-        assert_eq!(message(&Outlet::default(), &head, body.clone()), frames(&["a", "", "b"]));
+        assert_eq!(message(&Outlet::default(), &head, body.clone())[..], frames(&["a", "", "b"]));
         head.headers.set(word::BEFORE, "6e616d65,");
-        assert_eq!(message(&Outlet::default(), &head, body.clone()), frames(&["name", "", "a", "", "b"]));
+        assert_eq!(message(&Outlet::default(), &head, body.clone())[..], frames(&["name", "", "a", "", "b"]));
         let layout = |parts: &[Part]| Outlet { frames: Some(parts.into()), ..Outlet::default() };
         let named = layout(&[Part::Name, Part::Id, Part::ApiKey, Part::Body]);
-        assert_eq!(message(&named, &head, body.clone()), frames(&["Place", "7", "", "a", "", "b"]));
+        assert_eq!(message(&named, &head, body.clone())[..], frames(&["Place", "7", "", "a", "", "b"]));
         let all = message(&layout(&[Part::Headers, Part::Body]), &head, body);
         let lines: Value = serde_json::from_slice(&all[0]).unwrap();
         assert_eq!(lines, serde_json::json!({"fourmi-command": "Place", "fourmi-id": "7"}));

@@ -298,6 +298,24 @@ impl Machine {
         Ok(())
     }
 
+    /// The same, with an address of ours and an empty frame before it. Without frames, the message has an empty one.
+    ///
+    /// # Errors
+    /// The handshake is not over, or the connection has ended.
+    pub fn send_to(&mut self, address: &[u8], frames: &[Bytes]) -> Result<(), Error> {
+        self.check_ready()?;
+        for frame in [address, b""] {
+            match &mut self.stage {
+                Stage::Ready(Some(cipher)) => cipher.seal(MORE, &[frame], &mut self.out)?,
+                _ => self.out.parts(MORE, &[frame]),
+            }
+        }
+        match frames.is_empty() {
+            true => self.send(&[Bytes::new()]),
+            false => self.send(frames),
+        }
+    }
+
     /// Asks the peer whether it is alive; not if it speaks 3.0, which has no heartbeats: then the answer is false. Of
     /// the context, 16 bytes come back.
     ///
@@ -329,6 +347,16 @@ impl Machine {
             Stage::Closed => Err(Error::Closed),
             _ => Err(Error::Call("nothing can be sent before the handshake is over")),
         }
+    }
+
+    /// Bytes of a message whose end is missing, none if no frame of one has come.
+    pub fn begun(&self) -> Option<usize> {
+        (!self.message.is_empty()).then_some(self.message_size)
+    }
+
+    /// Goes on by other limits. How the handshake goes is not changed by it.
+    pub fn limit(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
     }
 
     /// Whether the handshake is over and the connection has not ended.

@@ -32,6 +32,11 @@ impl Output {
         self.waiting == 0
     }
 
+    /// Whether it lies in one piece.
+    pub fn is_one(&self) -> bool {
+        self.done.is_empty() || (self.done.len() == 1 && self.tail.is_empty())
+    }
+
     /// Bytes that were ever written. Compared with [`Output::queued`] before and after a message was sent: has it left,
     /// in part or whole? What has not begun to leave may still be given to another worker.
     pub fn written(&self) -> u64 {
