@@ -59,6 +59,7 @@ pub mod metric {
     pub const RETRIES: &str = "fourmi_retries_total";
     pub const RETRIES_SKIPPED: &str = "fourmi_retries_skipped_total";
     pub const LIMIT_FALLBACKS: &str = "fourmi_limit_fallbacks_total";
+    pub const ANSWERS_DROPPED: &str = "fourmi_answers_dropped_total";
     pub const INSTANCES: &str = "fourmi_instances";
     pub const CERTIFICATE_EXPIRES: &str = "fourmi_certificate_expires_timestamp_seconds";
     pub const SINK_RECORDS: &str = "fourmi_sink_records_total";

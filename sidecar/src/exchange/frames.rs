@@ -181,6 +181,8 @@ pub struct Outlet {
     pub error_when: Option<When>,
     /// The most bytes of an answer.
     pub max: usize,
+    /// How many commands more it is given that would take one at a time.
+    pub ahead: u32,
     /// Our user and password there (PLAIN).
     pub plain: Option<(String, String)>,
     /// Its public key (CURVE).
@@ -194,6 +196,7 @@ impl Default for Outlet {
             reply: Arc::new([Part::Body]),
             error_when: None,
             max: MESSAGE_MAX,
+            ahead: 0,
             plain: None,
             curve: None,
         }

@@ -25,6 +25,10 @@ pub trait Tell {
     fn limit_fallback(&self, reason: &'static str) {
         let _ = reason;
     }
+    /// An instance answered, and nobody waited for it any more, for this reason.
+    fn answer_dropped(&self, reason: &'static str) {
+        let _ = reason;
+    }
     /// Connections of callers or to instances: opened (+1), closed (-1).
     fn connection(&self, side: ConnectionSide, delta: i64);
 }
@@ -70,6 +74,11 @@ impl Counted {
     pub fn new(tell: Rc<dyn Tell>, side: ConnectionSide) -> Self {
         tell.connection(side, 1);
         Counted(tell, side)
+    }
+
+    /// To whom else of it is told.
+    pub fn tell(&self) -> &dyn Tell {
+        &*self.0
     }
 }
 

@@ -37,9 +37,12 @@ pub(super) fn begin(told: &mut Told, sent: Sent) -> Begun {
     if let Some(cookie) = told.cookie.take() {
         headers.append("set-cookie", &cookie.set_cookie);
     }
-    let timings = &told.ex.timings;
-    let took = timings.answered.map_or(Duration::ZERO, |at| at.saturating_duration_since(timings.start));
-    date::add(&mut headers, timings.wall + took);
+    // HTTP's alone.
+    if told.ex.protocol != Protocol::Zmq {
+        let timings = &told.ex.timings;
+        let took = timings.answered.map_or(Duration::ZERO, |at| at.saturating_duration_since(timings.start));
+        date::add(&mut headers, timings.wall + took);
+    }
     Begun { head: AnswerHead { status, headers, own: false }, body, in_flight }
 }
 

@@ -43,6 +43,9 @@ impl Tell for Swap {
     fn limit_fallback(&self, reason: &'static str) {
         self.0.borrow_mut().limit_fallback(reason);
     }
+    fn answer_dropped(&self, reason: &'static str) {
+        self.0.borrow_mut().answer_dropped(reason);
+    }
     fn connection(&self, side: ConnectionSide, delta: i64) {
         self.0.borrow_mut().connection(side, delta);
     }

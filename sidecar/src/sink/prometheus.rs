@@ -203,6 +203,7 @@ fn events(out: &mut String, registry: &Registry) {
         (metric::RETRIES, "Commands sent again, by reason."),
         (metric::RETRIES_SKIPPED, "Commands that would have been sent again, by what forbade it."),
         (metric::LIMIT_FALLBACKS, "Times that a limit could not be counted as its file asks, by reason."),
+        (metric::ANSWERS_DROPPED, "Answers of instances that nobody waited for any more, by reason."),
         (metric::WORKER_LINES, "Lines that the worker wrote, by what became of them."),
         (metric::DNS_QUERIES, "DNS questions, by type and by how they were answered."),
         (metric::SPOOL_TRANSITIONS, "Times that a stored command has entered a state."),

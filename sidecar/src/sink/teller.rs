@@ -125,6 +125,11 @@ impl Teller {
         self.event(metric::LIMIT_FALLBACKS, reason);
     }
 
+    /// An instance answered, and nobody waited for it any more.
+    pub fn answer_dropped(&self, reason: &'static str) {
+        self.event(metric::ANSWERS_DROPPED, reason);
+    }
+
     /// Connections of callers, or to instances: one more, one less.
     pub fn connection(&self, side: ConnectionSide, delta: i64) {
         self.cells.connections(side, delta);

@@ -192,9 +192,10 @@ impl Endpoint {
         Some(in_flight)
     }
 
-    /// How many commands it may hold: one that takes one at a time is given no second, which would only lie there.
+    /// How many commands it may hold: one that takes one at a time is given no second, which would only lie there, unless
+    /// that is wished.
     fn places(&self, max: Option<u32>) -> Option<u32> {
-        if self.speaks_zmq() { self.loads.places(max) } else { max }
+        if self.speaks_zmq() { self.loads.places(max, self.around.outlet.borrow().ahead) } else { max }
     }
 
     /// Whether one of `max` places is free.

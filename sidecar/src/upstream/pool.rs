@@ -202,8 +202,13 @@ impl Loads {
     }
 
     /// How many of `max` places it has, when it may be one that takes one command at a time.
-    pub(super) fn places(&self, max: Option<u32>) -> Option<u32> {
-        if self.many.load(Ordering::Relaxed) { max } else { Some(1) }
+    /// Then it has `ahead` more than one.
+    pub(super) fn places(&self, max: Option<u32>, ahead: u32) -> Option<u32> {
+        if self.many.load(Ordering::Relaxed) {
+            return max;
+        }
+        let places = ahead.saturating_add(1);
+        Some(max.map_or(places, |max| max.min(places)))
     }
 
     /// Takes one of `max` places; false when all are taken.

@@ -1,9 +1,7 @@
 //! A connection to an instance that speaks ZeroMQ. Commands share it; a number of ours before each finds its answer.
 
 use super::io::Wire;
-use super::wire::{
-    Event, Limits, Machine, Mechanism, Message, PublicKey, Secret, SecretKey, Settings, SocketType, envelope,
-};
+use super::wire::{Event, Limits, Machine, Mechanism, Message, PublicKey, Secret, SecretKey, Settings, SocketType};
 use crate::codec::Socket;
 use crate::codec::client::{Cause, SendError};
 use crate::exchange::Counted;
@@ -38,7 +36,8 @@ struct Shared {
     driver: RefCell<Option<Waker>>,
     /// It takes many commands at a time.
     many: bool,
-    _counted: Counted,
+    /// It is given many, whether or not it takes them: those of one turn leave together.
+    together: bool,
 }
 
 struct State {
@@ -52,7 +51,7 @@ struct State {
     asked: Option<Instant>,
     /// Those that wait until what was written has left.
     blocked: Vec<Waker>,
-    late: u64,
+    counted: Counted,
 }
 
 #[derive(Default)]
@@ -124,13 +123,13 @@ impl Zmtp {
             heard: Instant::now(),
             asked: None,
             blocked: Vec::new(),
-            late: 0,
+            counted,
         };
         let shared = Rc::new(Shared {
             state: RefCell::new(state),
             driver: RefCell::default(),
             many: peer.socket_type != SocketType::Rep,
-            _counted: counted,
+            together: peer.socket_type != SocketType::Rep || outlet.ahead > 0,
         });
         tokio::task::spawn_local(drive(shared.clone()));
         Ok(Zmtp(shared))
@@ -144,11 +143,6 @@ impl Zmtp {
     /// Whether it has ended.
     pub fn is_closed(&self) -> bool {
         self.0.state.borrow().ended.is_some()
-    }
-
-    /// Answers that came when nobody waited for them any more.
-    pub fn late(&self) -> u64 {
-        self.0.state.borrow().late
     }
 
     /// Sends a message and waits for its answer. If the wait is given up, `place` is kept until an instance that takes
@@ -183,7 +177,7 @@ impl Zmtp {
             state.asked.get_or_insert_with(Instant::now);
             state.waiting.insert(number, Waiting::default());
             // Those of one turn leave together, by the driver; one that comes alone leaves at once.
-            let behind = self.0.many || {
+            let behind = self.0.together || {
                 let flushed = state.wire.poll_flush(&mut Context::from_waker(Waker::noop()));
                 !matches!(flushed, Poll::Ready(Ok(())))
             };
@@ -331,24 +325,27 @@ impl State {
     }
 
     /// An answer has come; returns the place of one whose caller has left.
-    fn answered(&mut self, message: Message) -> Option<Box<dyn Any>> {
+    fn answered(&mut self, mut message: Message) -> Option<Box<dyn Any>> {
         // What comes back is what was put before: our number, and the empty frame.
-        let (envelope, frames) = envelope::open(message);
-        let number = envelope.first().and_then(|n| n[..].try_into().ok()).map(u64::from_be_bytes);
+        let number = match &message[..] {
+            [number, empty, ..] if empty.is_empty() => number[..].try_into().ok().map(u64::from_be_bytes),
+            _ => None,
+        };
         let Some(number) = number else {
             tracing::debug!("an instance answered without the envelope that it was sent");
-            self.late += 1;
+            self.counted.tell().answer_dropped("no-envelope");
             return None;
         };
         let Some(waiting) = self.waiting.get_mut(&number) else {
-            self.late += 1;
+            self.counted.tell().answer_dropped("late");
             return None;
         };
         if waiting.left.is_some() {
-            self.late += 1;
+            self.counted.tell().answer_dropped("late");
             return self.waiting.remove(&number).and_then(|w| w.left).map(|(_, place)| place);
         }
-        waiting.answer = Some(frames);
+        message.drop_first(2);
+        waiting.answer = Some(message);
         if let Some(waker) = waiting.waker.take() {
             waker.wake();
         }

@@ -2,6 +2,7 @@
 
 use super::reply::Reading;
 use super::wire::Message;
+use super::wire::envelope::Envelope;
 use crate::codec::server::{Asked, Incoming};
 use crate::exchange::frames::Inlet;
 use crate::exchange::{Answer, Body, Early, Head, Protocol};
@@ -55,7 +56,7 @@ where
 pub(super) struct Running {
     /// Counts the commands of its connection.
     pub(super) number: u64,
-    pub(super) envelope: Message,
+    pub(super) envelope: Envelope,
     /// Bytes of what was asked.
     pub(super) size: usize,
     pub(super) inlet: Arc<Inlet>,
@@ -67,7 +68,7 @@ pub(super) struct Running {
 /// One that is answered.
 pub(super) struct Answered {
     pub(super) number: u64,
-    pub(super) envelope: Message,
+    pub(super) envelope: Envelope,
     pub(super) frames: Option<Message>,
     pub(super) size: usize,
     pub(super) place: Box<dyn Place>,

@@ -4,7 +4,8 @@ use super::io::Wire;
 use super::places::{Answered, On, Place, Running};
 use super::room::Room;
 use super::wire::{
-    Credentials, Event, Limits, Machine, Mechanism, Message, Secret, SecretKey, Settings, SocketType, envelope,
+    Credentials, Event, Limits, Machine, Mechanism, Message, Secret, SecretKey, Settings, SocketType,
+    envelope::{self, Envelope},
 };
 use crate::codec::Socket;
 use crate::codec::server::{Asked, Ended, Incoming, Life};
@@ -231,7 +232,7 @@ impl Caller {
         self.bytes = self.bytes.saturating_sub(size);
         if let Some(frames) = frames {
             // Only one that has ended meanwhile takes nothing.
-            let _ = self.wire.machine.send(envelope.iter().chain(&frames));
+            let _ = self.wire.machine.send(envelope.frames().iter().chain(&frames));
         }
         if self.free.len() < FREE_MAX {
             self.free.push(place);
@@ -256,10 +257,10 @@ impl Caller {
         let size = message.size();
         let inlet = self.now.inlet.clone();
         let (envelope, frames) = match inlet.raw {
-            true => (Message::new(), message),
+            true => (Envelope::Missing, message),
             false => envelope::open(message),
         };
-        let bare = envelope.is_empty() && !inlet.raw;
+        let bare = envelope == Envelope::Missing && !inlet.raw;
         let asked = Asked { frames, inlet: inlet.clone(), proved: self.proved.clone(), bare };
         self.bytes = self.bytes.saturating_add(size);
         self.count = self.count.wrapping_add(1);

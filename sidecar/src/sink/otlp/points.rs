@@ -120,6 +120,8 @@ const RETRIES_SKIPPED: Family =
     family("fourmi.retries.skipped", "{attempt}", "Commands that would have been sent again, by what forbade it.");
 const LIMIT_FALLBACKS: Family =
     family("fourmi.limit.fallbacks", "{event}", "Times that a limit could not be counted as its file asks, by reason.");
+const ANSWERS_DROPPED: Family =
+    family("fourmi.answers.dropped", "{answer}", "Answers of instances that nobody waited for any more, by reason.");
 const DNS_QUERIES: Family =
     family("fourmi.dns.queries", "{query}", "DNS questions, by type and by how they were answered.");
 const SPOOL_TRANSITIONS: Family =
@@ -266,6 +268,7 @@ impl<'a> Report<'a> {
                 metric::RETRIES => RETRIES,
                 metric::RETRIES_SKIPPED => RETRIES_SKIPPED,
                 metric::LIMIT_FALLBACKS => LIMIT_FALLBACKS,
+                metric::ANSWERS_DROPPED => ANSWERS_DROPPED,
                 metric::WORKER_LINES => WORKER_LINES,
                 metric::DNS_QUERIES => DNS_QUERIES,
                 metric::SPOOL_TRANSITIONS => SPOOL_TRANSITIONS,

@@ -23,7 +23,7 @@ pub(super) async fn once(
         Ok(Err(fault)) => return Err(Failed::Fault(Box::new(fault))),
         Err(Elapsed) => return Err(Failed::Late { begun: false }),
     };
-    let frames = zmq::message(&outlet, head, bytes.clone());
+    let (frames, before) = zmq::message(&outlet, head, bytes);
     let standing = endpoint.messages(&outlet).filter(|_| going.kept);
     let conn = match standing {
         Some(conn) => conn,
@@ -32,7 +32,7 @@ pub(super) async fn once(
             match connected(until(by, endpoint.fresh_messages(&outlet)).await, going) {
                 Ok(conn) => conn,
                 Err(error) => {
-                    *body = Body::from(bytes);
+                    *body = Body::from(zmq::body(&frames, before));
                     return Err(error);
                 }
             }
@@ -49,7 +49,7 @@ pub(super) async fn once(
         }
         Ok(Err(e)) => {
             if e.unsent {
-                *body = Body::from(bytes);
+                *body = Body::from(zmq::body(&frames, before));
             }
             Err(failed(endpoint, *e, false))
         }

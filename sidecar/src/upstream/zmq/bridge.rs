@@ -12,15 +12,21 @@ use std::cmp::Ordering;
 /// A larger answer is not looked into.
 const LOOKED_INTO: usize = 256 << 10;
 
-/// The frames of a request.
-pub(crate) fn message(outlet: &Outlet, head: &Head, body: Bytes) -> Message {
+/// The frames of a request, and how many of them come before its body.
+pub(crate) fn message(outlet: &Outlet, head: &Head, body: Bytes) -> (Message, usize) {
     let mut frames = Message::new();
     match &outlet.frames {
         None => frames.extend(head.headers.get(word::BEFORE).and_then(unhex).unwrap_or_default()),
         Some(layout) => frames.extend(layout.iter().filter_map(|part| frame(*part, head))),
     }
+    let before = frames.len();
     split(head.headers.get(word::FRAMES), body, &mut frames);
-    frames
+    (frames, before)
+}
+
+/// The body of a message again.
+pub(crate) fn body(message: &Message, before: usize) -> Bytes {
+    joined(message.get(before..).unwrap_or_default()).1
 }
 
 /// A frame before the body.
@@ -147,15 +153,15 @@ mod tests {
         head.headers.set(word::COMMAND, "Place");
         head.headers.set(word::ID, "7");
         let body = Bytes::from_static(b"ab");
-        assert_eq!(message(&Outlet::default(), &head, body.clone())[..], frames(&["ab"]));
+        assert_eq!(message(&Outlet::default(), &head, body.clone()).0[..], frames(&["ab"]));
         head.headers.set(word::FRAMES, "1,0,1");
-        assert_eq!(message(&Outlet::default(), &head, body.clone())[..], frames(&["a", "", "b"]));
+        assert_eq!(message(&Outlet::default(), &head, body.clone()).0[..], frames(&["a", "", "b"]));
         head.headers.set(word::BEFORE, "6e616d65,");
-        assert_eq!(message(&Outlet::default(), &head, body.clone())[..], frames(&["name", "", "a", "", "b"]));
+        assert_eq!(message(&Outlet::default(), &head, body.clone()).0[..], frames(&["name", "", "a", "", "b"]));
         let layout = |parts: &[Part]| Outlet { frames: Some(parts.into()), ..Outlet::default() };
         let named = layout(&[Part::Name, Part::Id, Part::ApiKey, Part::Body]);
-        assert_eq!(message(&named, &head, body.clone())[..], frames(&["Place", "7", "", "a", "", "b"]));
-        let all = message(&layout(&[Part::Headers, Part::Body]), &head, body);
+        assert_eq!(message(&named, &head, body.clone()).0[..], frames(&["Place", "7", "", "a", "", "b"]));
+        let all = message(&layout(&[Part::Headers, Part::Body]), &head, body).0;
         let lines: Value = serde_json::from_slice(&all[0]).unwrap();
         assert_eq!(lines, serde_json::json!({"fourmi-command": "Place", "fourmi-id": "7"}));
         for wrong in ["6", "zz", "6e6"] {

@@ -3,5 +3,5 @@
 mod bridge;
 pub(crate) mod section;
 
-pub(super) use bridge::{answer, message};
+pub(super) use bridge::{answer, body, message};
 pub(crate) use section::{KEYS, outlet};

@@ -23,6 +23,13 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .or_words("never"),
     key("max_message", Kind::Bytes { min: 1, max: 1 << 30 }, "Bytes of an answer.").or("16MiB"),
+    key(
+        "ahead",
+        Kind::Count { min: 0, max: 1000, word: None },
+        "Commands that may lie in the socket of a REP while it works on another: quick ones get through faster, and are \
+         lost with it when it dies. `concurrency` bounds them, too.",
+    )
+    .or("0"),
     key("plain", Kind::Section(PLAIN), "Our user and password there (PLAIN)."),
     key("server_key", Kind::Text(Shape::Free), "Its public key in Z85 (CURVE)."),
 ];
@@ -39,6 +46,7 @@ struct Values {
     reply: Vec<String>,
     error_when: Option<String>,
     max_message: Option<usize>,
+    ahead: u32,
     plain: Option<Plain>,
     server_key: Option<String>,
 }
@@ -70,6 +78,7 @@ pub(crate) fn outlet(values: &Value) -> Result<Outlet, Wrong> {
         },
         error_when: v.error_when.as_deref().map(when).transpose().map_err(|w| w.of("error_when"))?,
         max: v.max_message.unwrap_or(MESSAGE_MAX),
+        ahead: v.ahead,
         plain: v.plain.map(|p| (p.user, p.password)),
         curve: curve.transpose()?,
     })

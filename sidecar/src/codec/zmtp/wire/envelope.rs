@@ -11,18 +11,46 @@ pub fn len(frames: &[Bytes]) -> Option<usize> {
     frames.iter().position(Bytes::is_empty).map(|at| at + 1)
 }
 
-/// Envelope and body. To answer, send the frames of the envelope and then the answer's:
-/// `machine.send(envelope.iter().chain(&answer))`. An envelope without frames belongs to a message without an empty
-/// one, from a DEALER that writes none and wants none back.
-pub fn open(message: Message) -> (Message, Message) {
-    let at = len(&message).unwrap_or(0);
-    message.split(at)
+/// What stood before the frames of a command, and stands before those of its answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Envelope {
+    /// Nothing: it is of a DEALER that writes no empty frame, and wants none back.
+    #[default]
+    Missing,
+    /// The empty frame alone, as a REQ writes it.
+    Bare,
+    /// Others before it.
+    Full(Box<Message>),
 }
 
-/// One message again.
-pub fn close(mut envelope: Message, body: &Message) -> Message {
-    envelope.extend(body.iter().cloned());
-    envelope
+/// The empty frame.
+static BARE: [Bytes; 1] = [Bytes::new()];
+
+impl Envelope {
+    /// Its frames. To answer, send them and then the answer's: `machine.send(envelope.frames().iter().chain(&answer))`.
+    pub fn frames(&self) -> &[Bytes] {
+        match self {
+            Envelope::Missing => &[],
+            Envelope::Bare => &BARE,
+            Envelope::Full(frames) => frames,
+        }
+    }
+}
+
+/// Envelope and body.
+pub fn open(mut message: Message) -> (Envelope, Message) {
+    match len(&message) {
+        None => (Envelope::Missing, message),
+        Some(1) => {
+            message.drop_first(1);
+            (Envelope::Bare, message)
+        }
+        Some(at) => {
+            let first = message.iter().take(at).cloned().collect();
+            message.drop_first(at);
+            (Envelope::Full(Box::new(first)), message)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -45,14 +73,14 @@ mod tests {
         ] {
             let whole = message(frames);
             let (envelope, body) = open(whole.clone());
-            assert_eq!((&envelope[..], &body[..]), whole.split_at(at));
-            assert_eq!(close(envelope, &body), whole);
+            assert_eq!((envelope.frames(), &body[..]), whole.split_at(at));
+            assert_eq!(envelope == Envelope::Bare, at == 1);
         }
     }
 
     #[test]
     fn without_an_empty_frame_there_is_none() {
-        assert_eq!(open(message(&["a", "b"])), (Message::new(), message(&["a", "b"])));
-        assert_eq!(open(Message::new()), (Message::new(), Message::new()));
+        assert_eq!(open(message(&["a", "b"])), (Envelope::Missing, message(&["a", "b"])));
+        assert_eq!(open(Message::new()), (Envelope::Missing, Message::new()));
     }
 }

@@ -11,6 +11,9 @@ const HANDSHAKE_COMMAND: usize = 8 << 10;
 /// What is asked for at most, whatever the peer announced.
 const WANTED: usize = 1 << 20;
 
+/// Up to here a frame is copied out of the buffer that it was read into.
+const COPIED: usize = 1 << 10;
+
 /// What may still come of a message.
 pub(super) struct Room<'a> {
     pub(super) limits: &'a Limits,
@@ -73,5 +76,14 @@ pub(super) fn frame(
         return Ok(None);
     }
     input.advance(head.len);
-    Ok(Some((head, input.split_to(size))))
+    // A part of the buffer would keep all of it from being used again.
+    let body = match size <= COPIED {
+        true => {
+            let body = BytesMut::from(input.get(..size).unwrap_or_default());
+            input.advance(size);
+            body
+        }
+        false => input.split_to(size),
+    };
+    Ok(Some((head, body)))
 }
