@@ -54,6 +54,7 @@ pub mod metric {
     pub const UPSTREAM_DURATION: &str = "fourmi_upstream_duration_seconds";
     pub const OVERHEAD: &str = "fourmi_overhead_seconds";
     pub const IN_FLIGHT: &str = "fourmi_commands_in_flight";
+    pub const WAITING: &str = "fourmi_commands_waiting";
     pub const TAG: &str = "fourmi_tag_total";
     pub const REJECTED: &str = "fourmi_rejected_total";
     pub const RETRIES: &str = "fourmi_retries_total";

@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import socket as sockets
 import struct
 import sys
@@ -50,9 +52,10 @@ def memory(pid):
         return int(next(l for l in status if l.startswith("VmRSS")).split()[1])
 
 
-def greet(port):
+def greet(port, raw=None):
     """A connection of a REQ, by hand, that has shaken hands."""
-    raw = sockets.create_connection(("127.0.0.1", int(port)))
+    raw = raw or sockets.socket()
+    raw.connect(("127.0.0.1", int(port)))
     raw.settimeout(15)
     raw.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16) + bytes(32))
     ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"REQ\x08Identity" + struct.pack(">I", 0)
@@ -94,6 +97,18 @@ def half(port):
     """A message whose end does not come ends its connection; those that rest, and those that send on, stay."""
     rests = dial(port)
     assert ask(rests, b"before") == [b"before"]
+    # One that is always within a message, and always another.
+    steady, message = greet(port), b"\x01\x00\x00\x05steps"
+    steady.sendall(message[:5])
+    for _ in range(8):
+        time.sleep(0.2)
+        steady.sendall(message[5:] + message[:5])
+    steady.sendall(message[5:])
+    answers = b""
+    while answers.count(message) < 9:
+        more = steady.recv(4096)
+        assert more, answers
+        answers += more
     raw = greet(port)
     raw.sendall(b"\x01\x00" + b"\x00\x64" + b"x" * 10)
     begun = time.monotonic()
@@ -102,6 +117,61 @@ def half(port):
         raw.sendall(b"x")
     ended(raw)
     print(ask(rests, b"after"))
+
+
+def unread(port):
+    """Who does not read its answer does not keep it for ever."""
+    raw = sockets.socket()
+    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+    raw = greet(port, raw)
+    size = 8 << 20
+    raw.sendall(b"\x01\x00" + b"\x02" + struct.pack(">Q", size) + b"x" * size)
+    time.sleep(3)
+    got = 0
+    try:
+        while more := raw.recv(1 << 20):
+            got += len(more)
+    except ConnectionResetError:
+        pass
+    print(got < size)
+
+
+def parting(port, pid):
+    """A large answer is read to its end though Fourmi is told to stop in between."""
+    raw = sockets.socket()
+    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+    raw = greet(port, raw)
+    size = 12 << 20
+    raw.sendall(b"\x01\x00" + b"\x02" + struct.pack(">Q", size) + b"x" * size)
+    got = len(raw.recv(1 << 16))
+    os.kill(int(pid), signal.SIGTERM)
+    # Longer than a connection may be silent that has nothing more to get.
+    for _ in range(5):
+        time.sleep(0.5)
+        got += len(raw.recv(1 << 16))
+    while more := raw.recv(1 << 20):
+        got += len(more)
+    print(got - 11 == size)
+
+
+def ordered(port, count):
+    """The order of the answers to a DEALER's commands."""
+    socket = dial(port, zmq.DEALER)
+    for n in range(int(count)):
+        socket.send_multipart([b"", b"%d" % n])
+        time.sleep(0.002)
+    print(json.dumps([int(socket.recv_multipart()[1]) for _ in range(int(count))]))
+
+
+def full(port):
+    """A DEALER with more commands than are taken at a time, the first of them slow, sees that we live."""
+    socket = dial(port, zmq.DEALER, HEARTBEAT_IVL=200, HEARTBEAT_TIMEOUT=600)
+    watch = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    socket.send_multipart([b"", b"sleep 1500"])
+    for n in range(99):
+        socket.send_multipart([b"", b"%d" % n])
+    answers = [socket.recv_multipart() for _ in range(100)]
+    print(len(answers), watch.poll(50))
 
 
 def greedy(port, pid):
@@ -160,6 +230,8 @@ def heartbeats(port):
 
 def silent(port, count):
     """Connections that send nothing, or half a greeting, do not keep others out."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     raws = [sockets.create_connection(("127.0.0.1", int(port))) for _ in range(int(count))]
     for raw in raws[::2]:
         raw.sendall(b"\xff" + bytes(8) + b"\x7f")
@@ -282,7 +354,7 @@ def lonely(port, count):
                 message += frame
                 if head[0] & 1:
                     continue
-                time.sleep(0.003)
+                time.sleep(0.01)
                 raw.setblocking(False)
                 try:
                     waiting = raw.recv(4096, sockets.MSG_PEEK)

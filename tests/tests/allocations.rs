@@ -135,7 +135,6 @@ fn counted(request: &'static str, warm: usize, measured: usize, whole: Wants) ->
             sni: None,
             identity: None,
             names: None,
-            inlet: Default::default(),
             life: life.clone(),
             _present: Box::new(()),
         });

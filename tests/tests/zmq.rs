@@ -53,7 +53,7 @@ fn the_wire_holds_what_it_promises() {
     let raw = beside(worker.port, "", "envelope: raw").start();
     assert_eq!(case("bare", &raw, &[]), "['hello', 'there']");
     let patient = beside(worker.port, "", "").more("timeouts: {head: 1s}").start();
-    assert_eq!(case("silent", &patient, &["500"]), "[b'me'] all closed");
+    assert_eq!(case("silent", &patient, &["1000"]), "[b'me'] all closed");
 }
 
 #[test]
@@ -64,13 +64,40 @@ fn a_rep_has_one_command_at_a_time() {
         let rep = std::thread::spawn(move || zmq_case("lonely", &[&at, "50"]));
         until("it listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         let fourmi = beside(port, worker, "").start();
-        assert_eq!(case("crowd", &fourmi, &["50"]), "50");
+        std::thread::scope(|scope| {
+            let crowd = scope.spawn(|| case("crowd", &fourmi, &["50"]));
+            // How many wait is told.
+            until("most wait", || fourmi.metrics().sum("fourmi_commands_waiting", &[("service", "payment")]) > 25.0);
+            assert_eq!(crowd.join().unwrap(), "50");
+        });
+        fourmi.counts("fourmi_commands_waiting", &[("service", "payment")], 0.0);
         let said = rep.join().unwrap();
         said.strip_prefix("ready\ndone 50 overlaps ").unwrap_or_else(|| panic!("{said}")).trim().parse().unwrap()
     };
     assert_eq!(overlaps(""), 0);
     // Unless it is wished: a command lies there already when it is done with the one before.
     assert!(overlaps(", zmq: {ahead: 3}") > 20);
+}
+
+#[test]
+fn commands_keep_their_order_while_their_worker_is_away() {
+    let port = free_port();
+    let fourmi = away(beside(port, "", "").more("timeouts: {hold: 20s}"));
+    for _ in 0..2 {
+        let (answers, worker) = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| case("ordered", &fourmi, &["40"]));
+            until("all wait", || fourmi.metrics().sum("fourmi_commands_waiting", &[]) == 40.0);
+            let worker = zmq_worker(Binding::Python, "rep", Some(port));
+            (asked.join().unwrap(), worker)
+        });
+        let expected: Vec<u32> = (0..40).collect();
+        assert_eq!(serde_json::from_str::<Vec<u32>>(&answers).unwrap(), expected);
+        let done: Vec<u32> =
+            worker.output().lines().filter_map(|line| line.strip_prefix("got ")?.parse().ok()).collect();
+        assert_eq!(done, expected);
+    }
+    let worker = zmq_worker(Binding::Python, "rep", Some(port));
+    assert_eq!(case("full", &fourmi, &[]), "100 0", "{}", worker.output());
 }
 
 #[test]
@@ -230,8 +257,11 @@ fn messages_that_do_not_come_to_their_end_have_limits() {
     let fourmi = beside(worker.port, "", "").more("timeouts: {answer: 1s}").start();
     assert_eq!(case("half", &fourmi, &[]), "[b'after']");
     fourmi.says("a message did not come to its end in time (timeouts.answer)");
+    assert_eq!(case("unread", &fourmi, &[]), "True");
+    fourmi.counts("fourmi_rejected_total", &[("reason", "bad-request")], 2.0);
     let fourmi = beside(worker.port, "", "").start();
     assert_eq!(case("greedy", &fourmi, &[&fourmi.pid().to_string()]), "True True [b'small'] True");
+    assert_eq!(case("parting", &fourmi, &[&fourmi.pid().to_string()]), "True");
 }
 
 #[test]
@@ -278,10 +308,20 @@ fn requests_and_messages_cross() {
     let several = fourmi.post("/orders", "Fourmi-Frames: 1,0,2\r\n", "abc");
     assert_eq!((several.text().as_str(), several.header("fourmi-frames")), ("abc", Some("1,0,2")));
 
-    let named = beside(echo.port, ", zmq: {frames: [name, body], reply: [status, body]}", "").start();
-    // The name comes back where a status is expected, and is none.
+    let named = beside(echo.port, ", zmq: {frames: [name, body]}", "").start();
     let answer = named.post("/orders", "Fourmi-Command: Place\r\n", "body");
-    assert_eq!((answer.status(), answer.text().as_str()), (200, "body"));
+    assert_eq!((answer.text().as_str(), answer.header("fourmi-frames")), ("Placebody", Some("5,4")));
+    // The name comes back where a status is expected, and is none.
+    let odd = beside(echo.port, ", zmq: {frames: [name, body], reply: [status, body]}", "").start();
+    let answer = odd.post("/orders", "Fourmi-Command: Place\r\n", "body");
+    assert_eq!(answer.status(), 502);
+    assert!(answer.text().contains("bad-answer") && answer.text().contains("(zmq.reply)"), "{}", answer.text());
+    // What is too long is not said to be the worker's going away.
+    let short = beside(echo.port, ", zmq: {frames: [name, body], max_message: 40}", "").start();
+    let answer = short.post("/orders", "Fourmi-Command: Place\r\n", "x".repeat(35));
+    assert_eq!(answer.status(), 200);
+    let answer = short.post("/orders", "Fourmi-Command: Place\r\n", "x".repeat(36));
+    assert!(answer.text().contains("bad-answer") && answer.text().contains("(zmq.max_message)"), "{}", answer.text());
 
     // A message to a worker of HTTP.
     let http = Worker::replying(|request| {

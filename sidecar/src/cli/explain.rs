@@ -142,7 +142,7 @@ fn place(plan: &Plan, out: &mut Explained) {
     let (host, _) = split(&authority);
     let bare = plan.bare(host);
     let name = bare.unwrap_or(host);
-    let listens = || plan.listeners.iter().find(|l| l.direction == Direction::Outbound).cloned();
+    let listens = || plan.listeners.iter().find(|l| l.direction == Direction::Outbound && !l.messages).cloned();
     let told = plan.discovery.iter().flat_map(|d| &d.services).filter(|(i, _)| i.service.eq_ignore_ascii_case(name));
     let told: Vec<Target> = told.filter_map(|(instance, _)| instance_of(plan, instance)).collect();
     let configured = plan.outbound.iter().find(|s| *s.name == *name);

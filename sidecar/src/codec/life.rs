@@ -28,8 +28,12 @@ pub struct Life {
     half: Cell<Option<Instant>>,
     /// It waits for memory that others hold.
     starves: Cell<bool>,
-    /// It was closed because a message did not come to its end.
-    late: Cell<bool>,
+    /// Bytes that have left of those that wait to be written, and since when no others did.
+    unread: Cell<Option<(u64, Instant)>>,
+    /// An answer is being written, though its exchange may have ended.
+    writing: Cell<bool>,
+    /// It was closed for this.
+    late: Cell<Option<&'static str>>,
     since: Cell<Instant>,
     /// When it was accepted, and its own share of the age that it may have.
     born: (Instant, f64),
@@ -59,7 +63,9 @@ impl Life {
             waiting_for_head: Cell::new(true),
             half: Cell::new(None),
             starves: Cell::new(false),
-            late: Cell::new(false),
+            unread: Cell::new(None),
+            writing: Cell::new(false),
+            late: Cell::new(None),
             since: Cell::new(Instant::now()),
             // A tenth sooner or later, so that not all end at once.
             born: (Instant::now(), 0.9 + 0.2 * fastrand::f64()),
@@ -112,8 +118,23 @@ impl Life {
         self.starves.set(true);
     }
 
-    /// Whether it was closed because a message did not come to its end.
-    pub(super) fn is_late(&self) -> bool {
+    /// How many bytes have left so far, while others wait to be written; none when all have.
+    pub(super) fn unread(&self, written: Option<u64>) {
+        match (written, self.unread.get()) {
+            (None, None) => {}
+            (None, Some(_)) => self.unread.set(None),
+            (Some(now), Some((before, _))) if now == before => {}
+            (Some(now), _) => self.unread.set(Some((now, Instant::now()))),
+        }
+    }
+
+    /// Whether an answer is being written.
+    pub(super) fn writing(&self, writing: bool) {
+        self.writing.set(writing);
+    }
+
+    /// Why it was closed, if it was for what did not come to its end in time.
+    pub(super) fn is_late(&self) -> Option<&'static str> {
         self.late.get()
     }
 
@@ -148,7 +169,7 @@ impl Life {
 
     /// Whether nothing of it is being served.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.get() == 0
+        self.in_flight.get() == 0 && self.unread.get().is_none() && !self.writing.get()
     }
 
     /// Whether it is asked to end.
@@ -203,8 +224,13 @@ impl Life {
         if self.starves.take() {
             self.nudge();
         }
-        if self.half.get().is_some_and(|since| now.saturating_duration_since(since) > answer) {
-            self.late.set(true);
+        let over = |since: Instant| now.saturating_duration_since(since) > answer;
+        if self.half.get().is_some_and(over) {
+            self.late.set(Some("a message did not come to its end in time (timeouts.answer)"));
+            return self.close();
+        }
+        if self.unread.get().is_some_and(|(_, since)| over(since)) {
+            self.late.set(Some("it took nothing of its answers for too long (timeouts.answer)"));
             return self.close();
         }
         if self.rests.get() {

@@ -4,8 +4,8 @@
 //! what they look at anyway. The frames before the body are kept as they came, for a worker that speaks ZeroMQ too.
 
 use super::{Codec, Rules, name};
-use crate::exchange::frames::{Inlet, Part, Proved, joined};
-use crate::exchange::{Body, Fault, FaultKind, Head, Limits};
+use crate::exchange::frames::{FRAMES_MAX, Inlet, Part, Proved, joined};
+use crate::exchange::{Body, Fault, FaultKind, Head, Headers, Limits};
 use crate::names::header as word;
 use bytes::Bytes;
 use serde_json::Value;
@@ -47,6 +47,10 @@ pub fn request(
             format!("a message here has at least {expected} frames (zmq.frames), this one has {}", frames.len()),
         )
     });
+    if frames.len() > FRAMES_MAX {
+        let detail = format!("a message has at most {FRAMES_MAX} frames, this one has {}", frames.len());
+        fault = fault.or(Some(Fault::new(FaultKind::BadRequest, detail)));
+    }
     let size: usize = first.iter().map(Bytes::len).sum();
     if size > limits.head {
         let detail = format!("{size} bytes in the frames before the body; {} are allowed (limits.head)", limits.head);
@@ -79,6 +83,7 @@ pub fn request(
     }
     if let Some(authorization) = &proved.authorization {
         headers.set("authorization", authorization);
+        headers.remove("proxy-authorization");
     }
     if let Some(key) = &proved.curve {
         headers.set(word::CURVE, key);
@@ -195,13 +200,9 @@ pub fn media_type(body: &[u8]) -> &'static str {
 /// The same frames for the store, which keeps no credentials: those that are a key, or have lines that are not kept, are
 /// empty there.
 pub fn masked(line: &str, layout: &[Part], is_kept: impl Fn(&str) -> bool) -> String {
-    let bytes = |hex: &str| -> Vec<u8> {
-        let pairs = hex.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
-        pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
-    };
     let keeps = |part: Option<&Part>, hex: &str| match part {
         Some(Part::ApiKey) => is_kept("apikey"),
-        Some(Part::Headers) => match serde_json::from_slice::<Value>(&bytes(hex)) {
+        Some(Part::Headers) => match serde_json::from_slice::<Value>(&unhex(hex)) {
             Ok(Value::Object(lines)) => lines.keys().all(|name| is_kept(&name.to_ascii_lowercase())),
             _ => true,
         },
@@ -210,6 +211,46 @@ pub fn masked(line: &str, layout: &[Part], is_kept: impl Fn(&str) -> bool) -> St
     let frames = line.split(',').enumerate();
     let frames = frames.map(|(at, hex)| if keeps(layout.get(at), hex) { hex } else { "" });
     frames.collect::<Vec<_>>().join(",")
+}
+
+/// The same frames for the next hop, which does not see what middlewares have taken away.
+pub fn hide(headers: &mut Headers, layout: &[Part]) {
+    let Some(line) = headers.get(word::BEFORE) else { return };
+    let mut changed = false;
+    let frames: Vec<String> = line
+        .split(',')
+        .enumerate()
+        .map(|(at, frame)| {
+            let kept = match layout.get(at) {
+                Some(Part::ApiKey) if !headers.contains("apikey") => Some(String::new()),
+                Some(Part::Headers) => without(frame, headers),
+                _ => None,
+            };
+            let kept = kept.filter(|kept| kept != frame);
+            changed |= kept.is_some();
+            kept.unwrap_or_else(|| frame.to_owned())
+        })
+        .collect();
+    if changed {
+        headers.set(word::BEFORE, frames.join(","));
+    }
+}
+
+/// A header frame without the lines that are no more; none if it is as it was.
+fn without(frame: &str, headers: &Headers) -> Option<String> {
+    let Ok(Value::Object(mut lines)) = serde_json::from_slice::<Value>(&unhex(frame)) else { return None };
+    let before = lines.len();
+    lines.retain(|name, value| {
+        let name = name.to_ascii_lowercase();
+        let was_a_line = matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_));
+        !was_a_line || headers.contains(&name) || NOT_OURS.contains(&name.as_str()) || name == "name"
+    });
+    (lines.len() < before).then(|| hex(&[Bytes::from(serde_json::to_vec(&lines).unwrap_or_default())]))
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
+    pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
 }
 
 /// Frames as text that a header line can carry.
@@ -259,6 +300,29 @@ mod tests {
         assert!(head.is_err_and(|(head, _)| !head.headers.contains(word::BEFORE)));
         let head = ask(&[Part::Id, Part::ApiKey, Part::Body], &["", "", "x"]).0.ok();
         assert!(head.is_some_and(|h| !h.headers.contains("idempotency-key") && !h.headers.contains("apikey")));
+    }
+
+    #[test]
+    fn what_middlewares_took_away_is_in_no_frame() {
+        let layout = [Part::ApiKey, Part::Headers, Part::Body];
+        let lines = r#"{"name":"Place","X-Key":"k","x-a":"b"}"#;
+        let (head, _) = ask(&layout, &["secret", lines, "x"]);
+        let mut head = head.unwrap_or_else(|(_, fault)| panic!("{fault:?}"));
+        let before = |head: &Head| head.headers.get(word::BEFORE).unwrap_or_default().to_owned();
+        let all = before(&head);
+        hide(&mut head.headers, &layout);
+        assert_eq!(before(&head), all);
+        head.headers.remove("apikey");
+        head.headers.remove("x-key");
+        hide(&mut head.headers, &layout);
+        let frames: Vec<Vec<u8>> = before(&head).split(',').map(unhex).collect();
+        assert_eq!(frames[0], b"");
+        assert_eq!(
+            serde_json::from_slice::<Value>(&frames[1]).unwrap(),
+            serde_json::json!({"name": "Place", "x-a": "b"})
+        );
+        let many = vec!["x"; 65];
+        assert!(ask(&[Part::Body], &many).0.is_err() && ask(&[Part::Body], &many[1..]).0.is_ok());
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(crate) const CODES: &[(&str, &str)] = &[
     ("open-proxy", "An outbound listener that more than this machine can reach (a warning)."),
     ("no-file", "The named file does not exist."),
     ("unreadable", "The file can't be read, or is not UTF-8."),
-    ("unknown-reference", "A name that nothing in the Kong file has."),
+    ("unknown-reference", "A name that nothing in the file has."),
     ("doubtful", "It can be so in a Kong file, but hardly is what was meant (a warning)."),
     ("ignored", "A key of a Kong or deck file that has no effect here (a warning)."),
     ("too-large", "The file, or one part of it, is beyond every sensible size."),

@@ -207,6 +207,10 @@ pub(crate) fn target(text: &str) -> Result<Target, Wrong> {
         _ => 80,
     };
     let (host, port) = authority(no_path(rest)?, Some(usual))?;
+    let here = host == "localhost" || host.parse::<IpAddr>().is_ok();
+    if scheme == Scheme::Zmq && here && authority(rest, None).is_err() {
+        return wrong(format!("`{text}` has no port"), format!("write it behind the host: {text}:25001"));
+    }
     if port == 0 {
         return wrong("nobody listens on port 0", "write the worker's port");
     }

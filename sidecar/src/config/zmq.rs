@@ -120,13 +120,19 @@ pub(crate) fn inlet(listener: &Node, root: &Node) -> Result<Inlet, Wrong> {
         (None, Some(curve)) => self::curve(&curve).map_err(|w| w.of("curve"))?,
         (None, None) => Proof::Null,
     };
+    if let Some(text) = &v.accepted {
+        places(text, &["id", "state", "status"]).map_err(|w| w.of("accepted"))?;
+    }
     Ok(Inlet {
         frames,
         reply: layout(&v.reply).map_err(|w| w.of("reply"))?,
         errors: match v.errors.as_str() {
             "problem" => Errors::Problem,
             "silent" => Errors::Silent,
-            text => Errors::Text(text.into()),
+            text => {
+                places(text, &["status", "code", "title", "detail", "id"]).map_err(|w| w.of("errors"))?;
+                Errors::Text(text.into())
+            }
         },
         accepted: v.accepted.map(Into::into),
         raw: v.envelope == "raw",
@@ -137,22 +143,40 @@ pub(crate) fn inlet(listener: &Node, root: &Node) -> Result<Inlet, Wrong> {
     })
 }
 
-fn lines(path: &str) -> Result<Vec<String>, Wrong> {
+/// Whether the places in a text are some that are filled.
+fn places(text: &str, known: &[&str]) -> Result<(), Wrong> {
+    if let Some(word) = ["problem", "silent"].iter().find(|word| text.eq_ignore_ascii_case(word)) {
+        return Err(Wrong::new(format!("`{text}` would be the text that callers get"), format!("write `{word}`")));
+    }
+    let words = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(word, _)| word);
+    let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    match words.filter(is_word).find(|word| !known.contains(word)) {
+        None => Ok(()),
+        Some(word) => Err(Wrong::new(
+            format!("`{{{word}}}` is not replaced"),
+            format!("write {}", known.iter().map(|k| format!("{{{k}}}")).collect::<Vec<_>>().join(", ")),
+        )),
+    }
+}
+
+/// The lines of a file that say something, with their numbers.
+fn lines(path: &str) -> Result<Vec<(usize, String)>, Wrong> {
     let text = std::fs::read_to_string(Path::new(path))
         .map_err(|e| Wrong::new(format!("cannot read {path}: {e}"), "name a file that fourmi can read"))?;
     // A key in Z85 may begin with `#`: a comment has a blank behind it.
     let wanted = |line: &&str| !line.is_empty() && *line != "#" && !line.starts_with("# ");
-    Ok(text.lines().map(str::trim).filter(wanted).map(str::to_owned).collect())
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| wanted(line));
+    Ok(lines.map(|(n, line)| (n + 1, line.to_owned())).collect())
 }
 
 fn users(path: &str) -> Result<Arc<[(String, String)]>, Wrong> {
     let mut all = Vec::new();
-    for (n, line) in lines(path)?.iter().enumerate() {
+    for (n, line) in &lines(path)? {
         let fits = |text: &str| !text.is_empty() && text.len() <= 255;
         match line.split_once(':') {
             Some((user, password)) if fits(user) && fits(password) => all.push((user.to_owned(), password.to_owned())),
             _ => {
-                let message = format!("entry {} of {path} is not `user:password`, each 1 to 255 bytes", n + 1);
+                let message = format!("{path}:{n}: it is not `user:password`, each 1 to 255 bytes");
                 return Err(Wrong::new(message, "write a line for each user"));
             }
         }
@@ -167,14 +191,13 @@ fn curve(values: &Curve) -> Result<Proof, Wrong> {
     const FIX: &str = "write the 40 characters that zmq_curve_keypair or `zmq.curve_keypair()` gives";
     let path = &values.secret_key_file;
     let secret = lines(path)?;
-    let secret = secret.iter().find_map(|line| z85::key(line.rsplit('"').find(|p| p.len() == 40).unwrap_or(line)));
+    let secret = secret.iter().find_map(|(_, line)| z85::key(line.rsplit('"').find(|p| p.len() == 40).unwrap_or(line)));
     let secret = secret.ok_or_else(|| Wrong::new(format!("{path} holds no key in Z85"), FIX))?;
     let mut clients = Vec::new();
-    for (n, line) in values.clients_file.as_deref().map(lines).transpose()?.unwrap_or_default().iter().enumerate() {
-        let (key, name) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    for (n, line) in values.clients_file.as_deref().map(lines).transpose()?.unwrap_or_default() {
+        let (key, name) = line.split_once(char::is_whitespace).unwrap_or((&line, ""));
         let at = values.clients_file.as_deref().unwrap_or_default();
-        let known =
-            z85::key(key).ok_or_else(|| Wrong::new(format!("entry {} of {at} is no key in Z85", n + 1), FIX))?;
+        let known = z85::key(key).ok_or_else(|| Wrong::new(format!("{at}:{n}: it begins with no key in Z85"), FIX))?;
         clients.push((known, name.trim().to_owned()));
     }
     if values.clients_file.is_some() && clients.is_empty() {

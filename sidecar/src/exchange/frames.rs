@@ -48,9 +48,9 @@ pub fn layout(words: &[String]) -> Result<Arc<[Part]>, (&'static str, &'static s
     let parts: Vec<Part> = words.iter().filter_map(|w| Part::parse(w)).collect();
     let twice = parts.iter().enumerate().any(|(n, part)| parts.iter().skip(n + 1).any(|p| p == part));
     match parts.last() {
-        _ if twice => Err(("a frame is named twice", "name each once, such as [name, body]")),
+        _ if twice => Err(("a frame is named twice", "name each once")),
         Some(Part::Body) => Ok(parts.into()),
-        _ => Err(("the last frame is not `body`", "end the list with `body`, such as [name, body]")),
+        _ => Err(("the last frame is not `body`", "end the list with `body`")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From an instance's answer to the caller's, and the end of the exchange with its last byte.
 
+use super::message;
 use super::told::{Course, Place, Told};
 use crate::codec::client::ReceivedBody;
 use crate::codec::{date, hop};
@@ -67,6 +68,7 @@ pub(super) fn end(mut told: Told, head: AnswerHead, body: Out, in_flight: Option
     // A body that is none needs no end: over HTTP/2 that may come later.
     let bodiless = told.ex.request.method == http::Method::HEAD || matches!(status, 204 | 304);
     let complete = bodiless || body.is_end_stream();
+    message::named(&told.ex, &mut headers);
     told.ending = Ending { body: Some(body), in_flight, deadline, stalled: None, complete };
     told.answered(&headers, own);
     Answer { status, headers, body: told.into_body() }

@@ -82,6 +82,9 @@ pub(super) fn wire(told: &mut Told, body: Body, upgrade: bool) -> Body {
             None => {}
         }
         ex.request.headers.append("via", VIA);
+        if let Some(inlet) = &ex.inlet {
+            command::frames::hide(&mut ex.request.headers, &inlet.frames);
+        }
     }
     let ex = &mut told.ex;
     // Only HTTP/2 has trailers behind a body of known length.

@@ -3,8 +3,9 @@
 use super::road::Road;
 use crate::codec::server::Asked;
 use crate::command::frames;
-use crate::exchange::frames::Inlet;
-use crate::exchange::{Body, Exchange, Fault, FaultKind, Head};
+use crate::exchange::frames::{Inlet, Part};
+use crate::exchange::{Body, Exchange, Fault, FaultKind, Head, Headers};
+use crate::names::header as word;
 use std::sync::Arc;
 
 /// The share of its caller's patience after which a command is answered, whatever has come of it by then: the answer
@@ -30,4 +31,11 @@ pub(super) fn taken(inlet: Arc<Inlet>, ex: &mut Exchange) {
         ex.deadline = Some(ex.deadline.map_or(by, |deadline| deadline.min(by)));
     }
     ex.inlet = Some(inlet);
+}
+
+/// Says in the answer which command it is of, where its caller gets that as a frame.
+pub(super) fn named(ex: &Exchange, headers: &mut Headers) {
+    if ex.inlet.as_ref().is_some_and(|inlet| inlet.reply.contains(&Part::Id)) {
+        headers.set(word::ID, &ex.command.id);
+    }
 }

@@ -1,6 +1,7 @@
 //! Our own answers.
 
 use super::gated;
+use super::message;
 use super::told::Told;
 use crate::codec::{date, plain, problem};
 use crate::exchange::deadline::until;
@@ -85,6 +86,7 @@ pub(super) fn leave(mut told: Told, mut answer: Answer, body: Body, from: usize)
         tokio::task::spawn_local(until(Instant::now() + LINGER, drain(body)));
     }
     date::add(&mut answer.headers, SystemTime::now());
+    message::named(&told.ex, &mut answer.headers);
     told.answered(&answer.headers, true);
     answer.body = told.with_body(answer.body);
     answer

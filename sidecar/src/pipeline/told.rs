@@ -159,6 +159,7 @@ impl Course {
         told.ex.via = self.ex.via.clone();
         told.ex.caller = self.ex.caller.clone();
         told.ex.consumer = self.ex.consumer.clone();
+        told.ex.inlet.clone_from(&self.ex.inlet);
         told.routed = self.routed.clone();
         told.matched = self.matched;
         told

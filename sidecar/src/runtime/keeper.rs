@@ -177,6 +177,9 @@ impl Keeper {
             self.hub.set_instances(&service.name, "passing", up as u64);
             self.hub.set_instances(&service.name, "critical", (members.len() - up) as u64);
         }
+        for service in self.services.all() {
+            self.hub.set_waiting(&service.name, service.pool.counter());
+        }
         let targets = self.plan().gateway.as_ref().map(|gateway| targets::of(gateway, &self.services));
         self.hub.set_targets(targets.unwrap_or_default());
     }

@@ -284,6 +284,7 @@ impl Service {
                 open: opener(member, wanted.tls.check.clone()),
                 authority: authority(&member.target),
                 two: member.target.scheme.is_two(),
+                messages: member.target.scheme == Scheme::Zmq,
                 permits: permits.clone(),
             };
             let counted = || Counted::new(Rc::new(Silent), ConnectionSide::Upstream);

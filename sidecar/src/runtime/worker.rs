@@ -17,6 +17,7 @@ use crate::tls::Acceptor;
 use slab::Slab;
 use socket2::{SockRef, TcpKeepalive};
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -38,6 +39,9 @@ const SILENT: Duration = Duration::from_secs(1);
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// Callers over `limits.connections` that are given time to read their answer.
 const LEAVING_MAX: usize = 64;
+
+/// Of so many that cannot log in is told apart how often it was said.
+const TOLD_APART: usize = 64;
 
 /// What the control thread tells a worker thread. Each is answered when it has taken effect.
 pub(super) enum Order {
@@ -73,6 +77,8 @@ struct Worker {
     trusted: RefCell<Arc<[ipnet::IpNet]>>,
     /// For what callers do wrong.
     quiet: Quiet,
+    /// The same for those who cannot log in, by what is said of them.
+    quiet_logins: RefCell<HashMap<String, Quiet>>,
     /// The same for handshakes.
     quiet_handshakes: Quiet,
     /// Callers that are turned away and still have to read it.
@@ -99,6 +105,7 @@ pub(super) fn run(
             handshakes: Handshakes::default(),
             trusted: RefCell::new(blueprint.trusted.clone()),
             quiet: Quiet::default(),
+            quiet_logins: RefCell::default(),
             quiet_handshakes: Quiet::default(),
             leaving: Cell::new(0),
         });
@@ -211,6 +218,18 @@ impl Worker {
         let Some(more) = self.quiet.may_speak(Instant::now()) else { return };
         let peer = shown(peer);
         tracing::warn!(peer, kept_back = more, "refused a message: {why}");
+    }
+
+    /// Says who was not let in.
+    fn tell_login(&self, peer: Option<SocketAddr>, why: &str) {
+        let mut quiet = self.quiet_logins.borrow_mut();
+        // One that comes again and again hides nobody else.
+        if quiet.len() >= TOLD_APART && !quiet.contains_key(why) {
+            quiet.clear();
+        }
+        let Some(more) = quiet.entry(why.to_owned()).or_default().may_speak(Instant::now()) else { return };
+        let peer = shown(peer);
+        tracing::warn!(peer, kept_back = more, "refused a client of ZeroMQ: {why}");
     }
 
     /// Counts a handshake that failed, and says why.
@@ -478,7 +497,7 @@ async fn connection(worker: Rc<Worker>, gate: Rc<Gate>, mut socket: Socket, mut 
         }
         Ended::Login(who) => {
             worker.lane.rejected("login");
-            worker.tell_refused(peer, &format!("{who} could not prove who it is"));
+            worker.tell_login(peer, &who);
         }
         Ended::Well | Ended::Broken => {}
     }

@@ -20,7 +20,7 @@ use super::{MetricSettings, StatsdSettings, process, prometheus};
 use crate::exchange::Identity;
 use crate::names::metric;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -413,6 +413,11 @@ impl Hub {
     /// Says how many instances of a service are in a state.
     pub fn set_instances(&self, service: &str, state: &str, n: u64) {
         self.0.registry.set_instances(service, state, n);
+    }
+
+    /// Says where a service's commands are counted that wait for a place at an instance.
+    pub fn set_waiting(&self, service: &str, count: Arc<AtomicU32>) {
+        self.0.registry.set_waiting(service, count);
     }
 
     /// Says how all targets of a gateway's upstreams are.

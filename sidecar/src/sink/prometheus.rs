@@ -160,6 +160,10 @@ fn levels(out: &mut String, registry: &Registry) {
     for (direction, n) in ["inbound", "outbound"].into_iter().zip(levels.in_flight) {
         line(out, metric::IN_FLIGHT, &[("direction", direction)], n);
     }
+    family(out, metric::WAITING, "gauge", "Commands that wait for a place at an instance of the service.");
+    for (service, n) in &registry.waiting() {
+        line(out, metric::WAITING, &[("service", service)], n);
+    }
     family(out, metric::CONNECTIONS, "gauge", "Open connections of callers and to instances.");
     for (side, n) in ["client", "upstream"].into_iter().zip(levels.connections) {
         line(out, metric::CONNECTIONS, &[("side", side)], n);

@@ -417,6 +417,8 @@ impl Endpoint {
         };
         if zmq.as_ref().is_some_and(is_over) {
             *zmq = None;
+            // Whoever is there next may take one at a time.
+            self.loads.takes_many(false);
         }
         zmq.as_ref().map(|(conn, _)| conn.clone())
     }

@@ -124,7 +124,7 @@ impl Pool {
     }
 
     /// Counts commands that wait for room.
-    pub(super) fn counter(&self) -> Arc<AtomicU32> {
+    pub fn counter(&self) -> Arc<AtomicU32> {
         self.waiting.clone()
     }
 

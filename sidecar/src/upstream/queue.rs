@@ -61,13 +61,18 @@ impl Queue {
         self.called.borrow().is_empty() && self.tickets.borrow().is_empty()
     }
 
-    /// Takes a place at the end.
-    pub fn join(self: &Rc<Self>) -> Waiting {
+    /// The number of one that comes now: where it waits, whenever it has to.
+    pub fn number(&self) -> u64 {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
+        number
+    }
+
+    /// Takes the place of this number: behind those that came before.
+    pub fn join(self: &Rc<Self>, number: u64) -> Waiting {
         let ticket = Rc::new(Ticket { number, called: Cell::new(false), waker: RefCell::default() });
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.tickets.borrow_mut().push_back(ticket.clone());
+        place(&mut self.tickets.borrow_mut(), ticket.clone());
         Waiting { queue: self.clone(), ticket }
     }
 
@@ -102,13 +107,11 @@ impl Waiting {
         self.ticket.called.get()
     }
 
-    /// Whether it may look for room: it was called, or nobody is before it.
+    /// Whether it may look for room: nobody is before it.
     pub fn is_next(&self) -> bool {
-        let called = self.queue.called.borrow();
-        match called.front() {
-            Some(first) => Rc::ptr_eq(first, &self.ticket),
-            None => self.queue.tickets.borrow().front().is_some_and(|t| Rc::ptr_eq(t, &self.ticket)),
-        }
+        let (called, tickets) = (self.queue.called.borrow(), self.queue.tickets.borrow());
+        let before = |first: &Rc<Ticket>| first.number < self.ticket.number;
+        !called.front().is_some_and(before) && !tickets.front().is_some_and(before)
     }
 
     /// Resolves when it is called, and nobody who came before it is still on the way.
@@ -171,7 +174,7 @@ mod tests {
     #[test]
     fn in_order_and_a_call_is_never_lost() {
         let queue = Rc::new(Queue::default());
-        let (a, b, c) = (queue.join(), queue.join(), queue.join());
+        let (a, b, c) = (queue.join(queue.number()), queue.join(queue.number()), queue.join(queue.number()));
         let mut cx = Context::from_waker(Waker::noop());
         queue.call();
         assert!(pin!(a.called()).poll(&mut cx).is_ready());
@@ -184,7 +187,7 @@ mod tests {
         assert!(queue.is_empty());
 
         // Those that found the room taken wait on in their order.
-        let (a, b, c) = (queue.join(), queue.join(), queue.join());
+        let (a, b, c) = (queue.join(queue.number()), queue.join(queue.number()), queue.join(queue.number()));
         queue.call();
         queue.call();
         a.again();
@@ -197,7 +200,7 @@ mod tests {
         assert!(queue.is_empty());
 
         // Of those that were called, the first one comes first, whoever is woken first.
-        let (a, b) = (queue.join(), queue.join());
+        let (a, b) = (queue.join(queue.number()), queue.join(queue.number()));
         queue.call();
         queue.call();
         assert!(b.is_called() && !b.is_next() && a.is_next());
@@ -207,10 +210,10 @@ mod tests {
         b.served();
 
         // Nobody overtakes one that was called and has not come yet.
-        let first = queue.join();
+        let first = queue.join(queue.number());
         queue.call();
         assert!(!queue.is_empty(), "though none of them waits to be called");
-        let second = queue.join();
+        let second = queue.join(queue.number());
         assert!(first.is_next() && !second.is_next());
         first.served();
         assert!(second.is_next());

@@ -197,6 +197,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
     if cluster.speaks_messages() && !matches!(**body, Body::Full(_) | Body::Empty) {
         Box::pin(message::first(cluster, body, by)).await?;
     }
+    let number = cluster.queue().number();
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     let (mut unsent, mut kept, mut was_sent, mut may_have_run) = (0, !single, false, false);
     // Why the last instance was left, and its answer, which is better than none.
@@ -221,6 +222,7 @@ async fn attempts(cluster: &Cluster, task: &mut Task<'_>) -> Result<Sent, Failur
                     by,
                     hold,
                     last: last.as_deref(),
+                    number,
                     waits: answer.is_none(),
                 };
                 match Box::pin(find::find(cluster, &mut tried, search)).await {

@@ -288,7 +288,9 @@ impl Conn {
         if bodiless {
             out.body = None;
         }
+        life.writing(true);
         let written = std::future::poll_fn(|cx| self.poll_answer(cx, &mut out)).await;
+        life.writing(false);
         drop(out);
         let unread = {
             let mut parts = self.0.borrow_mut();

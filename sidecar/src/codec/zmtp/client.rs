@@ -1,7 +1,9 @@
 //! A connection to an instance that speaks ZeroMQ. Commands share it; a number of ours before each finds its answer.
 
 use super::io::Wire;
-use super::wire::{Event, Limits, Machine, Mechanism, Message, PublicKey, Secret, SecretKey, Settings, SocketType};
+use super::wire::{
+    Error, Event, Limits, Machine, Mechanism, Message, PublicKey, Secret, SecretKey, Settings, SocketType,
+};
 use crate::codec::Socket;
 use crate::codec::client::{Cause, SendError};
 use crate::exchange::Counted;
@@ -26,6 +28,9 @@ const LATE: Duration = Duration::from_secs(60);
 /// Bytes that an instance may leave unread; what comes then waits.
 const UNREAD: usize = 1 << 20;
 
+/// Bytes of our number.
+const NUMBER: usize = size_of::<u64>();
+
 /// A connection; clones share it.
 #[derive(Clone)]
 pub struct Zmtp(Rc<Shared>);
@@ -45,13 +50,33 @@ struct State {
     waiting: HashMap<u64, Waiting, foldhash::fast::RandomState>,
     next: u64,
     /// Why it has ended.
-    ended: Option<String>,
+    ended: Option<Ended>,
     heard: Instant,
+    /// Bytes that had left at the last look.
+    written: u64,
     /// Since when something is asked of it and nothing has come.
     asked: Option<Instant>,
     /// Those that wait until what was written has left.
     blocked: Vec<Waker>,
     counted: Counted,
+}
+
+/// Why a connection has ended.
+struct Ended {
+    why: String,
+    /// It was us who could not go on with what came.
+    ours: bool,
+}
+
+impl Ended {
+    fn theirs(why: impl Into<String>) -> Ended {
+        Ended { why: why.into(), ours: false }
+    }
+
+    fn ours(error: &Error) -> Ended {
+        let key = if matches!(error, Error::MessageTooLong { .. }) { " (zmq.max_message)" } else { "" };
+        Ended { why: format!("{error}{key}"), ours: true }
+    }
 }
 
 #[derive(Default)]
@@ -76,7 +101,8 @@ fn settings(outlet: &Outlet) -> io::Result<Arc<Settings>> {
         }
         (None, None) => Mechanism::Null,
     };
-    let limits = Limits { message: outlet.max, frames: FRAMES_MAX + 8, ..Limits::default() };
+    // What is ours before it does not count.
+    let limits = Limits { message: outlet.max.saturating_add(NUMBER), frames: FRAMES_MAX + 8, ..Limits::default() };
     Ok(Arc::new(Settings { limits, ..Settings::new(SocketType::Dealer, mechanism) }))
 }
 
@@ -105,7 +131,8 @@ impl Zmtp {
                 }
                 match wire.poll_fill(cx) {
                     Poll::Ready(Ok(0)) => {
-                        let why = "it closed the connection in the handshake: does it speak ZeroMQ?";
+                        let why = "it closed the connection in the handshake: does it speak ZeroMQ, and does it \
+                                   want a proof (zmq.plain) or encryption (zmq.server_key)?";
                         return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
                     }
                     Poll::Ready(Ok(_)) => {}
@@ -121,6 +148,7 @@ impl Zmtp {
             next: fastrand::u64(..),
             ended: None,
             heard: Instant::now(),
+            written: 0,
             asked: None,
             blocked: Vec::new(),
             counted,
@@ -230,7 +258,11 @@ impl<P> Wait<'_, P> {
         self.done = true;
         // What has not begun to leave is whole.
         let unsent = state.wire.machine.output().written() <= begun;
-        Poll::Ready(Err(Box::new(SendError { unsent, cause: Cause::Ended })))
+        let cause = match &state.ended {
+            Some(ended) if ended.ours => Cause::Nonsense(ended.why.clone()),
+            _ => Cause::Ended,
+        };
+        Poll::Ready(Err(Box::new(SendError { unsent, cause })))
     }
 }
 
@@ -261,7 +293,7 @@ impl Shared {
     }
 
     /// Goes on with reading and writing; ready when the connection has ended.
-    fn poll(&self, cx: &mut Context<'_>, ping: &mut Interval) -> Poll<String> {
+    fn poll(&self, cx: &mut Context<'_>, ping: &mut Interval) -> Poll<Ended> {
         *self.driver.borrow_mut() = Some(cx.waker().clone());
         let mut freed = Vec::new();
         let polled = {
@@ -275,10 +307,10 @@ impl Shared {
 }
 
 impl State {
-    fn poll(&mut self, cx: &mut Context<'_>, ping: &mut Interval, freed: &mut Vec<Box<dyn Any>>) -> Poll<String> {
+    fn poll(&mut self, cx: &mut Context<'_>, ping: &mut Interval, freed: &mut Vec<Box<dyn Any>>) -> Poll<Ended> {
         loop {
             match self.wire.poll_flush(cx) {
-                Poll::Ready(Err(e)) => return Poll::Ready(e.to_string()),
+                Poll::Ready(Err(e)) => return Poll::Ready(Ended::theirs(e.to_string())),
                 Poll::Ready(Ok(())) => self.blocked.drain(..).for_each(Waker::wake),
                 Poll::Pending => {}
             }
@@ -291,18 +323,18 @@ impl State {
                 // A PONG is to be written.
                 Ok(Some(_)) => continue,
                 Ok(None) => {}
-                Err(e) => return Poll::Ready(e.to_string()),
+                Err(e) => return Poll::Ready(Ended::ours(&e)),
             }
             match self.wire.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready("it closed the connection".to_owned()),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ended::theirs("it closed the connection")),
                 Poll::Ready(Ok(_)) => (self.heard, self.asked) = (Instant::now(), None),
-                Poll::Ready(Err(e)) => return Poll::Ready(e.to_string()),
+                Poll::Ready(Err(e)) => return Poll::Ready(Ended::theirs(e.to_string())),
                 Poll::Pending => {
                     if ping.poll_tick(cx).is_pending() {
                         return Poll::Pending;
                     }
                     if let Some(why) = self.tick(Instant::now()) {
-                        return Poll::Ready(why);
+                        return Poll::Ready(Ended::theirs(why));
                     }
                 }
             }
@@ -311,6 +343,11 @@ impl State {
 
     /// Asks whether it is alive; why not, if it has been silent for too long.
     fn tick(&mut self, now: Instant) -> Option<String> {
+        let output = self.wire.machine.output();
+        // Who takes what is sent is there, though the PING lies behind it.
+        if output.written() != self.written {
+            (self.written, self.heard) = (output.written(), now);
+        }
         let heartbeats = self.wire.machine.ping(None, b"").ok()?;
         let silent = now.saturating_duration_since(self.heard);
         if heartbeats && silent > SILENCE {
@@ -365,7 +402,7 @@ async fn drive(shared: Rc<Shared>) {
     })
     .await;
     let Some(why) = why else { return };
-    tracing::debug!("a connection of ZeroMQ ended: {why}");
+    tracing::debug!("a connection of ZeroMQ ended: {}", why.why);
     let wakers: Vec<Waker> = {
         let mut state = shared.state.borrow_mut();
         state.ended = Some(why);

@@ -89,7 +89,7 @@ fn before(inlet: &Inlet, status: u16, headers: &Headers) -> Message {
             Part::Headers => {
                 let mut lines = Map::new();
                 lines.insert("status".into(), status.into());
-                for (name, value) in headers.iter().filter(|(name, _)| *name != word::FRAMES) {
+                for (name, value) in headers.iter().filter(|(name, _)| *name != word::FRAMES && *name != "connection") {
                     lines.insert(name.to_owned(), String::from_utf8_lossy(value).into_owned().into());
                 }
                 message.push(Bytes::from(serde_json::to_vec(&lines).unwrap_or_default()));

@@ -35,12 +35,19 @@ impl Room {
         self.cover_of(&ALL, bytes, MOST.max(most.saturating_mul(2)))
     }
 
+    /// The same for what a caller leaves unread, of which no more than one answer goes beyond the limit.
+    pub(super) fn cover_unread(&mut self, bytes: usize, unread: usize, most: usize) -> bool {
+        self.cover(bytes, most) && (!self.beyond || unread <= most.saturating_add(FREE))
+    }
+
     fn cover_of(&mut self, shared: &Shared, bytes: usize, most: usize) -> bool {
         let needed = bytes.saturating_sub(FREE).div_ceil(STEP).saturating_mul(STEP);
         let Some(more) = needed.checked_sub(self.taken) else {
-            shared.taken.fetch_sub(self.taken - needed, Ordering::Relaxed);
+            let less = self.taken - needed;
+            let left = shared.taken.fetch_sub(less, Ordering::Relaxed).saturating_sub(less);
             self.taken = needed;
-            if needed == 0 && std::mem::take(&mut self.beyond) {
+            // Within the limit again, or nothing at all: another may need it more.
+            if (needed == 0 || left <= most) && std::mem::take(&mut self.beyond) {
                 shared.beyond.store(false, Ordering::Relaxed);
             }
             return true;

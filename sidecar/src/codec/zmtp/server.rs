@@ -4,7 +4,7 @@ use super::io::Wire;
 use super::places::{Answered, On, Place, Running};
 use super::room::Room;
 use super::wire::{
-    Credentials, Event, Limits, Machine, Mechanism, Message, Secret, SecretKey, Settings, SocketType,
+    Credentials, Error, Event, Limits, Machine, Mechanism, Message, Secret, SecretKey, Settings, SocketType,
     envelope::{self, Envelope},
 };
 use crate::codec::Socket;
@@ -18,12 +18,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 /// How a greeting begins; nothing of HTTP does.
 pub const FIRST: u8 = 0xff;
 
 /// Commands of one connection at once; what comes then is not read, so that the caller's own limit holds it back.
 const AT_ONCE: usize = 64;
+/// How often a client is told that we live while nothing is read of it.
+const REASSURE: Duration = Duration::from_millis(200);
 /// Places that a connection keeps for its next commands.
 const FREE_MAX: usize = 4;
 /// Bytes of commands of one connection at once, beside the one that is always taken.
@@ -78,6 +81,7 @@ where
         now,
         outdated: false,
         room: Room::default(),
+        reassured: None,
         place: Box::new(place),
         free: Vec::new(),
         proved: Rc::default(),
@@ -95,8 +99,8 @@ where
 async fn until_it_ends(mut caller: Caller, life: &Life) -> Ended {
     let serving = std::pin::pin!(std::future::poll_fn(|cx| caller.poll(cx, life)));
     let mut serving = serving;
-    let late = || Ended::Refused("a message did not come to its end in time (timeouts.answer)".to_owned());
-    life.rule(serving.as_mut()).await.unwrap_or_else(|| if life.is_late() { late() } else { Ended::Well })
+    let late = || life.is_late().map_or(Ended::Well, |why| Ended::Refused(why.to_owned()));
+    life.rule(serving.as_mut()).await.unwrap_or_else(late)
 }
 
 struct Caller {
@@ -107,6 +111,8 @@ struct Caller {
     /// How it has proved who it is does not hold any more: no further command is taken.
     outdated: bool,
     room: Room,
+    /// When it was last told that we live, though nothing is read.
+    reassured: Option<Instant>,
     /// Makes places.
     place: Box<dyn Fn() -> Box<dyn Place>>,
     /// Places that nothing lies in.
@@ -131,13 +137,22 @@ impl Caller {
                 Poll::Ready(Err(_)) => return Poll::Ready(Ended::Broken),
                 flushed => flushed.is_ready(),
             };
+            let output = self.wire.machine.output();
+            let (unread, written) = (output.len(), output.written());
+            life.unread((unread > 0).then_some(written));
             let waits = usize::from(self.only.is_some()) + self.others.len();
             if self.outdated {
                 life.half(false);
                 return if waits == 0 && flushed { Poll::Ready(Ended::Well) } else { Poll::Pending };
             }
-            if waits >= AT_ONCE || self.bytes > BYTES_AT_ONCE || self.wire.machine.output().len() > UNREAD {
+            if waits >= AT_ONCE || self.bytes > BYTES_AT_ONCE || unread > UNREAD {
                 life.half(false);
+                let held = self.wire.held() + self.bytes;
+                if unread > UNREAD && !self.room.cover_unread(held, unread, self.now.inlet.max) {
+                    let why = format!("it left {unread} bytes of its answers unread, and others need the memory");
+                    return Poll::Ready(Ended::Refused(why));
+                }
+                self.reassure(cx, life);
                 return Poll::Pending;
             }
             match self.wire.machine.read(&mut self.wire.input) {
@@ -154,7 +169,7 @@ impl Caller {
                 Err(error) => {
                     // Why is told, where the protocol has a word for it.
                     let _ = self.wire.poll_flush(cx);
-                    return Poll::Ready(Ended::Refused(error.to_string()));
+                    return Poll::Ready(refused(&error));
                 }
             }
             let begun = self.wire.machine.begun();
@@ -173,9 +188,7 @@ impl Caller {
                 Poll::Ready(Ok(0)) => {
                     // Half a greeting is how a peer says that it speaks by another mechanism.
                     let Wire { machine, input, .. } = &mut self.wire;
-                    return Poll::Ready(
-                        machine.end(input).map_or_else(|e| Ended::Refused(e.to_string()), |()| Ended::Well),
-                    );
+                    return Poll::Ready(machine.end(input).map_or_else(|e| refused(&e), |()| Ended::Well));
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Ended::Broken),
@@ -185,6 +198,18 @@ impl Caller {
                 }
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+
+    /// Says now and then that we live, while nothing is read and so no PING is answered.
+    fn reassure(&mut self, cx: &mut Context<'_>, life: &Life) {
+        life.starves();
+        let now = Instant::now();
+        let due = self.reassured.is_none_or(|at| now.saturating_duration_since(at) >= REASSURE);
+        if due && self.wire.machine.output().is_empty() {
+            self.reassured = Some(now);
+            let _ = self.wire.machine.ping(None, b"");
+            let _ = self.wire.poll_flush(cx);
         }
     }
 
@@ -241,7 +266,11 @@ impl Caller {
 
     fn event(&mut self, event: Event, life: &Life) -> Result<(), Ended> {
         match event {
-            Event::Message(message) => self.message(message),
+            Event::Message(message) => {
+                // Whatever follows has its own time.
+                life.half(false);
+                self.message(message);
+            }
             Event::Login(credentials) => self.login(credentials)?,
             // From now on it may rest as long as it likes.
             Event::Ready(peer) => {
@@ -297,9 +326,20 @@ impl Caller {
             Err(_) => {
                 // libzmq's word for credentials that are wrong: its peers do not come back with them.
                 self.wire.machine.refuse("400");
-                Err(Ended::Login(who))
+                Err(Ended::Login(format!("{who} could not prove who it is")))
             }
         }
+    }
+}
+
+/// How a connection ends that cannot go on. A client that proves itself in another way than is wanted, or not at all, is
+/// one that could not log in.
+fn refused(error: &Error) -> Ended {
+    match error {
+        Error::Mechanism { .. } | Error::BothServers(_) | Error::Sealed(_) | Error::OtherMechanism => {
+            Ended::Login(error.to_string())
+        }
+        _ => Ended::Refused(error.to_string()),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::names::{COMMANDS_MAX, OTHER, SERIES_MAX, metric};
 use crate::sink::event::Events;
 use crate::sink::kong::Series as KongSeries;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -146,6 +146,7 @@ struct Inner {
     past: Levels,
     reasons: BTreeMap<(&'static str, &'static str), Arc<AtomicU64>>,
     instances: BTreeMap<(String, String), u64>,
+    waiting: BTreeMap<String, Arc<AtomicU32>>,
     queries: Option<Queries>,
     absence: Option<Absence>,
     spooled: Option<Spooled>,
@@ -397,7 +398,9 @@ impl Registry {
 
     /// The service is gone.
     pub(crate) fn forget_instances(&self, service: &str) {
-        self.inner().instances.retain(|(name, _), _| name != service);
+        let mut inner = self.inner();
+        inner.instances.retain(|(name, _), _| name != service);
+        inner.waiting.remove(service);
     }
 
     /// Says how many instances of a service are in a state.
@@ -412,6 +415,19 @@ impl Registry {
     /// Instances by service and state.
     pub(crate) fn instances(&self) -> BTreeMap<(String, String), u64> {
         self.inner().instances.clone()
+    }
+
+    /// Says where a service's commands are counted that wait for a place at an instance.
+    pub(crate) fn set_waiting(&self, service: &str, count: Arc<AtomicU32>) {
+        let mut inner = self.inner();
+        if inner.waiting.len() < INSTANCES_MAX || inner.waiting.contains_key(service) {
+            inner.waiting.insert(service.to_owned(), count);
+        }
+    }
+
+    /// Commands that wait, by service.
+    pub(crate) fn waiting(&self) -> Vec<(String, u32)> {
+        self.inner().waiting.iter().map(|(service, n)| (service.clone(), n.load(Relaxed))).collect()
     }
 
     /// Says when which file's certificates expire, in seconds since 1970; files that are not named are forgotten.

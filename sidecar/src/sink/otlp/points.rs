@@ -29,6 +29,7 @@ pub(crate) struct Sums {
     reasons: Vec<(Reason, u64)>,
     levels: Levels,
     instances: BTreeMap<(String, String), u64>,
+    waiting: Vec<(String, u32)>,
     certificates: BTreeMap<String, i64>,
     absence: Option<u64>,
     spooled: Vec<(&'static str, &'static str, f64)>,
@@ -50,6 +51,7 @@ impl Sums {
             reasons: registry.reasons(),
             levels: registry.levels(),
             instances: registry.instances(),
+            waiting: registry.waiting(),
             certificates: registry.certificates(),
             absence: registry.absence(),
             spooled: registry.spooled(),
@@ -144,6 +146,8 @@ const SINK_TROUBLES: Family =
 const IN_FLIGHT: Family = family("fourmi.commands.in_flight", "{command}", "Commands that have begun and not ended.");
 const CONNECTIONS: Family =
     family("fourmi.connections", "{connection}", "Open connections of callers and to instances.");
+const WAITING: Family =
+    family("fourmi.commands.waiting", "{command}", "Commands that wait for a place at an instance of the service.");
 const INSTANCES: Family = family("fourmi.instances", "{instance}", "Instances of a service by state.");
 const REGISTRY_AWAY: Family = family(
     "fourmi.registry.away",
@@ -317,6 +321,9 @@ impl<'a> Report<'a> {
         }
         for (side, n) in ["client", "upstream"].into_iter().zip(sums.levels.connections) {
             self.gauge(CONNECTIONS, vec![text("side", side)], level(n));
+        }
+        for (service, n) in &sums.waiting {
+            self.gauge(WAITING, vec![text("service", service)], level(i64::from(*n)));
         }
         for ((service, state), n) in &sums.instances {
             let attributes = vec![text("service", service), text("state", state)];

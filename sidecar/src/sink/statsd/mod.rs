@@ -159,6 +159,7 @@ impl Statsd {
             *told = n;
         }
         report.levels(registry.levels(), &registry.instances());
+        report.waiting(&registry.waiting());
         report.certificates(&registry.certificates());
         report.absence(registry.absence());
         report.spooled(&registry.spooled());

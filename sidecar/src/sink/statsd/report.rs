@@ -152,6 +152,16 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Commands that wait for a place at an instance, by service.
+    pub(super) fn waiting(&mut self, all: &[(String, u32)]) {
+        if self.dialect == Dialect::Plain {
+            return;
+        }
+        for (service, n) in all {
+            self.gauge(metric::WAITING, f64::from(*n), &[("service", service)]);
+        }
+    }
+
     /// When the certificates of which file expire.
     pub(super) fn certificates(&mut self, all: &BTreeMap<String, i64>) {
         if self.dialect == Dialect::Plain {

@@ -154,6 +154,8 @@ pub struct Instance {
     pub authority: String,
     /// Whether it is asked over HTTP/2.
     pub two: bool,
+    /// Whether it speaks ZeroMQ: then a connection is all that is asked.
+    pub messages: bool,
     /// Questions at once.
     pub permits: Rc<Semaphore>,
 }
@@ -300,7 +302,7 @@ impl Rhythm {
         if self.left(active.interval(standing.is_out())).is_some_and(|left| left.is_zero()) {
             // Closed never.
             let Ok(_place) = instance.permits.acquire().await else { return TRY_AGAIN };
-            let question = active.question(instance.two);
+            let question = if instance.messages { Question::Connect } else { active.question(instance.two) };
             let answer = probe(&instance.open, &instance.authority, question, active.timeout, counted()).await;
             if answer.opened {
                 standing.set_reached(true);

@@ -20,6 +20,8 @@ pub(super) struct Search<'a> {
     pub(super) hold: Duration,
     /// Why the last instance was left.
     pub(super) last: Option<&'a Fault>,
+    /// Its number in the queue.
+    pub(super) number: u64,
     /// Whether it waits for room. One that has an answer already holds a place itself, maybe the one it waits for.
     pub(super) waits: bool,
 }
@@ -43,7 +45,10 @@ pub(super) async fn find(
             Some(waiting) => waiting.is_next(),
             None => cluster.queue().is_empty(),
         };
-        let pick = if turn { cluster.pick(now, search.choice, tried) } else { Pick::Full };
+        let pick = match cluster.pick(now, search.choice, tried) {
+            Pick::One(_) if !turn => Pick::Full,
+            pick => pick,
+        };
         match pick {
             Pick::One(endpoint) => {
                 if let Some(in_flight) = endpoint.enter(most) {
@@ -60,7 +65,13 @@ pub(super) async fn find(
             Pick::Full if !search.waits => return Err(overloaded("no instance has room".into()).into()),
             Pick::Full => {}
             Pick::None => {
-                waiting = None;
+                // When there is one again, who came first goes first.
+                if waiting.is_none()
+                    && let Some(limit) = cluster.limit()
+                    && cluster.queue().len() < room(cluster, limit.queue)
+                {
+                    waiting = Some(cluster.queue().join(search.number));
+                }
                 wait_for_one(cluster, &search, now).await?;
                 tried.clear();
                 continue;
@@ -80,11 +91,11 @@ pub(super) async fn find(
             Some(place) if turn && place.is_called() => place.again(),
             Some(_) => {}
             None => {
-                let room = (limit.queue as usize).saturating_mul(cluster.set().endpoints.len().max(1));
+                let room = room(cluster, limit.queue);
                 if cluster.queue().len() >= room {
                     return Err(overloaded(format!("{room} commands wait already (concurrency.queue)")).into());
                 }
-                waiting = Some(cluster.queue().join());
+                waiting = Some(cluster.queue().join(search.number));
             }
         }
         if let Some(place) = &waiting {
@@ -93,6 +104,11 @@ pub(super) async fn find(
             let _ = until(look, place.called()).await;
         }
     }
+}
+
+/// How many may wait, with so many for each instance.
+fn room(cluster: &Cluster, each: u32) -> usize {
+    (each as usize).saturating_mul(cluster.set().endpoints.len().max(1))
 }
 
 fn overloaded(detail: String) -> Fault {

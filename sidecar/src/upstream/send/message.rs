@@ -43,10 +43,13 @@ pub(super) async fn once(
     let sent = until(going.limit, conn.send(&frames, &mut place)).await;
     let Some(in_flight) = place else { return Err(Failed::Late { begun: true }) };
     match sent {
-        Ok(Ok(message)) => {
-            let (received, answer) = zmq::answer(&outlet, &message);
-            Ok(Sent::whole(received, answer, endpoint, in_flight))
-        }
+        Ok(Ok(message)) => match zmq::answer(&outlet, &message) {
+            Ok((received, answer)) => Ok(Sent::whole(received, answer, endpoint, in_flight)),
+            Err(why) => {
+                let why = format!("{}: {why}", endpoint.label);
+                Err(Failed::Fault(Box::new(Fault::new(FaultKind::BadAnswer, why))))
+            }
+        },
         Ok(Err(e)) => {
             if e.unsent {
                 *body = Body::from(zmq::body(&frames, before));

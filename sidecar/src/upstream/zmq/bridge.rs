@@ -2,7 +2,7 @@
 
 use crate::codec::client::Received;
 use crate::codec::zmtp::wire::Message;
-use crate::exchange::frames::{Compare, Outlet, Part, When, joined, split};
+use crate::exchange::frames::{Compare, FRAMES_MAX, Outlet, Part, When, joined, split};
 use crate::exchange::{Head, Headers};
 use crate::names::header as word;
 use bytes::Bytes;
@@ -58,17 +58,36 @@ fn unhex(line: &str) -> Option<Vec<Bytes>> {
 }
 
 /// An instance's frames as an answer.
-pub(crate) fn answer(outlet: &Outlet, frames: &[Bytes]) -> (Received, Bytes) {
-    let before = outlet.reply.len().saturating_sub(1).min(frames.len());
+///
+/// # Errors
+/// What about them is not as `zmq.reply` says.
+pub(crate) fn answer(outlet: &Outlet, frames: &[Bytes]) -> Result<(Received, Bytes), String> {
+    let before = outlet.reply.len().saturating_sub(1);
+    if frames.len() <= before || frames.len() > FRAMES_MAX {
+        return Err(format!(
+            "its answer has {} frames, and {} to {FRAMES_MAX} are expected (zmq.reply)",
+            frames.len(),
+            before + 1
+        ));
+    }
     let (first, rest) = frames.split_at(before);
     let (line, body) = joined(rest);
     let mut headers = Headers::recycled();
     let mut status = None;
     for (part, frame) in outlet.reply.iter().zip(first) {
         match part {
-            Part::Status => status = std::str::from_utf8(frame).ok().and_then(|t| valid(t.trim().parse().ok()?)),
+            Part::Status => {
+                status = std::str::from_utf8(frame).ok().and_then(|t| valid(t.trim().parse().ok()?));
+                if status.is_none() {
+                    return Err("the frame with the status of its answer holds none of 200 to 599 (zmq.reply)".into());
+                }
+            }
+            // An empty frame says nothing.
+            Part::Headers if frame.is_empty() => {}
             Part::Headers => {
-                let Ok(Value::Object(lines)) = serde_json::from_slice::<Value>(frame) else { continue };
+                let Ok(Value::Object(lines)) = serde_json::from_slice::<Value>(frame) else {
+                    return Err("the frame with the headers of its answer is no JSON object (zmq.reply)".into());
+                };
                 status = status.or_else(|| valid(lines.get("status")?.as_u64()?));
                 for (name, value) in &lines {
                     let name = name.to_ascii_lowercase();
@@ -95,7 +114,7 @@ pub(crate) fn answer(outlet: &Outlet, frames: &[Bytes]) -> (Received, Bytes) {
         Some(line) => drop(headers.set(word::FRAMES, line)),
         None => drop(headers.remove(word::FRAMES)),
     }
-    (Received { status, headers }, body)
+    Ok((Received { status, headers }, body))
 }
 
 fn valid(status: u64) -> Option<u16> {
@@ -169,26 +188,34 @@ mod tests {
         }
     }
 
+    fn answered(outlet: &Outlet, frames: &[Bytes]) -> (Received, Bytes) {
+        answer(outlet, frames).unwrap_or_else(|why| panic!("{why}"))
+    }
+
     #[test]
     fn frames_as_an_answer() {
         let plain = Outlet::default();
-        let (received, body) = answer(&plain, &frames(&["{\"a\":1}"]));
+        let (received, body) = answered(&plain, &frames(&["{\"a\":1}"]));
         assert_eq!((received.status, &body[..]), (200, &b"{\"a\":1}"[..]));
         assert_eq!(received.headers.get("content-type"), Some("application/json"));
-        let (received, body) = answer(&plain, &frames(&["a", "bc"]));
+        let (received, body) = answered(&plain, &frames(&["a", "bc"]));
         assert_eq!((received.headers.get(word::FRAMES), &body[..]), (Some("1,2"), &b"abc"[..]));
         let reply = |parts: &[Part]| Outlet { reply: parts.into(), ..Outlet::default() };
-        let (received, body) = answer(&reply(&[Part::Status, Part::Body]), &frames(&["422", "no"]));
+        let (received, body) = answered(&reply(&[Part::Status, Part::Body]), &frames(&["422", "no"]));
         assert_eq!((received.status, &body[..]), (422, &b"no"[..]));
         let headers = reply(&[Part::Headers, Part::Body]);
         let (received, _) =
-            answer(&headers, &frames(&["{\"status\":503,\"Retry-After\":7,\"content-length\":1}", "no"]));
+            answered(&headers, &frames(&["{\"status\":503,\"Retry-After\":7,\"content-length\":1}", "no"]));
         assert_eq!((received.status, received.headers.get("retry-after")), (503, Some("7")));
         assert_eq!(received.headers.get("content-length"), Some("2"));
-        // What does not fit is an answer all the same.
-        for odd in [&["999", "x"][..], &["x", "y"], &["1"], &[]] {
-            assert_eq!(answer(&reply(&[Part::Status, Part::Body]), &frames(odd)).0.status, 200, "{odd:?}");
+        let none = answered(&headers, &frames(&["", "yes"]));
+        assert_eq!((none.0.status, &none.1[..]), (200, &b"yes"[..]));
+        // What does not fit is no answer.
+        let many = vec!["x"; FRAMES_MAX + 1];
+        for odd in [&["999", "x"][..], &["x", "y"], &["1"], &["200"], &[], &many] {
+            assert!(answer(&reply(&[Part::Status, Part::Body]), &frames(odd)).is_err(), "{odd:?}");
         }
+        assert!(answer(&headers, &frames(&["[]", "no"])).is_err() && answer(&plain, &frames(&many)).is_err());
     }
 
     #[test]
@@ -211,6 +238,6 @@ mod tests {
         }
         assert_eq!(failure(&when("/error", None), b"no json"), None);
         let outlet = Outlet { error_when: Some(when("/e", None)), reply: Arc::new([Part::Body]), ..Outlet::default() };
-        assert_eq!(answer(&outlet, &frames(&["{\"e\":1}"])).0.status, 500);
+        assert_eq!(answered(&outlet, &frames(&["{\"e\":1}"])).0.status, 500);
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const KEYS: &[Key] = &[
          `/error`.",
     )
     .or_words("never"),
-    key("max_message", Kind::Bytes { min: 1, max: 1 << 30 }, "Bytes of an answer.").or("16MiB"),
+    key("max_message", Kind::Bytes { min: 1, max: 1 << 30 }, "Bytes of a message to it, or of its answer.").or("16MiB"),
     key(
         "ahead",
         Kind::Count { min: 0, max: 1000, word: None },

@@ -87,6 +87,9 @@ pub enum Error {
     /// An encrypted part that its key does not open, or that came a second time.
     #[error("{0}")]
     Sealed(&'static str),
+    /// So ends a peer whose mechanism is another.
+    #[error("the peer closed within its greeting: its security mechanism may be another than ours")]
+    OtherMechanism,
     /// The peer's end came too early.
     #[error("the peer closed {0}")]
     CutOff(&'static str),

@@ -164,7 +164,10 @@ impl Machine {
     pub fn end(&mut self, input: &[u8]) -> Result<(), Error> {
         let cut_off = match &self.stage {
             Stage::Greeting if input.is_empty() => Some("without a word"),
-            Stage::Greeting => Some("within its greeting: its security mechanism may be another than ours"),
+            Stage::Greeting => {
+                self.close();
+                return Err(Error::OtherMechanism);
+            }
             Stage::Handshake(_) | Stage::Login(_) | Stage::Accepted(..) => Some("before the handshake was over"),
             Stage::Ready(_) if !input.is_empty() || !self.message.is_empty() => Some("within a message"),
             Stage::Ready(_) | Stage::Closed => None,

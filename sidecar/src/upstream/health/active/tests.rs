@@ -111,6 +111,7 @@ fn instance(standing: &Arc<Standing>, address: SocketAddr) -> Instance {
         open: opener(address),
         authority: "shop.internal:80".to_owned(),
         two: false,
+        messages: false,
         permits: Rc::new(Semaphore::new(10)),
     }
 }
