@@ -148,7 +148,7 @@ async fn sweep(worker: Rc<Worker>) {
     let mut burst = Burst::default();
     loop {
         tokio::time::sleep(SWEEP).await;
-        if burst.is_over(worker.connections.borrow().len()) {
+        if burst.is_over(worker.connections.borrow().len()) || zmtp::room::is_over() {
             codec::shed();
             fourmi_trim::give_back();
         }

@@ -7,6 +7,6 @@ pub mod client;
 mod io;
 mod places;
 mod reply;
-mod room;
+pub(crate) mod room;
 pub mod server;
 pub mod wire;

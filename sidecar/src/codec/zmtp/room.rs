@@ -9,12 +9,34 @@ const FREE: usize = 64 << 10;
 /// What is taken at a time.
 const STEP: usize = 64 << 10;
 
-static ALL: Shared = Shared { taken: AtomicUsize::new(0), beyond: AtomicBool::new(false) };
+/// So many bytes at once are a burst, whose memory is given back when it is over.
+const BURST: usize = 16 << 20;
+
+static ALL: Shared = Shared::new();
 
 struct Shared {
     taken: AtomicUsize,
+    /// There was a burst.
+    burst: AtomicBool,
     /// One goes beyond the limit, so that there is always one that can come to its end.
     beyond: AtomicBool,
+}
+
+impl Shared {
+    const fn new() -> Shared {
+        Shared { taken: AtomicUsize::new(0), burst: AtomicBool::new(false), beyond: AtomicBool::new(false) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) == 0
+            && self.burst.load(Ordering::Relaxed)
+            && self.burst.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Whether much was held, and nothing is any more; said once.
+pub(crate) fn is_over() -> bool {
+    ALL.is_over()
 }
 
 /// A connection's part, given back when it is dropped.
@@ -60,6 +82,9 @@ impl Room {
             self.beyond = true;
         }
         self.taken = needed;
+        if shared.taken.load(Ordering::Relaxed) > BURST {
+            shared.burst.store(true, Ordering::Relaxed);
+        }
         true
     }
 }
@@ -78,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_given_back_and_one_goes_beyond() {
-        let shared = Shared { taken: AtomicUsize::new(0), beyond: AtomicBool::new(false) };
+        let shared = Shared::new();
         let now = || shared.taken.load(Ordering::Relaxed) / STEP;
         let (mut one, mut other, mut third) = (Room::default(), Room::default(), Room::default());
         assert!(one.cover_of(&shared, FREE, STEP * 2) && now() == 0);
@@ -95,6 +120,9 @@ mod tests {
         for mut room in [one, other, third] {
             assert!(room.cover_of(&shared, 0, STEP * 2));
         }
-        assert!(now() == 0 && !shared.beyond.load(Ordering::Relaxed));
+        assert!(now() == 0 && !shared.beyond.load(Ordering::Relaxed) && !shared.is_over());
+        let mut large = Room::default();
+        assert!(large.cover_of(&shared, BURST * 2, MOST) && !shared.is_over());
+        assert!(large.cover_of(&shared, 0, MOST) && shared.is_over() && !shared.is_over());
     }
 }
