@@ -1,7 +1,9 @@
 //! Ports and streams.
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
 use std::io::{Read, Result, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -15,11 +17,21 @@ pub fn free_port() -> u16 {
     let start = (std::process::id() % 150) as u16 * 80;
     for _ in 0..12_000 {
         let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        if nobody_listens(port) && std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
     panic!("no free port between 20000 and 32000");
+}
+
+/// Asked by a socket that does not listen itself: a child that another thread has just begun holds a copy of it for a
+/// moment, and only one that listens would be in the way then.
+fn nobody_listens(port: u16) -> bool {
+    let asked = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    asked.is_ok_and(|socket| {
+        setsockopt(&socket, sockopt::ReuseAddr, &true).is_ok()
+            && bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).is_ok()
+    })
 }
 
 /// A stream over TCP or a unix socket.
