@@ -101,7 +101,7 @@ def half(port):
     steady, message = greet(port), b"\x01\x00\x00\x05steps"
     steady.sendall(message[:5])
     for _ in range(8):
-        time.sleep(0.2)
+        time.sleep(0.35)
         steady.sendall(message[5:] + message[:5])
     steady.sendall(message[5:])
     answers = b""
@@ -126,7 +126,7 @@ def unread(port):
     raw = greet(port, raw)
     size = 8 << 20
     raw.sendall(b"\x01\x00" + b"\x02" + struct.pack(">Q", size) + b"x" * size)
-    time.sleep(3)
+    time.sleep(5)
     got = 0
     try:
         while more := raw.recv(1 << 20):
@@ -165,9 +165,9 @@ def ordered(port, count):
 
 def full(port):
     """A DEALER with more commands than are taken at a time, the first of them slow, sees that we live."""
-    socket = dial(port, zmq.DEALER, HEARTBEAT_IVL=200, HEARTBEAT_TIMEOUT=600)
+    socket = dial(port, zmq.DEALER, HEARTBEAT_IVL=500, HEARTBEAT_TIMEOUT=1500)
     watch = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-    socket.send_multipart([b"", b"sleep 1500"])
+    socket.send_multipart([b"", b"sleep 3500"])
     for n in range(99):
         socket.send_multipart([b"", b"%d" % n])
     answers = [socket.recv_multipart() for _ in range(100)]
@@ -354,7 +354,7 @@ def lonely(port, count):
                 message += frame
                 if head[0] & 1:
                     continue
-                time.sleep(0.01)
+                time.sleep(0.03)
                 raw.setblocking(False)
                 try:
                     waiting = raw.recv(4096, sockets.MSG_PEEK)

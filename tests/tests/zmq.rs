@@ -67,7 +67,7 @@ fn a_rep_has_one_command_at_a_time() {
         std::thread::scope(|scope| {
             let crowd = scope.spawn(|| case("crowd", &fourmi, &["50"]));
             // How many wait is told.
-            until("most wait", || fourmi.metrics().sum("fourmi_commands_waiting", &[("service", "payment")]) > 25.0);
+            until("most wait", || fourmi.metrics().sum("fourmi_commands_waiting", &[("service", "payment")]) > 10.0);
             assert_eq!(crowd.join().unwrap(), "50");
         });
         fourmi.counts("fourmi_commands_waiting", &[("service", "payment")], 0.0);
@@ -254,7 +254,7 @@ fn a_reload_holds_for_connections_that_stand() {
 #[test]
 fn messages_that_do_not_come_to_their_end_have_limits() {
     let worker = zmq_worker(Binding::Python, "router", None);
-    let fourmi = beside(worker.port, "", "").more("timeouts: {answer: 1s}").start();
+    let fourmi = beside(worker.port, "", "").more("timeouts: {answer: 2s}").start();
     assert_eq!(case("half", &fourmi, &[]), "[b'after']");
     fourmi.says("a message did not come to its end in time (timeouts.answer)");
     assert_eq!(case("unread", &fourmi, &[]), "True");
