@@ -119,14 +119,20 @@ def half(port):
     print(ask(rests, b"after"))
 
 
-def unread(port):
+def unread(port, admin):
     """Who does not read its answer does not keep it for ever."""
     raw = sockets.socket()
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     raw = greet(port, raw)
     size = 8 << 20
     raw.sendall(b"\x01\x00" + b"\x02" + struct.pack(">Q", size) + b"x" * size)
-    time.sleep(5)
+    # It is given up while all that has come lies unread.
+    end = time.monotonic() + 15
+    while True:
+        told = urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=15).read().decode()
+        if 'fourmi_rejected_total{reason="bad-request"} 2\n' in told:
+            break
+        assert time.monotonic() < end, told
     got = 0
     try:
         while more := raw.recv(1 << 20):
@@ -367,7 +373,6 @@ def lonely(port, count):
         except (EOFError, OSError):
             continue
     print("done", done, "overlaps", overlaps, flush=True)
-    time.sleep(1)
 
 
 def rounds(port, clients, seconds, size="64"):

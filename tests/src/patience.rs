@@ -9,17 +9,36 @@ pub fn patience() -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Asks until there is an answer; fails with `what` when patience ends.
-#[track_caller]
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let give_up = Instant::now() + patience();
+/// How long until it is asked again.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Asks until there is an answer or the time is over.
+pub fn within<T>(time: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let give_up = Instant::now() + time;
     loop {
         if let Some(answer) = ask() {
-            return answer;
+            return Some(answer);
         }
-        assert!(Instant::now() < give_up, "waited {:?} in vain: {what}", patience());
-        std::thread::sleep(Duration::from_millis(20));
+        if Instant::now() >= give_up {
+            return None;
+        }
+        std::thread::sleep(AGAIN);
     }
+}
+
+/// Asks until there is an answer; fails with `what`, and with what `show` says then, when patience ends.
+#[track_caller]
+pub fn eventually_or<T>(what: &str, ask: impl FnMut() -> Option<T>, show: impl FnOnce() -> String) -> T {
+    match within(patience(), ask) {
+        Some(answer) => answer,
+        None => panic!("waited {:?} in vain: {what}; now:\n{}", patience(), show()),
+    }
+}
+
+/// [`eventually_or`] with nothing to show.
+#[track_caller]
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    eventually_or(what, ask, String::new)
 }
 
 /// [`eventually`] for a plain yes or no.

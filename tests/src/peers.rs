@@ -56,7 +56,7 @@ pub use unixgram::UnixgramSink;
 pub use zmq::{Binding, php_prints, php_runs, zmq_case, zmq_client, zmq_worker, zmq_worker_with};
 
 use crate::net::free_port;
-use crate::patience::{eventually, patience};
+use crate::patience::{eventually, patience, within};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -165,17 +165,11 @@ impl Peer {
     }
     #[track_caller]
     fn starts(&mut self, what: &str, started: impl Fn(&Self) -> bool) {
-        let give_up = std::time::Instant::now() + patience();
-        while !started(self) {
-            let ended = matches!(self.child.try_wait(), Ok(Some(_)));
-            assert!(
-                !ended && std::time::Instant::now() < give_up,
-                "the peer {} never {what}: {}",
-                self.name,
-                self.output()
-            );
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        let up = within(patience(), || match started(self) {
+            true => Some(true),
+            false => matches!(self.child.try_wait(), Ok(Some(_))).then_some(false),
+        });
+        assert!(up == Some(true), "the peer {} never {what}: {}", self.name, self.output());
     }
 }
 
@@ -183,11 +177,9 @@ impl Drop for Peer {
     fn drop(&mut self) {
         // nginx's worker processes go with their master only when it is asked to go.
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), nix::sys::signal::SIGTERM);
-        for _ in 0..100 {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+        let gone = || matches!(self.child.try_wait(), Ok(Some(_))).then_some(());
+        if within(std::time::Duration::from_secs(2), gone).is_some() {
+            return;
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

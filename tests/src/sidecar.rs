@@ -4,7 +4,7 @@ mod again;
 
 use crate::gelf::GelfServer;
 use crate::net::free_port;
-use crate::patience::{eventually, patience};
+use crate::patience::{eventually, eventually_or, patience, within};
 use crate::prometheus::Scrape;
 use crate::statsd::StatsdServer;
 use crate::wire::{Client, Kind, Message, Wire};
@@ -283,22 +283,19 @@ impl Fourmi {
     /// Waits until `/readyz` says 200.
     #[track_caller]
     pub fn wait_ready(&mut self) {
-        let give_up = Instant::now() + patience();
-        loop {
+        let mut said = String::new();
+        let ready = within(patience(), || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.status = Some(status);
                 // Its last words may still be on their way through the pipe.
-                std::thread::sleep(Duration::from_millis(100));
+                within(Duration::from_millis(100), || None::<()>);
                 panic!("fourmi ended with {status} instead of being ready:\n{}\n{}", self.setup.yaml(), self.stderr());
             }
-            let answer = self.try_admin("GET", "/readyz");
-            if answer.as_ref().is_some_and(|a| a.status() == 200) {
-                return;
-            }
-            let said = answer.map(|a| a.text()).unwrap_or_default();
-            assert!(Instant::now() < give_up, "never ready: {said}\n{}", self.stderr());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            let answer = self.try_admin("GET", "/readyz")?;
+            said = answer.text();
+            (answer.status() == 200).then_some(())
+        });
+        assert!(ready.is_some(), "never ready: {said}\n{}", self.stderr());
     }
 
     /// Waits until `/livez` says 200, whatever is not ready yet.
@@ -450,15 +447,6 @@ impl Fourmi {
     }
 }
 
-#[track_caller]
-fn eventually_or(what: &str, mut ask: impl FnMut() -> Option<()>, show: impl Fn() -> String) {
-    let give_up = Instant::now() + patience();
-    while ask().is_none() {
-        assert!(Instant::now() < give_up, "waited {:?} in vain: {what}; now:\n{}", patience(), show());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 impl Drop for Fourmi {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -469,11 +457,10 @@ impl Drop for Fourmi {
         }
         // The second signal forces, and either takes a supervised worker along.
         self.signal(Signal::SIGTERM);
-        std::thread::sleep(Duration::from_millis(30));
-        self.signal(Signal::SIGTERM);
-        let give_up = Instant::now() + Duration::from_secs(2);
-        while self.is_running() && Instant::now() < give_up {
-            std::thread::sleep(Duration::from_millis(5));
+        let ended = |fourmi: &mut Self, time| within(time, || (!fourmi.is_running()).then_some(())).is_some();
+        if !ended(self, Duration::from_millis(30)) {
+            self.signal(Signal::SIGTERM);
+            ended(self, Duration::from_secs(2));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,11 +1,11 @@
 //! A StatsD receiver over UDP.
 
 use crate::net::free_port;
-use crate::patience::patience;
+use crate::patience::eventually_or;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One line as it came.
 #[derive(Debug, Clone)]
@@ -105,12 +105,9 @@ impl StatsdServer {
     /// Waits until a counter adds up to this.
     #[track_caller]
     pub fn counts(&self, name: &str, tags: &[(&str, &str)], expected: f64) {
-        let give_up = Instant::now() + patience();
-        while self.sum(name, tags) != expected {
-            let seen = self.datagrams().join("\n");
-            assert!(Instant::now() < give_up, "{name}{tags:?} is {}, not {expected}:\n{seen}", self.sum(name, tags));
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let what = format!("{name}{tags:?} = {expected}");
+        let reached = || (self.sum(name, tags) == expected).then_some(());
+        eventually_or(&what, reached, || format!("{} of\n{}", self.sum(name, tags), self.datagrams().join("\n")));
     }
 }
 

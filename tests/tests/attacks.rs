@@ -62,7 +62,7 @@ fn nobody_reaches_fourmi_itself_through_its_outbound_side() {
     }
     // A loop would have counted each of them again and again.
     fourmi.counts("fourmi_commands_total", &[("direction", "outbound")], f64::from(sent));
-    std::thread::sleep(Duration::from_millis(300));
+    fourmi.counts("fourmi_commands_in_flight", &[], 0.0);
     let scrape = fourmi.metrics();
     assert_eq!(scrape.sum("fourmi_commands_total", &[]), f64::from(sent), "{}", scrape.text());
     assert_eq!(scrape.sum("fourmi_reloads_total", &[]), 0.0, "the admin API was reached");
@@ -384,7 +384,9 @@ fn one_address_may_be_the_worker_and_a_service() {
         assert_eq!(fourmi.get("/in").status(), 200, "round {round}");
         let answer = fourmi.outbound().send("GET /out HTTP/1.1\r\nHost: stock\r\n\r\n").answer();
         assert_eq!(answer.status(), 200, "round {round}");
-        std::thread::sleep(Duration::from_millis(100));
+        let asked = || worker.requests().iter().filter(|r| r.target() == "/healthz").count();
+        let before = asked();
+        until("it is asked again", || asked() > before);
     }
 }
 

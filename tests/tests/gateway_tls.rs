@@ -1,6 +1,5 @@
 //! Certificates of a Kong file: what its services are shown and whom they are believed by, and what callers are shown.
 
-use fourmi_tests::patience::patience;
 use fourmi_tests::peers::certificates::{Certificates, Pair};
 use fourmi_tests::peers::tls::nginx_with;
 use fourmi_tests::peers::{program, run};
@@ -13,7 +12,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const OWN: &str = "11111111-1111-1111-1111-111111111111";
@@ -289,11 +287,11 @@ fn a_reload_under_load_swaps_one_and_drops_nobody() {
         })
         .into();
     let more_calls = || {
-        let (before, give_up) = (calls.load(Ordering::Acquire), Instant::now() + patience());
-        while calls.load(Ordering::Acquire) < before + 4 {
-            assert!(Instant::now() < give_up && !callers.iter().any(|c| c.is_finished()), "a call failed");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let before = calls.load(Ordering::Acquire);
+        until("four more calls", || {
+            assert!(!callers.iter().any(|c| c.is_finished()), "a call failed");
+            calls.load(Ordering::Acquire) >= before + 4
+        });
     };
     for _ in 0..3 {
         let next = papers.issue(&["shop.test"]);

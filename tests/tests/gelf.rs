@@ -1,6 +1,6 @@
 //! GELF over every way, to receivers that are sick, gone and back, or somebody else's program.
 
-use fourmi_tests::patience::patience;
+use fourmi_tests::patience::eventually_or;
 use fourmi_tests::peers::{Certificates, FrameSink, Framing, GoGelf, graygelf, printed_records};
 use fourmi_tests::{Fourmi, GelfServer, Setup, Worker, eventually, free_port, until};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn to(url: &str, keys: &str) -> String {
     format!("[{{graylog: {{to: \"{url}\"{}{keys}}}}}]", if keys.is_empty() { "" } else { ", " })
@@ -28,15 +28,12 @@ fn result(fourmi: &Fourmi, result: &str) -> u64 {
 
 /// Waits until so many records were told and each is in one of the counts; how many were lost.
 fn accounted(fourmi: &Fourmi, told: u64) -> u64 {
-    let give_up = Instant::now() + patience();
-    loop {
-        let [sent, full, error] = ["sent", "dropped_full", "dropped_error"].map(|r| result(fourmi, r));
-        if sent + full + error == told {
-            return full + error;
-        }
-        assert!(Instant::now() < give_up, "{sent} sent, {full} + {error} lost of {told}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let now = || ["sent", "dropped_full", "dropped_error"].map(|r| result(fourmi, r));
+    let all = || {
+        let [sent, full, error] = now();
+        (sent + full + error == told).then_some(full + error)
+    };
+    eventually_or("every record is in a count", all, || format!("sent, full, error: {:?} of {told}", now()))
 }
 
 fn ids(records: &[Value]) -> Vec<String> {
@@ -175,14 +172,13 @@ fn row_26_a_receiver_that_reads_no_more_holds_up_no_command_and_sees_no_torn_fra
     send(&fourmi, 0..20);
     sink.wait_for(20);
     sink.pause();
-    let (started, mut told) = (Instant::now(), 20);
-    while started.elapsed() < Duration::from_secs(10) {
+    let mut told = 20;
+    // The window, both systems' buffers and the ring run full.
+    until("records fit nowhere any more", || {
         send(&fourmi, told..told + 200);
         told += 200;
-        // The window, both systems' buffers and the ring run full long before.
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(result(&fourmi, "dropped_full") > 0, "{told} records fit nowhere");
+        result(&fourmi, "dropped_full") > 0
+    });
     sink.resume();
     send(&fourmi, told..told + 100);
     told += 100;
@@ -221,13 +217,12 @@ fn row_28_a_port_that_opens_later_needs_no_restart() {
     let (worker, port) = (Worker::echo(), free_port());
     let logs = to(&format!("udp://127.0.0.1:{port}"), "compress: none");
     let fourmi = Setup::beside(worker.address()).logs(logs).start();
-    let (started, mut told) = (Instant::now(), 0);
-    while started.elapsed() < Duration::from_secs(5) {
+    let mut told = 0;
+    until("refusals are counted", || {
         send(&fourmi, told..told + 1);
         told += 1;
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    until("refusals are counted", || result(&fourmi, "dropped_error") > 1);
+        result(&fourmi, "dropped_error") > 1
+    });
     let server = GelfServer::start_on(port);
     until("a record arrives", || {
         send(&fourmi, told..told + 1);

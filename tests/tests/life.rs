@@ -86,7 +86,7 @@ fn g4_one_sigterm_drains_and_a_second_forces() {
         busy.send("GET /slow/20000 HTTP/1.1\r\nHost: a\r\n\r\n");
         until("the worker has it", || worker.requests().len() == 1);
         fourmi.signal(signals[0]);
-        std::thread::sleep(Duration::from_millis(300));
+        until("it is stopping", || fourmi.try_admin("GET", "/readyz").is_some_and(|a| a.status() == 503));
         assert!(fourmi.is_running(), "it waits for what is in flight");
         let second = Instant::now();
         fourmi.signal(signals[1]);
@@ -229,7 +229,7 @@ fn commands_are_held_for_a_worker_that_is_slower_than_fourmi() {
     fourmi.wait_live();
     let mut early = fourmi.client();
     early.send("GET /early HTTP/1.1\r\nHost: a\r\n\r\n");
-    std::thread::sleep(Duration::from_millis(400));
+    fourmi.counts("fourmi_commands_in_flight", &[("direction", "inbound")], 1.0);
     let _worker = Worker::echo_on(port);
     assert_eq!(early.answer().json()["target"], "/early");
 }
@@ -260,7 +260,7 @@ fn reloading_under_load_loses_nothing_even_with_broken_files() {
         fourmi.rewrite(&format!("{good}{more}"));
         if round % 2 == 0 && !broken {
             fourmi.signal(Signal::SIGHUP);
-            std::thread::sleep(Duration::from_millis(20));
+            fourmi.counts("fourmi_reloads_total", &[], f64::from(round));
         } else {
             let answer = fourmi.admin("POST", "/api/v1/reload");
             assert_eq!(answer.status() >= 400, broken, "round {round}: {}", answer.text());

@@ -1,6 +1,6 @@
 //! Field pains D: connections, pools, retries, descriptors. Each name begins with the row it proves.
 
-use fourmi_tests::patience::patience;
+use fourmi_tests::patience::{eventually_or, patience};
 use fourmi_tests::{Client, Setup, Worker, eventually, run_fourmi, until};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -205,12 +205,8 @@ fn d5_after_a_burst_connections_and_memory_are_given_back() {
         assert_eq!(caller.rest(), "");
     }
     let within = |now: u64| now as f64 <= before as f64 * 1.2;
-    let give_up = Instant::now() + patience();
-    while !within(fourmi.memory()) {
-        let now = fourmi.memory();
-        assert!(Instant::now() < give_up, "resident: {before} before, {most} in the burst, {now} when idle again");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let show = || format!("resident: {before} before, {most} in the burst, {} when idle again", fourmi.memory());
+    eventually_or("the memory is given back", || within(fourmi.memory()).then_some(()), show);
 }
 
 #[test]

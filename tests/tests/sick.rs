@@ -1,5 +1,6 @@
 //! The battery: every kind of log sink, all at once, through the same faults. A kind that is not in here fails it.
 
+use fourmi_tests::patience::{patience, within};
 use fourmi_tests::peers::certificates::Certificates;
 use fourmi_tests::peers::datadog::DatadogLogs;
 use fourmi_tests::peers::frames::{FrameSink, Framing};
@@ -59,15 +60,11 @@ fn n(sink: &Value, key: &str) -> u64 {
 /// Waits until every sink accounts for all commands and sends again.
 fn settled(fourmi: &Fourmi, commands: u64) -> Vec<Value> {
     let accounted = |s: &Value| n(s, "sent") + n(s, "dropped_full") + n(s, "dropped_error") + n(s, "oversize");
-    let mut last = Vec::new();
-    for _ in 0..600 {
-        last = sinks(fourmi);
-        if last.iter().all(|s| accounted(s) == commands && s["state"] == "ok") {
-            return last;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    panic!("{commands} commands are not accounted for: {last:#?}");
+    let settled =
+        || Some(sinks(fourmi)).filter(|all| all.iter().all(|s| accounted(s) == commands && s["state"] == "ok"));
+    // Some of them wait long before they try again.
+    let settled = within(4 * patience(), settled);
+    settled.unwrap_or_else(|| panic!("{commands} commands are not accounted for: {:#?}", sinks(fourmi)))
 }
 
 #[test]

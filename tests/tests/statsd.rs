@@ -229,12 +229,10 @@ fn row_53_a_name_with_two_families_of_which_one_listens() {
         let setup = beside(&worker, &format!("udp://statsd.test:{port}"), "plain");
         let (setup, _) = with_hosts(setup, "127.0.0.1 localhost\n::1 statsd.test\n127.0.0.1 statsd.test\n");
         let fourmi = setup.start();
-        let give_up = Instant::now() + patience();
-        while received.sum(false, &["Found.success"]) == 0 {
-            assert!(Instant::now() < give_up, "{listening} is not found");
+        until(&format!("{listening} is found"), || {
             fourmi.post("/", "Fourmi-Command: Found\r\n", "");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            received.sum(false, &["Found.success"]) > 0
+        });
         let sum = || received.sum(false, &["Stays.success"]);
         for _ in 0..20 {
             fourmi.post("/", "Fourmi-Command: Stays\r\n", "");
@@ -268,12 +266,10 @@ fn row_56_datadog_over_unix_datagrams() {
     received.close();
     std::fs::remove_file(&path).unwrap();
     let received = Received::unixgram(&path);
-    let give_up = Instant::now() + patience();
-    while received.sum(false, &["command:Again"]) == 0 {
-        assert!(Instant::now() < give_up, "the new socket is not found");
+    until("the new socket is found", || {
         fourmi.post("/", "Fourmi-Command: Again\r\n", "");
-        std::thread::sleep(Duration::from_millis(150));
-    }
+        received.sum(false, &["command:Again"]) > 0
+    });
 }
 
 #[test]

@@ -257,7 +257,7 @@ fn messages_that_do_not_come_to_their_end_have_limits() {
     let fourmi = beside(worker.port, "", "").more("timeouts: {answer: 2s}").start();
     assert_eq!(case("half", &fourmi, &[]), "[b'after']");
     fourmi.says("a message did not come to its end in time (timeouts.answer)");
-    assert_eq!(case("unread", &fourmi, &[]), "True");
+    assert_eq!(case("unread", &fourmi, &[&fourmi.admin_port().to_string()]), "True");
     fourmi.counts("fourmi_rejected_total", &[("reason", "bad-request")], 2.0);
     let fourmi = beside(worker.port, "", "").start();
     assert_eq!(case("greedy", &fourmi, &[&fourmi.pid().to_string()]), "True True [b'small'] True");

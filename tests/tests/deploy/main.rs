@@ -10,7 +10,11 @@ mod systemd;
 
 use fourmi_tests::peers::program;
 use fourmi_tests::sidecar::binary;
-use fourmi_tests::{Client, Message, patience::patience, until};
+use fourmi_tests::{
+    Client, Message,
+    patience::{patience, within},
+    until,
+};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -19,7 +23,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 /// What a stop of Fourmi may take beyond `timeouts.drain`, in seconds: `docs/life.md`.
 const BEYOND_DRAIN: f64 = 5.0;
@@ -188,10 +191,7 @@ impl Drop for Running {
         }
         let group = Pid::from_raw(self.child.id() as i32);
         let _ = killpg(group, Signal::SIGTERM);
-        let give_up = Instant::now() + patience();
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < give_up {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        within(patience(), || (!matches!(self.child.try_wait(), Ok(None))).then_some(()));
         let _ = killpg(group, Signal::SIGKILL);
         let _ = self.child.wait();
     }
