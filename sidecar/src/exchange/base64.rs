@@ -20,11 +20,9 @@ pub fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::base64;
 
+    /// The vectors of RFC 4648 are with the decoder (`middleware/auth/encoded.rs`), there and back.
     #[test]
-    fn it_is_that_of_the_standard() {
-        for (from, to) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(from.as_bytes()), to);
-        }
+    fn other_letters_are_bytes() {
         assert_eq!(base64("u:p\u{e4}".as_bytes()), "dTpww6Q=");
     }
 }
