@@ -1,9 +1,7 @@
 //! Stored commands: `/api/v1/spool` and `/api/v1/commands…`.
 
 use super::answer::{Answer, argument, arguments, json_answer, problem};
-use crate::spool::{
-    Came, Change, Changed, Filter, Import, Kept, New, Request, Row, Spool, State, Told, What, base64, from_base64,
-};
+use crate::spool::{Came, Change, Changed, Filter, Import, Kept, New, Request, Row, Spool, State, Told, What, base64};
 use http::Method;
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
@@ -496,7 +494,9 @@ fn taken(moved: Moved) -> Result<Import, String> {
     if moved.id.is_empty() || moved.service.is_empty() {
         return Err("`id` and `service` are needed".into());
     }
-    let bytes = |text: &str, key: &str| from_base64(text).ok_or_else(|| format!("`{key}` is no Base64"));
+    let bytes = |text: &str, key: &str| {
+        crate::exchange::from_base64any(text.as_bytes()).ok_or_else(|| format!("`{key}` is no Base64"))
+    };
     let head = bytes(&moved.head, "head")?;
     let request = Request { head, body: bytes(&moved.body, "body")?.into() };
     if request.first().is_none() {

@@ -21,7 +21,7 @@ mod whole;
 pub mod z85;
 
 pub use attempt::{ATTEMPTS_MAX, Attempt};
-pub use base64::base64;
+pub use base64::{base64, from_base64, from_base64any, from_base64url};
 pub use body::{Body, BodyError, Source, Stage, Staged};
 pub use bounds::{Limits, Timeouts};
 pub use caller::{Caller, Consumer, Credential, Named, Via};

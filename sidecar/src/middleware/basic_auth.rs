@@ -1,6 +1,5 @@
 //! `basic-auth`: a name and a password (RFC 7617) say who calls.
 
-use super::auth::encoded::base64;
 use super::auth::{Auth, CHALLENGE, UNAUTHORIZED, after_scheme, challenge, only};
 use super::plugin::{Plugin, Setup};
 use super::{Hooks, Middleware, Verdict};
@@ -34,9 +33,9 @@ fn build(setup: &Setup<'_>) -> Result<Arc<dyn Middleware>, Vec<Wrong>> {
     Ok(Arc::new(BasicAuth { auth, people: setup.people.clone(), hide_credentials, challenge }))
 }
 
-/// `Basic base64(name:password)`, without the base64.
+/// `Basic crate::exchange::from_base64(name:password)`, without the base64.
 fn read(line: &[u8]) -> Option<Vec<u8>> {
-    base64(after_scheme(line, "basic")?.trim_ascii_start())
+    crate::exchange::from_base64(after_scheme(line, "basic")?.trim_ascii_start())
 }
 
 impl Middleware for BasicAuth {

@@ -1,6 +1,5 @@
 //! `hmac-auth`: a signature over header lines and the request line says who calls.
 
-use super::auth::encoded::{base64, to_base64};
 use super::auth::{Auth, CHALLENGE, UNAUTHORIZED, after_scheme, challenge, only};
 use super::plugin::{Plugin, Setup};
 use super::{Hooks, Middleware, Verdict};
@@ -205,7 +204,7 @@ impl HmacAuth {
         else {
             return Checked::Failed(UNVERIFIED);
         };
-        let signature = base64(given.signature.as_bytes());
+        let signature = crate::exchange::from_base64(given.signature.as_bytes());
         let (Some(message), Some(signature)) = (Self::message(exchange, given.headers), signature) else {
             return Checked::Failed(MISMATCH);
         };
@@ -228,7 +227,7 @@ fn is_digest(line: Option<&str>, body: &[u8]) -> bool {
     match line {
         None => body.is_empty(),
         Some(line) => {
-            let digest = to_base64(digest::digest(&digest::SHA256, body).as_ref());
+            let digest = crate::exchange::base64(digest::digest(&digest::SHA256, body).as_ref());
             line.strip_prefix("SHA-256=") == Some(&digest)
         }
     }

@@ -1,7 +1,6 @@
 //! `jwt`: a signed token (RFC 7519) says who calls.
 
 use super::auth::args::args;
-use super::auth::encoded::base64any;
 use super::auth::jws::{self, Token};
 use super::auth::{Auth, CHALLENGE, UNAUTHORIZED, after_scheme, challenge};
 use super::plugin::{Plugin, Setup};
@@ -175,7 +174,9 @@ impl Jwt {
         if token.algorithm != found.secret.algorithm {
             return Err("Invalid algorithm".into());
         }
-        let secret = |text: &[u8]| if self.secret_is_base64 { base64any(text) } else { Some(text.to_vec()) };
+        let secret = |text: &[u8]| {
+            if self.secret_is_base64 { crate::exchange::from_base64any(text) } else { Some(text.to_vec()) }
+        };
         match found.secret.verify(token.signed, &token.signature, secret) {
             Verified::Yes => {}
             Verified::No => return Err("Invalid signature".into()),

@@ -22,7 +22,6 @@ pub use crate::exchange::base64;
 pub use command::{Came, Ended, Ending, Job, Kept, New, Request, Told, Work};
 pub use cron::Entry;
 pub use handle::{Accepted, Refused, Spool, Summary};
-pub use seal::from_base64;
 pub use section::Settings;
 pub use state::State;
 pub use store::query::{Filter, Listing, Row};

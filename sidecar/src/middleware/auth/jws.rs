@@ -1,6 +1,6 @@
 //! Signed tokens in their compact form (RFC 7515, 7.1), taken apart and not yet believed.
 
-use super::encoded::base64url;
+use crate::exchange::from_base64url;
 use crate::gateway::people::Algorithm;
 use serde_json::{Map, Value as Json};
 
@@ -26,7 +26,7 @@ pub(in crate::middleware) fn parse(token: &[u8]) -> Result<Token<'_>, &'static s
     const JSON: &str = "Bad token; invalid JSON";
     let mut dots = memchr::memchr_iter(b'.', token);
     let (first, second) = dots.next().zip(dots.next()).ok_or(JSON)?;
-    let json = |text: &[u8]| serde_json::from_slice::<Json>(&base64url(text)?).ok();
+    let json = |text: &[u8]| serde_json::from_slice::<Json>(&from_base64url(text)?).ok();
     let header = json(&token[..first]).ok_or(JSON)?;
     let claims = json(&token[first + 1..second]).ok_or(JSON)?;
     let Json::Object(header) = header else { return Err("Bad token; invalid alg") };
@@ -34,6 +34,6 @@ pub(in crate::middleware) fn parse(token: &[u8]) -> Result<Token<'_>, &'static s
     let algorithm = algorithm.ok_or("Bad token; invalid alg")?;
     let Json::Object(claims) = claims else { return Err("Bad token; invalid claims") };
     // A further dot is no letter of the alphabet.
-    let signature = base64url(&token[second + 1..]).ok_or("Bad token; invalid signature")?;
+    let signature = from_base64url(&token[second + 1..]).ok_or("Bad token; invalid signature")?;
     Ok(Token { algorithm, header, claims, signed: &token[..second], signature })
 }

@@ -2,7 +2,6 @@
 //! whom nobody knows, and how several of them stand together.
 
 pub(super) mod args;
-pub(super) mod encoded;
 pub(super) mod form;
 pub(super) mod jws;
 

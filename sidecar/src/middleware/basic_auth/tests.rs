@@ -1,6 +1,6 @@
-use super::super::auth::encoded::to_base64;
 use super::super::auth::tests::{asked, people, request};
 use super::super::testing::built;
+use crate::exchange::base64;
 use serde_json::json;
 
 const GOOD: &str = "Basic dXNlcjEyMzpwYXNzd29yZDEyMw==";
@@ -11,7 +11,7 @@ fn names_and_passwords() {
     let plain = built("basic-auth", &json!({}), &people).unwrap();
     let no = "401 Unauthorized | Basic realm=\"service\"";
     let yes = "bob bobs-id #user123";
-    let of = |text: &str| format!("Basic {}", to_base64(text.as_bytes()));
+    let of = |text: &str| format!("Basic {}", base64(text.as_bytes()));
     let (empty, nobody, colons) = (of(":password123"), of("nobody:password123"), of("user321:password:123"));
     let wrong = of("user123:password124");
     let huge = of(&format!("user123:{}", "p".repeat(1 << 20)));

@@ -1,6 +1,6 @@
-use super::super::auth::encoded::to_base64;
 use super::super::auth::tests::{Lines, asked, people, request};
 use super::super::testing::built;
+use crate::exchange::base64;
 use aws_lc_rs::hmac;
 use serde_json::{Value as Json, json};
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,7 +14,7 @@ const YES: &str = "bob bobs-id #node";
 const NOW: u64 = 1_800_000_000;
 
 fn url(bytes: &[u8]) -> String {
-    to_base64(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
+    base64(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 /// A token with whatever inside, rightly signed.
